@@ -1,0 +1,44 @@
+# Each target does its own set-up; nothing but Python 3.10 to 3.12 has to be there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint evaluator requirements
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: .venv/installed  ## walk the whole road on drawn cells, into demo/
+	rm -rf demo
+	$(BIN)/cbtool demo --out demo
+
+test: .venv/installed .evaluator/installed  ## run the tests
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed .evaluator/installed  ## run the slow tests too
+	$(BIN)/python -m pytest -m ''
+
+lint: .venv/installed  ## check the style
+	$(BIN)/python -m flake8 submission toolkit tools tests
+
+evaluator: .evaluator/installed  ## set up the competition's TensorFlow 2.17.0 and Keras 3.4.1, for --python .evaluator/bin/python
+
+requirements: .venv/installed  ## pin requirements.txt anew from the ranges in setup.cfg
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile setup.cfg --extra test --universal --python-version 3.10 --no-header --no-annotate --upgrade --output-file requirements.txt
+
+# The stamp file comes last, so a broken-off installation starts again.
+.venv/installed: requirements.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo 'cbtool runs on Python 3.10 to 3.12; name one: make PYTHON=python3.11 ...' >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# TensorFlow without GPU code where it exists as such: the evaluator only predicts, and it is half the size.
+.evaluator/installed: Makefile
+	$(PYTHON) -m venv .evaluator
+	.evaluator/bin/pip install --quiet --disable-pip-version-check \
+		'tensorflow-cpu==2.17.0; sys_platform == "linux"' 'tensorflow==2.17.0; sys_platform != "linux"' 'keras==3.4.1'
+	@touch $@
