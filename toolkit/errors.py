@@ -1,0 +1,32 @@
+"""Errors a user can cause: one sentence, the way out, and the exit code of the command line."""
+
+
+class CbtoolError(Exception):
+    """One sentence that says what is wrong, with a hint that says what to do.
+
+    `sentence` names the file or value at fault; `hint` is a command or an action; `exit_code` is the
+    code of the process (2: wrong use or bad input).
+    """
+
+    exit_code = 2
+
+    def __init__(self, sentence: str, hint: str = ""):
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.hint = hint
+
+
+class InputError(CbtoolError):
+    """A file, an option or a configuration value is wrong."""
+
+
+class SubmissionError(CbtoolError):
+    """The submission ran and failed, or a check of it failed."""
+
+    exit_code = 1
+
+
+class LimitError(CbtoolError):
+    """Out of time or memory."""
+
+    exit_code = 4

@@ -1,0 +1,176 @@
+"""Run folders: where everything about one training lies. A stage is done when its file exists."""
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from toolkit import clean, config, split
+from toolkit.config import Config
+from toolkit.data import Samples
+from toolkit.errors import InputError
+from toolkit.files import atomic, write_error, write_text
+
+PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "h5py", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of one run folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    @property
+    def provenance(self) -> Path:
+        return self.folder / "provenance.json"
+
+    @property
+    def clean(self) -> Path:
+        return self.folder / "clean.csv"
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The weights after the epoch with the lowest validation loss."""
+        return self.folder / "checkpoints" / "best.npz"
+
+    @property
+    def finished(self) -> Path:
+        """Exists once training has come to its end; holds its summary."""
+        return self.folder / "training.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
+    def package(self) -> Path:
+        """The folder that becomes the zip."""
+        return self.folder / "package"
+
+    def predictions(self, part: str) -> Path:
+        return self.folder / "predictions" / f"{part}.npz"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network said of some images: metrics and comparisons need nothing else.
+
+    ids: int64 [n], rows of the data file. probabilities: float32 [n, classes]. labels: int64 [n], the truth.
+    """
+
+    ids: np.ndarray
+    probabilities: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class, int64 [n]."""
+        return self.probabilities.argmax(axis=1)
+
+    def save(self, path: Path) -> None:
+        """Writes the three arrays as npz."""
+        with atomic(path) as temporary:
+            np.savez(temporary, ids=self.ids, probabilities=self.probabilities, labels=self.labels)
+
+
+def begin(folder: Path, settings: Config, samples: Samples, data: Path) -> Run:
+    """Makes the run folder and writes its configuration and provenance.
+
+    Raises InputError when the folder holds anything already: a run is never overwritten.
+    """
+    run = Run(Path(folder))
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if any(run.folder.iterdir()):
+            raise InputError(f"{run.folder} is not empty.", "Give --run a new folder; a run is never overwritten.")
+    except OSError as error:
+        raise write_error(run.folder / "config.toml", error) from error
+    config.write(settings, run.config)
+    provenance = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "data": str(Path(data).resolve()),
+        "fingerprint": samples.fingerprint,
+        "image_shape": samples.images.shape[1:],
+        "class_names": samples.class_names,
+        "seed": settings.train.seed,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+    write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
+    return run
+
+
+def prepare(run: Run, samples: Samples, settings: Config) -> tuple[clean.Cleaning, split.Split]:
+    """Cleans and splits `samples` as `settings` say; writes clean.csv and split.json into the run."""
+    if settings.clean.enabled:
+        cleaning = clean.find(samples, settings.clean)
+    else:
+        cleaning = clean.nothing(samples)
+    clean.write_csv(cleaning, run.clean)
+    parts = split.stratified(samples, np.flatnonzero(cleaning.kept), settings.split, settings.clean.near_copy_bits)
+    split.write(parts, run.split)
+    return cleaning, parts
+
+
+def open_finished(folder: Path) -> Run:
+    """The run in `folder`. Raises InputError unless it has been trained to its end."""
+    run = Run(Path(folder))
+    if not run.config.exists():
+        raise InputError(
+            f"{folder} is not a run folder: it has no config.toml.",
+            "Make one with: cbtool train --preset NAME --data FILE --run DIR.",
+        )
+    if not run.finished.exists():
+        raise InputError(f"the training in {folder} did not come to its end.", "Train again into a new folder.")
+    return run
+
+
+def read_predictions(run: Run, part: str) -> Predictions:
+    """What `evaluate` stored for `part`. Raises InputError when it has not."""
+    path = run.predictions(part)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Predictions(arrays["ids"], arrays["probabilities"], arrays["labels"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read.", f"Run: cbtool evaluate --run {run.folder}.") from error
+
+
+def read_provenance(run: Run) -> dict:
+    """What `begin` wrote. Raises InputError when it is missing or damaged."""
+    try:
+        return json.loads(run.provenance.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run.provenance} cannot be read: {error}.", "Train the run again.") from error
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder, with "+" when it has uncommitted changes; None outside of git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None
