@@ -1,0 +1,1 @@
+"""Augmentation: each operation is a keras-cv layer with its own rate and strength."""
