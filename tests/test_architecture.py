@@ -1,0 +1,69 @@
+"""The house: who may import whom, and what must stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, cbtool
+
+MODULES = sorted(path for room in ("submission", "toolkit", "tools") for path in (ROOT / room).rglob("*.py"))
+MAY_IMPORT = {"submission": {"submission"}, "toolkit": {"submission", "toolkit"}, "tools": {"toolkit", "tools"}}
+OURS = {"submission", "toolkit", "tools"}
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that the module at `path` imports, anywhere in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0}
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_in_one_direction(path):
+    room = path.relative_to(ROOT).parts[0]
+    assert imported(path) & OURS <= MAY_IMPORT[room]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_stay_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_the_submission_needs_only_what_evaluators_have():
+    allowed = set(sys.stdlib_module_names) | {"numpy", "h5py", "tensorflow", "keras"}
+    assert imported(ROOT / "submission" / "model.py") <= allowed
+
+
+def test_the_library_neither_prints_nor_parses_options():
+    for path in MODULES:
+        if path.relative_to(ROOT).parts[0] != "toolkit":
+            continue
+        assert not imported(path) & {"click", "rich"}, path
+        calls = [
+            node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        ]
+        assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), path
+
+
+def test_help_does_not_import_the_heavy_packages():
+    code = (
+        "import sys; from tools.cli import main; main(['--help']);"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'sklearn', 'matplotlib', 'rich', 'pydantic'} & set(sys.modules);"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "demo" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["data inspect", "data clean", "data download", "train", "evaluate", "build", "validate", "time", "score", "demo"],
+)
+def test_every_command_has_help(command):
+    result = cbtool(*command.split(), "--help")
+    assert result.returncode == 0
+    assert "Usage:" in result.stdout

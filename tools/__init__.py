@@ -1,0 +1,1 @@
+"""The `cbtool` command line over `toolkit`."""

@@ -1,0 +1,5 @@
+"""`python -m tools` is `cbtool`."""
+
+from tools.cli import run
+
+run()

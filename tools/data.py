@@ -1,0 +1,146 @@
+"""`cbtool data`: look at a training file, clean it, or download a public one."""
+
+from pathlib import Path
+
+import click
+
+from tools import options, output
+
+
+@click.group()
+def data() -> None:
+    """Inspect, clean or download training data."""
+
+
+@data.command()
+@click.argument("file", type=options.PATH)
+@click.option(
+    "--out",
+    type=options.PATH,
+    metavar="DIR",
+    help="Folder for the contact sheets. [default: NAME-inspect beside you]",
+)
+@options.classes
+@options.json
+def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
+    """Show what FILE.npz holds, and write a contact sheet per class."""
+    import numpy as np
+
+    from toolkit import clean, pictures
+    from toolkit import data as files
+    from toolkit.config import CleanConfig
+
+    samples = files.load(file, classes)
+    out = out or Path(f"{file.stem}-inspect")
+    with output.stages() as stages, stages.stage("copies"):
+        groups = clean.copy_groups(samples.images, CleanConfig().near_copy_bits)
+    sizes = np.bincount(groups)
+    with output.stages() as stages, stages.stage("sheets") as progress:
+        for label, name in enumerate(samples.class_names):
+            progress(label, len(samples.class_names), name)
+            images = samples.images[samples.labels == label]
+            if len(images):
+                pictures.contact_sheet(images, out / f"{label}-{name.replace(' ', '-')}.png")
+    report = {
+        "file": str(file),
+        "images": list(samples.images.shape),
+        "dtype": str(samples.images.dtype),
+        "lowest": int(samples.images.min()),
+        "highest": int(samples.images.max()),
+        "mean": float(samples.images.mean()),
+        "different_pictures": len(sizes),
+        "copies": int(len(samples) - len(sizes)),
+        "most_copied": int(sizes.max()),
+        "class_counts": {name: int(count) for name, count in zip(samples.class_names, samples.counts)},
+        "sheets": str(out),
+    }
+    if as_json:
+        output.as_json(report)
+    else:
+        _print(report)
+    files.require_trainable(samples, file)
+
+
+def _print(report: dict) -> None:
+    n, height, width, _ = report["images"]
+    output.table(
+        ("", ""),
+        [
+            ("images", f"{n:,} of {height} × {width} pixels, {report['dtype']}"),
+            ("values", f"{report['lowest']} to {report['highest']}, mean {report['mean']:.1f}"),
+            (
+                "copies",
+                f"{report['copies']:,} of {report['different_pictures']:,} different pictures;"
+                f" one of them stands {report['most_copied']:,} times",
+            ),
+            ("sheets", report["sheets"]),
+        ],
+        title=report["file"],
+    )
+    rows = [(name, count, count / n) for name, count in report["class_counts"].items()]
+    output.table(("class", "images", "share"), rows)
+
+
+@data.command()
+@click.argument("file", type=options.PATH)
+@click.option(
+    "--out", type=options.PATH, required=True, metavar="DIR", help="Folder for clean.csv and the two pictures."
+)
+@options.classes
+def clean(file: Path, out: Path, classes: int) -> None:
+    """Find outliers, copies and broken images in FILE.npz.
+
+    Writes DIR/clean.csv (id, reason, score, kept) and the PCA scatter before and after. FILE stays as it is:
+    `cbtool train` cleans by itself.
+    """
+    from toolkit import clean as cleaning
+    from toolkit import data as files
+    from toolkit.config import CleanConfig
+
+    samples = files.load(file, classes)
+    files.require_trainable(samples, file)
+    with output.stages() as stages, stages.stage("clean"):
+        found = cleaning.find(samples, CleanConfig())
+        cleaning.write_csv(found, out / "clean.csv")
+        cleaning.write_pictures(found, out)
+    output.table(("what", "images"), summary(found), title=str(out / "clean.csv"))
+
+
+def summary(found) -> list[tuple[str, int]]:
+    """How many images were kept and dropped, and why: rows for a table."""
+    from collections import Counter
+
+    reasons = Counter(reason.split(" of ")[0] for reason in found.reasons)
+    kept = reasons.pop("", 0)
+    return [("kept", kept), *((f"dropped: {reason}", count) for reason, count in reasons.most_common())]
+
+
+@data.command()
+@click.argument("name", type=click.Choice(["bloodmnist"]))
+@click.option(
+    "--size",
+    type=click.Choice(["64", "128", "224"]),
+    default="128",
+    show_default=True,
+    help="Side of the images in pixels.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["train", "validation", "test"]),
+    default="train",
+    show_default=True,
+    help="Its published part. The competition's images are the train part: train on that, score on the others.",
+)
+@click.option("--out", type=options.PATH, metavar="FILE", help="Where to write. [default: bloodmnist_SIZE_PART.npz]")
+def download(name: str, size: str, part: str, out: Path | None) -> None:
+    """Download public training data (BloodMNIST, CC BY 4.0) and convert it.
+
+    A broken download goes on where it stopped. The published file (up to 1.5 GB) stays beside the converted one.
+    """
+    from toolkit import download as downloads
+
+    out = out or Path(f"{name}_{size}_{part}.npz")
+    with output.stages() as stages, stages.stage("download") as progress:
+        downloads.bloodmnist(int(size), part, out, out.parent, progress)
+    click.echo(out)
+    output.hint(f"Next: cbtool data inspect {out}")

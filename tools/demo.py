@@ -1,0 +1,73 @@
+"""`cbtool demo`: the whole road on drawn cells, in a minute or two."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from tools import options, output, score, train
+from tools import time as timing_command
+
+PER_CLASS = 150  # drawn cells a class
+HELD_OUT_SEED = 1  # the final score's cells are drawn apart from the training's
+TIMED_IMAGES = 3421  # size of the competition's final test set
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=options.PATH,
+    default=Path("demo"),
+    show_default=True,
+    metavar="DIR",
+    help="A new folder for everything.",
+)
+def demo(out: Path) -> int:
+    """Walk the whole road on drawn cells.
+
+    Clean, train, evaluate, build, validate, time, score. Needs no data and no download: the cells are drawn by the
+    program, and the score says nothing about real ones.
+    """
+    from toolkit import checks, config, data, sandbox, synthetic, timing
+    from toolkit.errors import InputError
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not an empty folder.", "Remove it, or choose another with --out.")
+    data_file, zip_file = out / "training_set.npz", out / "submission.zip"
+    with output.stages() as stages:
+        with stages.stage("draw"):
+            samples = synthetic.draw(PER_CLASS)
+            unseen = synthetic.draw(PER_CLASS // 3, HELD_OUT_SEED)
+            cells = unseen.take((unseen.ids < len(synthetic.KINDS) * (PER_CLASS // 3)).nonzero()[0])
+            data.save(samples, data_file)
+        run, cleaning = train.train_run(out / "run", config.preset("tiny"), samples, data_file, stages)
+        with stages.stage("evaluate") as progress:
+            from toolkit import evaluate as evaluation
+            from toolkit import package
+
+            results = evaluation.evaluate(run, samples, progress)
+        with stages.stage("build"):
+            package.write_zip(run.package, zip_file)
+        with stages.stage("validate"):
+            found = checks.validate(zip_file)
+        with stages.stage("time"):
+            measured = timing.measure(zip_file, TIMED_IMAGES)
+        with stages.stage("score"):
+            _, scores = score.score_zip(zip_file, cells, sys.executable, sandbox.TIME_LIMIT)
+    failed = [check.name for check in found if check.status == "failed"]
+    output.table(
+        ("stage", "result"),
+        [
+            ("clean", f"{int((~cleaning.kept).sum())} of {len(samples):,} images dropped"),
+            ("train", f"{sum(1 for _ in run.history.open()) - 1} epochs"),
+            ("evaluate", f"accuracy {results['test'].accuracy:.3f} on {results['test'].n} held-out cells"),
+            ("build", f"{zip_file} ({zip_file.stat().st_size / 1e6:.1f} MB)"),
+            ("validate", f"failed: {', '.join(failed)}" if failed else f"{len(found)} checks passed"),
+            *((f"time: {name}", text) for name, text in timing_command.rows(measured)),
+            ("score", f"accuracy {scores.accuracy:.3f} on {scores.n} newly drawn cells"),
+        ],
+        title="The whole road, on drawn cells",
+    )
+    click.echo(f"Submission: {zip_file.resolve()}")
+    output.hint("Next, with real data: cbtool train --preset lite --data training_set.npz --run runs/first")
+    return 1 if failed else 0

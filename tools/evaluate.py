@@ -1,0 +1,75 @@
+"""`cbtool evaluate`: score a run on its held-out parts."""
+
+from pathlib import Path
+
+import click
+
+from tools import options, output
+
+
+@click.command()
+@options.run
+@click.option(
+    "--data", "data_file", type=options.PATH, metavar="FILE", help="The training file. [default: where it was]"
+)
+@options.json
+def evaluate(folder: Path, data_file: Path | None, as_json: bool) -> None:
+    """Score a run's validation and test parts.
+
+    With the code that is submitted: the package is made first, where there is none. Writes the predictions,
+    metrics.json and a picture of each confusion matrix into the run folder.
+    """
+    from toolkit import runs
+
+    run = runs.open_finished(folder)
+    samples = load_data(run, data_file)
+    with output.quiet_tensorflow():
+        from toolkit import evaluate as evaluation
+    with output.stages() as stages, stages.stage("evaluate") as progress:
+        results = evaluation.evaluate(run, samples, progress)
+    if as_json:
+        output.as_json({"run": str(run.folder)} | {part: scores.summary for part, scores in results.items()})
+        return
+    summary(results)
+    per_class("test", results["test"], samples.class_names)
+    confusion("test", results["test"], samples.class_names)
+    output.hint(f"Next: cbtool build --run {run.folder} --out submission.zip")
+
+
+def load_data(run, data_file: Path | None):
+    """The samples `run` was trained on, from `data_file` or from where they were."""
+    from toolkit import data, runs
+    from toolkit.errors import InputError
+
+    provenance = runs.read_provenance(run)
+    file = data_file or Path(provenance["data"])
+    if data_file is None and not file.exists():
+        raise InputError(f"the training file is no longer at {file}.", "Say where it is, with --data FILE.")
+    return data.load(file, len(provenance["class_names"]))
+
+
+def summary(results: dict) -> None:
+    """Prints a line a part."""
+    rows = [(part, *scores.summary.values()) for part, scores in results.items()]
+    output.table(
+        ("part", "images", "accuracy", "precision", "recall", "F1"),
+        rows,
+        title="Scores (precision, recall, F1: mean over classes)",
+    )
+
+
+def per_class(part: str, scores, class_names: tuple[str, ...]) -> None:
+    """Prints a line a class."""
+    rows = [(name, *numbers) for name, numbers in zip(class_names, scores.per_class)]
+    output.table(("class", "precision", "recall", "F1", "images"), rows, title=f"Classes, {part} part")
+
+
+def confusion(part: str, scores, class_names: tuple[str, ...]) -> None:
+    """Prints the confusion matrix."""
+    rows = [(name, *(int(count) for count in counts)) for name, counts in zip(class_names, scores.confusion)]
+    columns = ("true, down; predicted, across", *(str(number) for number in range(len(class_names))))
+    output.table(
+        columns,
+        [(f"{number} {row[0]}", *row[1:]) for number, row in enumerate(rows)],
+        title=f"Confusion matrix, {part} part",
+    )

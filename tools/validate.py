@@ -1,0 +1,39 @@
+"""`cbtool validate`: everything that can be wrong with a zip, at once."""
+
+from pathlib import Path
+
+import click
+
+from tools import options, output
+
+MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
+
+
+@click.command()
+@click.argument("file", metavar="ZIP", type=options.PATH)
+@options.python
+@options.limit
+@options.json
+def validate(file: Path, python: str, limit: float, as_json: bool) -> int:
+    """Check ZIP's layout, code and behaviour.
+
+    It is run in a clean process without network. Exits with 1 when a check fails.
+    """
+    from toolkit import checks
+
+    with output.stages() as stages, stages.stage("validate"):
+        found = checks.validate(file, python, limit)
+    failed = [check for check in found if check.status == "failed"]
+    if as_json:
+        output.as_json({"zip": str(file), "ok": not failed, "checks": [vars(check) for check in found]})
+    else:
+        output.table(
+            ("check", "", "found"),
+            [(check.name, MARKS[check.status], check.detail) for check in found],
+            title=str(file),
+        )
+    if failed:
+        output.hint(f"{len(failed)} of {len(found)} checks failed.")
+        return 1
+    output.hint(f"All checks passed. Next: cbtool time {file} --images 3421")
+    return 0
