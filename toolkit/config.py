@@ -62,13 +62,17 @@ class SplitConfig:
 class ModelConfig:
     """backbone: a name in `toolkit.models`. weights: "imagenet", "none", or the path of a weights file.
 
-    head_units: widths of the dense layers, each with batch norm, ReLU and dropout; () for the class scores alone.
+    head_units: widths of the dense layers, each with `head_norm`, ReLU and dropout; () for the class scores alone.
+    head_norm: "batch" after each dense layer, as in the report, or one "layer" norm of the features before the
+    first, as the winners had it. input_size: side in pixels that images are resized to, 0 for their own.
     """
 
     backbone: str
     weights: str = "imagenet"
     head_units: tuple[Count, ...] = (1024, 512, 256)
+    head_norm: Literal["batch", "layer"] = "batch"
     dropout: Share = 0.3
+    input_size: Annotated[int, Field(ge=0, le=1024)] = 0
 
 
 @_strict
@@ -84,28 +88,74 @@ class Operation:
 
 
 @_strict
-class Phase:
-    """A stretch of training with one learning rate and one set of trainable layers.
+class BlockConfig:
+    """The report's block scheme: augmented images are made `size` at a time, fed, and dropped.
 
-    plateau: epochs without a better validation loss before the learning rate is multiplied by
-    plateau_factor; patience: before the phase ends. Both off at 0.
+    copies: differently augmented copies of each image in an epoch. Memory holds a few blocks, however many copies.
     """
 
-    trainable: Literal["head", "all"]
+    size: Count = 1024
+    copies: Count = 1
+
+
+@_strict
+class Phase:
+    """A stretch of training with one optimiser, one learning rate and one set of trainable layers.
+
+    trainable: "head"; "all"; a whole number N for the layers from the N-th of the backbone on (the report's 124); or
+    a fraction for that last part of its layers (0.5). Without `augment`, a "head" phase runs the backbone once and
+    trains on its stored features.
+    schedule: of the learning rate, over the phase's epochs: constant; cosine down to 0; or exponential, by the share
+    `decay` an epoch. warmup: epochs of linear rise before that. plateau: epochs without a better `monitor` before the
+    learning rate is multiplied by plateau_factor; patience: before the phase ends. All off at 0.
+    frozen_norm: batch norms of the backbone keep their statistics and are not trained. accumulate: steps whose
+    gradients are averaged before the weights change.
+    """
+
+    trainable: Literal["head", "all"] | Annotated[int, Field(strict=True, ge=1)] | Annotated[float, Field(gt=0, lt=1)]
     epochs: Count
     learning_rate: Positive
+    optimizer: Literal["adam", "adamw", "lion", "sgd"] = "adam"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    decay: Share = 0.03
+    warmup: Annotated[float, Field(ge=0)] = 0.0
     plateau: Annotated[int, Field(ge=0)] = 2
     plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     patience: Annotated[int, Field(ge=0)] = 5
+    frozen_norm: bool = False
+    accumulate: Count = 1
+    augment: bool = True
 
 
 @_strict
 class TrainConfig:
-    """The seed of initialisation, order and augmentation, the images in a step, and the phases in turn."""
+    """What holds for all phases.
+
+    batch_size: images in a step. seed: of initialisation, order and augmentation. monitor: what plateau, patience
+    and the best epoch follow. augmented_validation: validate on a copy of the validation part that went through the
+    augmentations once, the same for every epoch: undamaged validation says little about damaged test images.
+    label_smoothing: share of each label spread over all classes. focal: gamma of the focal loss (Lin et al.,
+    arXiv:1708.02002), 0 for cross-entropy. class_weights: rarer classes weigh more, all the same in total.
+    oversample: rarer classes are shown more often instead. ema: momentum of an exponential moving average of the
+    weights, which is then what is validated and kept; 0 for none. precision: of the layers' arithmetic; "auto" is
+    mixed_bfloat16 on GPUs that have it, mixed_float16 on others, float32 on CPUs, where bfloat16 won nothing.
+    deterministic: the same weights bit for bit from the same seed, on CPUs, a little slower.
+    """
 
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     batch_size: Count = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    augmented_validation: bool = False
+    label_smoothing: Share = 0.0
+    focal: Annotated[float, Field(ge=0)] = 0.0
+    class_weights: bool = False
+    oversample: bool = False
+    ema: Share = 0.0
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    deterministic: bool = False
+    blocks: BlockConfig | None = None
 
 
 @_strict
@@ -151,7 +201,10 @@ def read(path: Path, settings: tuple[str, ...] = ()) -> Config:
 
 def write(config: Config, path: Path) -> None:
     """Writes every value of `config`, defaults included, as TOML."""
-    write_text(path, tomli_w.dumps(dataclasses.asdict(config)))
+    values = dataclasses.asdict(config)
+    if values["train"]["blocks"] is None:
+        del values["train"]["blocks"]  # TOML has no word for nothing
+    write_text(path, tomli_w.dumps(values))
 
 
 def without_weights(model: ModelConfig) -> ModelConfig:

@@ -1,55 +1,201 @@
-"""A chain of keras-cv augmentation layers, each drawn anew for every image at its own rate."""
+"""A chain of augmentations, each drawn anew for every image at its own rate, in large parallel strokes.
 
+keras-cv applies a layer at a rate by looping over the images one by one. Here the images an operation is drawn for
+are gathered, the layer runs on all of them at once, and they go back to their places: the same distribution, and
+every draw follows from the seed of the step, whichever thread works on it.
+"""
+
+import math
 from collections.abc import Callable
 
 import keras
-import keras_cv
 import tensorflow as tf
+from keras_cv import layers
+from keras_cv.core import ConstantFactorSampler, FactorSampler
+from keras_cv.layers import BaseImageAugmentationLayer, RandAugment
 
+from toolkit.augment.draws import Draws, bind
+from toolkit.augment.operations import MIXING, OPERATIONS, RAND_AUGMENT_DEVIATION, VALUE_RANGE, Size
 from toolkit.config import Operation
 from toolkit.errors import InputError
 
-VALUE_RANGE = (0, 255)
-
-# name: layer for a strength in 0..1 and a seed; strength 0 changes nothing.
-OPERATIONS: dict[str, Callable[[float, int], keras.layers.Layer]] = {
-    # strength: the chance of each of the two flips
-    "flip": lambda factor, seed: keras_cv.layers.RandomFlip("horizontal_and_vertical", rate=factor, seed=seed),
-    # strength: the largest turn either way, as a share of a full turn; 0.5 reaches every angle
-    "rotate": lambda factor, seed: keras_cv.layers.RandomRotation(factor, fill_mode="reflect", seed=seed),
-    # Cubuk et al., RandAugment, arXiv:1909.13719, without its geometry (the two above are stronger); strength: magnitude
-    "rand-augment": lambda factor, seed: keras_cv.layers.RandAugment(
-        value_range=VALUE_RANGE,
-        augmentations_per_image=3,
-        magnitude=factor,
-        magnitude_stddev=0.15,
-        seed=seed,
-    ),
-}
+# From images float32 0..255 [n, h, w, 3] to changed ones.
+Change = Callable[[tf.Tensor], tf.Tensor]
+# From images float32 0..255 [n, h, w, 3], labels float32 [n, classes] and a seed int32 [2] to the first two, changed.
+Chain = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def chain(operations: tuple[Operation, ...], seed: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from images float32 0..255 [n, h, w, 3] to augmented ones, for eager use and tf.data.
+def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
+    """The `operations` in turn, for eager use and tf.data; the same seed gives the same pixels and labels.
 
-    With the same seed, the same calls in the same order give the same pixels. Raises InputError for an
-    operation that does not exist.
+    Raises InputError for an operation that does not exist.
     """
-    layers = []
-    for number, operation in enumerate(operations):
+    check(operations)
+    # keras-cv's layers ask for the global generator when they are made, before `bind` gives them another; under
+    # deterministic operations TensorFlow has none unless it is told to.
+    tf.random.set_global_generator(tf.random.Generator.from_seed(0))
+    draws = Draws()
+    steps = [_step(operation, size, draws) for operation in operations if operation.rate and operation.factor]
+
+    def augment(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shape = images.shape
+        if labels.dtype.is_integer and any(operation.name in MIXING for operation in operations):
+            raise InputError("mixed images need mixed labels, and integers cannot be mixed.", "Give one-hot labels.")
+        with draws.seeded(seed):
+            for step in steps:
+                images, labels = step(images, labels)
+        return tf.ensure_shape(tf.clip_by_value(images, *VALUE_RANGE), shape), labels
+
+    return augment
+
+
+def naive(operations: tuple[Operation, ...], size: Size) -> Chain:
+    """What a keras-cv user writes: each layer under RandomApply. The yardstick of `cbtool bench augment`.
+
+    Its pixels follow no seed. Mixing operations are left out: RandomApply cannot hold them.
+    """
+    check(operations)
+    applied = [
+        layers.RandomApply(OPERATIONS[operation.name](operation.factor, size), operation.rate)
+        for operation in operations
+        if operation.name not in MIXING
+    ]
+
+    def augment(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        for layer in applied:
+            images = layer(images, training=True)
+        return tf.clip_by_value(images, *VALUE_RANGE), labels
+
+    return augment
+
+
+def check(operations: tuple[Operation, ...]) -> None:
+    """Raises InputError for an operation that does not exist."""
+    for operation in operations:
         if operation.name not in OPERATIONS:
             raise InputError(
                 f"there is no augmentation '{operation.name}'.", f"Augmentations: {', '.join(OPERATIONS)}."
             )
-        if operation.factor == 0 or operation.rate == 0:
-            continue  # two of RandAugment's operations know no strength: they would act at 0 too
-        layer = OPERATIONS[operation.name](operation.factor, seed + 2 * number)
-        if operation.rate < 1:
-            layer = keras_cv.layers.RandomApply(layer, rate=operation.rate, seed=seed + 2 * number + 1)
-        layers.append(layer)
 
-    def augment(images: tf.Tensor) -> tf.Tensor:
-        for layer in layers:
-            images = layer(images, training=True)
-        return tf.clip_by_value(images, *VALUE_RANGE)
 
-    return augment
+def _step(operation: Operation, size: Size, draws: Draws):
+    change = _change(operation, size, draws)
+
+    def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.where(draws.uniform([tf.shape(images)[0]]) < operation.rate)
+        drawn = tf.gather_nd(images, rows)
+        if operation.name in MIXING:
+            mixed = change({"images": drawn, "labels": tf.gather_nd(labels, rows)})
+            labels = tf.tensor_scatter_nd_update(labels, rows, mixed["labels"])
+            return tf.tensor_scatter_nd_update(images, rows, mixed["images"]), labels
+        return tf.tensor_scatter_nd_update(images, rows, _unless_empty(drawn, change, draws)), labels
+
+    return step
+
+
+def _change(operation: Operation, size: Size, draws: Draws) -> Change:
+    if operation.name == "rand-augment":
+        return _rand_augment(operation.factor, draws)
+    if operation.name == "aug-mix":
+        return _aug_mix(operation.factor, draws)
+    return _bound(OPERATIONS[operation.name](operation.factor, size), draws)
+
+
+def _bound(layer: keras.layers.Layer, draws: Draws) -> Change:
+    """`layer` with its draws from `draws`; one that works on single images gets a seed for each."""
+    bind(layer, draws)
+    if not _single(layer):
+        return lambda images: layer(images, training=True)
+
+    def change(images: tf.Tensor) -> tf.Tensor:
+        def one(image_and_seed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            image, seed = image_and_seed
+            with draws.seeded(seed):
+                return layer.augment_image(image, transformation=layer.get_random_transformation(image=image))
+
+        seeds = draws.seeds(tf.shape(images)[0])
+        return tf.map_fn(one, (images, seeds), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32))
+
+    return change
+
+
+def _single(layer: keras.layers.Layer) -> bool:
+    """Whether keras-cv would loop over the images of a batch: it is no batch layer and mixes nothing."""
+    own_batch = type(layer)._batch_augment is not BaseImageAugmentationLayer._batch_augment
+    return isinstance(layer, BaseImageAugmentationLayer) and not own_batch
+
+
+def _switch(images: tf.Tensor, choices: tf.Tensor, changes: list[Change], draws: Draws) -> tf.Tensor:
+    """Each image changed by the one of `changes` that its number in `choices`, int32 [n], names."""
+    places = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choices, len(changes))
+    parts = tf.dynamic_partition(images, choices, len(changes))
+    return tf.dynamic_stitch(places, [_unless_empty(part, change, draws) for part, change in zip(parts, changes)])
+
+
+def _unless_empty(images: tf.Tensor, change: Change, draws: Draws) -> tf.Tensor:
+    """`change` where there are images: some layers fail on none. What it draws does not move later draws."""
+    images = tf.ensure_shape(images, [None, *images.shape[1:]])
+    with draws.seeded(draws.seed()):
+        return tf.cond(tf.shape(images)[0] > 0, lambda: change(images), lambda: images)
+
+
+def _rand_augment(magnitude: float, draws: Draws) -> Change:
+    """As `keras_cv.layers.RandAugment`: three times one of ten operations, or none with a chance of 1 in 11."""
+    policy = RandAugment.get_standard_policy(VALUE_RANGE, magnitude, RAND_AUGMENT_DEVIATION)
+    for layer in policy:
+        if isinstance(layer, layers.RandomShear):
+            # keras-cv resamples along the axis it does not shear, too.
+            layer.x_factor, layer.y_factor = (_moving(axis) for axis in (layer.x_factor, layer.y_factor))
+    changes = [*(_bound(layer, draws) for layer in policy), tf.identity]
+
+    def change(images: tf.Tensor) -> tf.Tensor:
+        for _ in range(3):
+            choices = draws.uniform([tf.shape(images)[0]], 0, len(changes), tf.int32)
+            images = _switch(images, choices, changes, draws)
+        return images
+
+    return change
+
+
+def _moving(factor: FactorSampler) -> FactorSampler | None:
+    return None if isinstance(factor, ConstantFactorSampler) and factor() == 0 else factor
+
+
+def _aug_mix(severity: float, draws: Draws) -> Change:
+    """As `keras_cv.layers.AugMix`: three chains of one to three operations, averaged, and mixed with the original.
+
+    The operations and their strengths are keras-cv's, its rotation of 30 · severity radians included; only that it
+    never draws the last of its nine, the translation along the height.
+    """
+    turn = 30 * severity / (2 * math.pi)
+    changes = [
+        _bound(layer, draws)
+        for layer in (
+            layers.AutoContrast(VALUE_RANGE),
+            layers.Equalization(VALUE_RANGE),
+            layers.Posterization(VALUE_RANGE, bits=3),
+            layers.RandomRotation((0.0, turn), fill_mode="reflect"),
+            layers.Solarization(VALUE_RANGE, threshold_factor=(0.0, 255 * severity)),
+            layers.RandomShear(0.3 * severity, None, fill_mode="reflect"),
+            layers.RandomShear(None, 0.3 * severity, fill_mode="reflect"),
+            layers.RandomTranslation(0.0, severity / 3, fill_mode="reflect"),
+            layers.RandomTranslation(severity / 3, 0.0, fill_mode="reflect"),
+        )
+    ]
+    changes.append(tf.identity)
+
+    def change(images: tf.Tensor) -> tf.Tensor:
+        n = tf.shape(images)[0]
+        weights = draws.dirichlet(1.0, n, 3)
+        mixture = tf.zeros_like(images)
+        for number in range(3):
+            depth = draws.uniform([n], 1, 4, tf.int32)
+            changed = images
+            for level in range(3):
+                choices = draws.uniform([n], 0, len(changes) - 1, tf.int32)
+                changed = _switch(changed, tf.where(level < depth, choices, len(changes) - 1), changes, draws)
+            mixture += weights[:, number, None, None, None] * changed
+        share = draws.uniform([n, 1, 1, 1])  # Beta(1, 1)
+        return share * images + (1.0 - share) * mixture
+
+    return change
