@@ -1,13 +1,18 @@
 """Training, on a run that the command line made: what it leaves, and that it learnt."""
 
 import csv
+import dataclasses
 import json
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from conftest import assert_one_sentence, cbtool
+from conftest import ROOT, assert_one_sentence, cbtool
 
-from toolkit import config, data, models, package, runs, split, train, weights
+from toolkit import config, data, keeper, models, package, runs, split, synthetic, train, weights
 from toolkit.errors import InputError
 
 
@@ -51,20 +56,129 @@ def test_the_run_says_what_it_was_made_of(run_folder, training_file):
     assert kept == set(parts.train + parts.validation + parts.test)
 
 
-def test_the_head_phase_leaves_the_backbone_alone(cells, tmp_path):
-    settings = config.preset("tiny", ("train.phases.0.epochs=1", "split.validation=0.2", "split.test=0.2"))
-    settings = config.Config(
-        **{**vars(settings), "train": config.TrainConfig(phases=settings.train.phases[:1], batch_size=32)}
-    )
-    network = train.start(settings, cells)
+QUICK = ("split.validation=0.2", "split.test=0.2", "train.batch_size=32")
+
+
+def trained_on(cells, tmp_path, *settings):
+    """The network of preset tiny with `settings`, trained on `cells`, and its history; initial weights by layer."""
+    chosen = config.preset("tiny", (*QUICK, *settings))
+    network = train.start(chosen, cells)
     before = {layer.name: layer.get_weights() for layer in network.model.layers}
-    run = runs.begin(tmp_path / "run", settings, cells, tmp_path)
-    _, parts = runs.prepare(run, cells, settings)
-    train.train(network, run, cells, parts, settings)
-    for layer in network.model.layers:
-        same = all(np.array_equal(a, b) for a, b in zip(before[layer.name], layer.get_weights()))
-        if layer.get_weights():
-            assert same == (layer.name in network.backbone)
+    run = runs.begin(tmp_path / "run", chosen, cells, tmp_path)
+    _, parts = runs.prepare(run, cells, chosen)
+    return network, train.train(network, run, cells, parts, chosen), before
+
+
+def changed_layers(network, before):
+    pairs = {layer.name: zip(before[layer.name], layer.get_weights()) for layer in network.model.layers}
+    return {name for name, pair in pairs.items() if any(not np.array_equal(old, new) for old, new in pair)}
+
+
+HEAD = {"head_0_dense", "head_0_norm", "scores"}
+
+
+@pytest.mark.parametrize(
+    ("trainable", "changed"),
+    [
+        ("head", HEAD),
+        ("all", HEAD | {"conv_0", "conv_1"}),
+        ("4", HEAD | {"conv_1"}),  # pixels, preprocess, conv_0, pool_0, conv_1
+        ("0.5", HEAD | {"conv_1"}),
+    ],
+)
+def test_a_phase_trains_what_it_names(trainable, changed, cells, tmp_path):
+    phase = f"train.phases=[{{trainable={trainable if trainable[0].isdigit() else repr(trainable)}, epochs=1, learning_rate=1e-3}}]"
+    network, _, before = trained_on(cells, tmp_path, phase)
+    assert changed_layers(network, before) == changed
+
+
+def test_a_head_phase_on_stored_features_learns_as_on_images(cells, tmp_path):
+    """Without augmentation the backbone runs once; the head sees the same features in the same order."""
+    phase = "train.phases=[{trainable='head', epochs=3, learning_rate=1e-3}]"
+    flat = ("augment=[]", "model.dropout=0.0", phase)
+    _, stored, _ = trained_on(cells, tmp_path / "stored", *flat)
+    never = "augment=[{name='flip', rate=0.0}]"  # an augmentation that changes nothing, but is one
+    _, fed, _ = trained_on(cells, tmp_path / "fed", *flat, never)
+    for first, second in zip(stored, fed):
+        assert first["loss"] == pytest.approx(second["loss"], rel=1e-3)
+        assert first["val_loss"] == pytest.approx(second["val_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("train.phases.1.optimizer=adamw", "train.phases.1.weight_decay=0.01", "train.label_smoothing=0.1"),
+        ("train.phases.1.optimizer=lion", "train.phases.1.learning_rate=1e-4", "train.focal=2.0"),
+        ("train.phases.1.optimizer=sgd", "train.phases.1.accumulate=2", "train.class_weights=true"),
+        ("train.ema=0.5", "train.monitor=val_accuracy", "train.oversample=true", "train.phases.1.frozen_norm=true"),
+        ("train.augmented_validation=true", "train.blocks.size=40", "train.blocks.copies=2"),
+        ("train.precision=mixed_bfloat16", "augment=[{name='cut-mix'}]", "train.phases.1.warmup=0.5"),
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_every_way_of_training_learns(settings, cells, tmp_path):
+    _, rows, _ = trained_on(cells, tmp_path, "train.phases.1.epochs=2", *settings)
+    assert len(rows) == 3
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_averaged_weights_are_what_is_kept(cells, tmp_path):
+    """With a momentum near 1 the average stays where it begins, after the first step; training itself goes further."""
+    rate = 1e-3  # Adam's first step moves every weight by it
+    phase = f"train.phases=[{{trainable='all', epochs=1, learning_rate={rate}}}]"
+    moved = []
+    for momentum in ("0.0", "0.9999"):
+        _, _, before = trained_on(cells, tmp_path / momentum, phase, f"train.ema={momentum}")
+        with np.load(runs.Run(tmp_path / momentum / "run").checkpoint) as kept:
+            moved.append(np.abs(kept["conv_1/kernel"] - before["conv_1"][0]).max())
+    assert moved[1] == pytest.approx(rate, rel=0.01) and moved[0] > 1.5 * rate
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ({}, [1.0, 1.0, 1.0]),
+        ({"schedule": "cosine"}, [1.0, 0.5, 0.0]),
+        ({"schedule": "exponential", "decay": 0.5}, [1.0, 0.25, 0.0625]),
+        ({"schedule": "cosine", "warmup": 2.0}, [0.005, 1.0, 0.0]),
+    ],
+)
+def test_schedules(schedule, rates):
+    phase = config.Phase(trainable="all", epochs=4, learning_rate=1.0, **schedule)
+    assert [keeper.scheduled(phase, epochs) for epochs in (0, 2, 4)] == pytest.approx(rates)
+
+
+def test_plateau_and_patience_count_epochs_without_a_better_one():
+    phase = config.Phase(trainable="all", epochs=99, learning_rate=1.0, plateau=2, plateau_factor=0.5, patience=5)
+    state, scales = keeper.State(), []
+    for loss in (3.0, 2.0, 2.5, 2.5, 2.1, 1.9, 2.0, 2.0, 2.0, 2.0, 2.0):
+        assert not state.stopped
+        state.note(loss, phase)
+        scales.append(state.scale)
+    assert scales == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+    assert state.stopped
+
+
+def test_layers_beyond_the_network_are_an_error(training_file, tmp_path):
+    settings = ["--set", "train.phases.1.trainable=124"]
+    result = cbtool("train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings)
+    assert_one_sentence(result, "only 7 layers")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if "xlarge" in name else name for name in config.preset_names()]
+)
+def test_every_preset_takes_two_steps(name, cells, tmp_path):
+    """The last phase as it stands, but for the images, the epochs and pretrained weights."""
+    chosen = config.preset(name, ("model.weights=none", "train.batch_size=2"))
+    phases = tuple(dataclasses.replace(phase, epochs=1) for phase in chosen.train.phases[-1:])
+    chosen = dataclasses.replace(chosen, train=dataclasses.replace(chosen.train, phases=phases))
+    network = train.start(chosen, cells)
+    run = runs.begin(tmp_path / "run", chosen, cells, tmp_path)
+    four = split.Split((0, 30, 60, 90), (5, 35), (8, 38), 0, cells.fingerprint)
+    (row,) = train.train(network, run, cells, four, chosen)
+    assert np.isfinite(row["loss"])
 
 
 def test_lite_starts_from_imagenet_and_from_nothing(cells):
@@ -83,7 +197,7 @@ def test_weights_of_another_backbone_do_not_fit(cells, tmp_path):
     weights.save(network.model, tmp_path / "cnn.npz")
     with pytest.raises(InputError, match="do not fit this network"):
         train.start(config.preset("lite", (f"model.weights={tmp_path / 'cnn.npz'}",)), cells)
-    lite = weights.efficientnet_lite0_file()
+    lite = weights.efficientnet_lite_file(0)
     with pytest.raises(InputError, match="do not fit simple-cnn"):
         train.start(config.preset("tiny", (f"model.weights={lite}",)), cells)
 
@@ -95,7 +209,7 @@ def test_training_starts_from_a_file_of_weights(run_folder, cells):
     kernel = train.start(settings, cells).model.get_layer("conv_0").get_weights()[0]
     with np.load(checkpoint) as arrays:
         assert np.array_equal(kernel, arrays["conv_0/kernel"])
-    by_path = train.start(config.preset("lite", (f"model.weights={weights.efficientnet_lite0_file()}",)), cells)
+    by_path = train.start(config.preset("lite", (f"model.weights={weights.efficientnet_lite_file(0)}",)), cells)
     by_name = train.start(config.preset("lite"), cells)
     stems = [network.model.get_layer("stem_conv").get_weights()[0] for network in (by_path, by_name)]
     assert np.array_equal(*stems)
@@ -121,3 +235,66 @@ def test_a_diverging_training_says_so(training_file, tmp_path):
     result = cbtool("train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings)
     assert_one_sentence(result, "training diverged")
     assert_one_sentence(cbtool("evaluate", "--run", tmp_path / "run"), "did not come to its end")
+
+
+RESUMED = (
+    "split.validation=0.2", "split.test=0.2", "train.deterministic=true", "train.phases.0.epochs=2",
+    "train.phases.1.epochs=5", "train.phases.1.plateau=1", "train.phases.1.patience=2", "train.phases.1.learning_rate=0.02",
+    "augment=[{name='flip'}, {name='rand-augment', rate=0.3}, {name='cut-mix', rate=0.3}]",
+)  # fmt: skip
+
+
+def start_training(training_file, folder):
+    settings = [part for setting in RESUMED for part in ("--set", setting)]
+    command = [sys.executable, "-m", "tools", "train", "--preset", "tiny", "--data", training_file, "--run", folder]
+    return subprocess.Popen([*map(str, command), *settings], cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(training_file, tmp_path):
+    """Killed twice, in each phase: the same history, epoch for epoch, and the same weights, bit for bit."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start_training(training_file, whole).wait(timeout=300) == 0
+    process = start_training(training_file, cut)
+    for lines in (2, 5):  # of the history, its header included
+        deadline = time.monotonic() + 200
+        while len((cut / "history.csv").read_text().splitlines() if (cut / "history.csv").exists() else ()) < lines:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        assert_one_sentence(cbtool("evaluate", "--run", cut), "did not come to its end")
+        process = subprocess.Popen([sys.executable, "-m", "tools", "train", "--resume", str(cut)], cwd=ROOT)
+    assert process.wait(timeout=300) == 0
+    histories = [history_of(runs.Run(folder)) for folder in (whole, cut)]
+    for row in (*histories[0], *histories[1]):
+        del row["seconds"]
+    assert histories[0] == histories[1]
+    with np.load(runs.Run(whole).checkpoint) as first, np.load(runs.Run(cut).checkpoint) as second:
+        assert first.files == second.files
+        assert all(np.array_equal(first[name], second[name]) for name in first.files)
+    assert not runs.Run(cut).state.exists()
+    assert_one_sentence(cbtool("train", "--resume", cut), "is finished")
+
+
+def test_resume_takes_nothing_else_and_only_the_same_data(run_folder, training_file, tmp_path):
+    assert cbtool("train", "--resume", run_folder, "--preset", "tiny").returncode == 2
+    assert_one_sentence(cbtool("train", "--resume", tmp_path), "is not a run folder")
+    shutil.copytree(run_folder, tmp_path / "run")
+    runs.Run(tmp_path / "run").finished.unlink()
+    data.save(synthetic.draw(3), tmp_path / "other.npz")
+    result = cbtool("train", "--resume", tmp_path / "run", "--data", tmp_path / "other.npz")
+    assert_one_sentence(result, "not what this run was begun with")
+
+
+def test_seeds_make_a_run_each(training_file, tmp_path):
+    settings = [
+        part
+        for setting in (*QUICK, "train.phases.0.epochs=1", "train.phases.1.epochs=1")
+        for part in ("--set", setting)
+    ]
+    result = cbtool(
+        "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", "--seeds", "2", *settings
+    )
+    assert result.returncode == 0, result.stderr
+    checkpoints = [runs.open_finished(tmp_path / f"run-seed{seed}").checkpoint.read_bytes() for seed in (0, 1)]
+    assert checkpoints[0] != checkpoints[1]

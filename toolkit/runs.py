@@ -51,6 +51,11 @@ class Run:
         return self.folder / "checkpoints" / "best.npz"
 
     @property
+    def state(self) -> Path:
+        """What an unfinished training goes on from."""
+        return self.folder / "checkpoints" / "state.npz"
+
+    @property
     def finished(self) -> Path:
         """Exists once training has come to its end; holds its summary."""
         return self.folder / "training.json"
@@ -133,14 +138,38 @@ def prepare(run: Run, samples: Samples, settings: Config) -> tuple[clean.Cleanin
 
 def open_finished(folder: Path) -> Run:
     """The run in `folder`. Raises InputError unless it has been trained to its end."""
+    run = _open(folder)
+    if not run.finished.exists():
+        raise InputError(
+            f"the training in {folder} did not come to its end.", f"Go on with it: cbtool train --resume {folder}."
+        )
+    return run
+
+
+def open_unfinished(folder: Path) -> Run:
+    """The run in `folder`. Raises InputError when there is none, or when it is trained to its end already."""
+    run = _open(folder)
+    if run.finished.exists():
+        raise InputError(f"the run in {folder} is finished.", f"Next: cbtool evaluate --run {folder}.")
+    return run
+
+
+def require_data(run: Run, samples: Samples) -> None:
+    """Raises InputError unless `samples` are what `run` was begun with."""
+    if samples.fingerprint != read_provenance(run)["fingerprint"]:
+        raise InputError(
+            "the data is not what this run was begun with (its pixels or labels differ).",
+            "Give that file, with --data.",
+        )
+
+
+def _open(folder: Path) -> Run:
     run = Run(Path(folder))
     if not run.config.exists():
         raise InputError(
             f"{folder} is not a run folder: it has no config.toml.",
             "Make one with: cbtool train --preset NAME --data FILE --run DIR.",
         )
-    if not run.finished.exists():
-        raise InputError(f"the training in {folder} did not come to its end.", "Train again into a new folder.")
     return run
 
 

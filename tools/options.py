@@ -30,3 +30,10 @@ classes = click.option(
     help="How many classes there are, if the file does not name them.",
 )
 run = click.option("--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder.")
+settings = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one value, e.g. train.phases.0.epochs=3. May be repeated.",
+)

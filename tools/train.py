@@ -12,47 +12,78 @@ from tools.data import summary
 @click.command()
 @click.option("--preset", help="A named experiment; see the list below. [default: lite]")
 @click.option("--config", "config_file", type=options.PATH, metavar="FILE", help="A TOML file instead of a preset.")
-@click.option("--data", "data_file", type=options.PATH, required=True, metavar="FILE", help="The competition's npz.")
+@click.option("--data", "data_file", type=options.PATH, metavar="FILE", help="The competition's npz.")
 @click.option("--run", "folder", type=options.PATH, metavar="DIR", help="A new folder. [default: one under runs/]")
 @click.option("--weights", metavar="imagenet|none|PATH", help="Where the backbone starts from.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one value, e.g. train.phases.0.epochs=3. May be repeated.",
-)
+@options.settings
+@click.option("--seeds", type=click.IntRange(1, 100), help="Train that many runs, DIR-seed0, DIR-seed1, ...")
+@click.option("--resume", type=options.PATH, metavar="DIR", help="Go on with a run that was stopped.")
 def train(
     preset: str | None,
     config_file: Path | None,
-    data_file: Path,
+    data_file: Path | None,
     folder: Path | None,
     weights: str | None,
     settings: tuple[str, ...],
+    seeds: int | None,
+    resume: Path | None,
 ) -> None:
     """Clean, split and train.
 
-    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs), tiny (a minute on drawn cells),
-    report-base-unclean (the report's first row).
-    """
-    from toolkit import config, data
+    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs), winner-convnext-xlarge (the winning recipe, for a
+    GPU), tiny (a minute on drawn cells), and the report's seven rows: report-base-unclean, report-vgg,
+    report-convnext-base, report-convnext-large, report-convnext-xlarge-plain, report-convnext-xlarge,
+    report-block-convnext-xlarge.
 
+    Stopped at any moment, a run goes on from its last whole epoch with --resume DIR, as if nothing had happened.
+    """
+    if resume:
+        if preset or config_file or folder or weights or settings or seeds:
+            raise click.UsageError("--resume takes everything but --data from the run itself.")
+        _resume(resume, data_file)
+        return
+    if data_file is None:
+        raise click.UsageError("Missing option '--data'.")
     if preset and config_file:
         raise click.UsageError("Give --preset or --config, not both.")
+    name = config_file.stem if config_file else preset or "lite"
+    folder = folder or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     if weights is not None:
         settings = (*settings, f"model.weights={weights}")
+    if seeds is None:
+        _train(folder, preset, config_file, settings, data_file)
+        return
+    for seed in range(seeds):
+        seeded = folder.with_name(f"{folder.name}-seed{seed}")
+        _train(seeded, preset, config_file, (*settings, f"train.seed={seed}"), data_file)
+
+
+def _train(folder: Path, preset: str | None, config_file: Path | None, settings: tuple[str, ...], data_file: Path):
+    from toolkit import config, data
+
     chosen = config.read(config_file, settings) if config_file else config.preset(preset or "lite", settings)
     samples = data.load(data_file, chosen.data.classes)
     data.require_trainable(samples, data_file)
-    if folder is None:
-        name = config_file.stem if config_file else preset or "lite"
-        folder = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     with output.stages() as stages:
         run, cleaning = train_run(folder, chosen, samples, data_file, stages)
     output.table(("what", "images"), summary(cleaning), title="Cleaning")
-    history(run)
-    click.echo(run.folder)
-    output.hint(f"Next: cbtool evaluate --run {run.folder}")
+    _report(run)
+
+
+def _resume(folder: Path, data_file: Path | None) -> None:
+    from toolkit import config, data, runs, split
+
+    run = runs.open_unfinished(folder)
+    chosen = config.read(run.config)
+    data_file = data_file or Path(runs.read_provenance(run)["data"])
+    samples = data.load(data_file, chosen.data.classes)
+    runs.require_data(run, samples)
+    with output.stages() as stages:
+        with stages.stage("clean"):
+            network = _start(chosen, samples)
+            parts = split.read(run.split) if run.split.exists() else runs.prepare(run, samples, chosen)[1]
+        _fit(network, run, samples, parts, chosen, stages)
+    _report(run)
 
 
 def train_run(folder: Path, chosen, samples, data_file: Path, stages: output.Stages):
@@ -60,15 +91,31 @@ def train_run(folder: Path, chosen, samples, data_file: Path, stages: output.Sta
     from toolkit import runs
 
     with stages.stage("clean"):
-        with output.quiet_tensorflow():
-            from toolkit import train as training
-
-            network = training.start(chosen, samples)
+        network = _start(chosen, samples)
         run = runs.begin(folder, chosen, samples, data_file)
         cleaning, parts = runs.prepare(run, samples, chosen)
+    _fit(network, run, samples, parts, chosen, stages)
+    return run, cleaning
+
+
+def _start(chosen, samples):
+    with output.quiet_tensorflow():
+        from toolkit import train as training
+
+        return training.start(chosen, samples)
+
+
+def _fit(network, run, samples, parts, chosen, stages: output.Stages) -> None:
+    from toolkit import train as training
+
     with stages.stage("train") as progress:
         training.train(network, run, samples, parts, chosen, progress)
-    return run, cleaning
+
+
+def _report(run) -> None:
+    history(run)
+    click.echo(run.folder)
+    output.hint(f"Next: cbtool evaluate --run {run.folder}")
 
 
 def history(run) -> None:
