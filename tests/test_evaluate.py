@@ -26,20 +26,23 @@ def test_metrics_follow_from_the_stored_predictions(evaluated, training_file):
     run = runs.open_finished(evaluated)
     samples = data.load(training_file)
     stored = json.loads(run.metrics.read_text())
-    for part in ("validation", "test"):
-        predictions = runs.read_predictions(run, part)
+    for name in ("validation", "test", "validation-shifted", "test-shifted"):
+        part = name.removesuffix("-shifted")
+        predictions = runs.read_predictions(run, name)
         assert predictions.ids.tolist() == list(getattr(split.read(run.split), part))
         assert predictions.labels.tolist() == samples.labels[predictions.ids].tolist()
         assert predictions.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
-        assert stored[part]["accuracy"] == pytest.approx(accuracy_score(predictions.labels, predictions.predicted))
+        assert stored[name]["accuracy"] == pytest.approx(accuracy_score(predictions.labels, predictions.predicted))
         macro = f1_score(predictions.labels, predictions.predicted, average="macro", zero_division=0)
-        assert stored[part]["macro_f1"] == pytest.approx(macro)
-        assert (evaluated / f"confusion_{part}.png").stat().st_size > 10_000
+        assert stored[name]["macro_f1"] == pytest.approx(macro)
+        assert (evaluated / f"confusion_{name}.png").stat().st_size > 10_000
 
 
 def test_the_command_prints_one_json_object(evaluated):
     result = cbtool("evaluate", "--run", evaluated, "--json")
     report = json.loads(result.stdout)
+    assert report["clean"] == report["test"]["accuracy"]
+    assert report["shift"] == report["test-shifted"]["accuracy"]
     assert report["test"] == json.loads(runs.Run(evaluated).metrics.read_text())["test"]
 
 

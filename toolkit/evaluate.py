@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from submission.model import Model
-from toolkit import metrics, package, split
+from toolkit import metrics, package, shift, split
 from toolkit.data import Samples
 from toolkit.files import write_text
 from toolkit.metrics import Scores
@@ -15,10 +15,11 @@ from toolkit.progress import Progress, silent
 from toolkit.runs import Predictions, Run
 
 HELD_OUT = ("validation", "test")
+SHIFTED = "{}-shifted"  # the same part, damaged by `toolkit.shift`
 
 
 def evaluate(run: Run, samples: Samples, progress: Progress = silent) -> dict[str, Scores]:
-    """Scores the package of `run` on its validation and test parts.
+    """Scores the package of `run` on its validation and test parts, as they are and shifted.
 
     Exports the package first where there is none, and compares its labels of the validation part with those of
     the trained Keras network. Writes the predictions, metrics.json and a picture of each confusion matrix.
@@ -27,18 +28,23 @@ def evaluate(run: Run, samples: Samples, progress: Progress = silent) -> dict[st
     parts = split.read(run.split)
     rows = {part: parts.rows(part, samples) for part in HELD_OUT}
     model = Model(package.export_run(run))
-    results = {}
-    for number, (part, chosen) in enumerate(rows.items()):
-        progress(number, len(rows), part)
-        predictions = Predictions(
-            samples.ids[chosen], model.probabilities(samples.images[chosen]), samples.labels[chosen]
-        )
+    results: dict[str, Scores] = {}
+
+    def score(name: str, images: np.ndarray, chosen: np.ndarray) -> Predictions:
+        progress(len(results), 2 * len(rows), name)
+        predictions = Predictions(samples.ids[chosen], model.probabilities(images), samples.labels[chosen])
+        predictions.save(run.predictions(name))
+        results[name] = metrics.scores(predictions.labels, predictions.predicted, len(samples.class_names))
+        confusion_picture(results[name].confusion, samples.class_names, run.folder / f"confusion_{name}.png")
+        return predictions
+
+    for part, chosen in rows.items():
+        images = samples.images[chosen]
+        plain = score(part, images, chosen)
         if part == "validation":
-            scores = package.trained(run).predict(samples.images[chosen].astype(np.float32), verbose=0)
-            package.verify(run, predictions.probabilities, keras.ops.convert_to_numpy(keras.ops.softmax(scores)))
-        predictions.save(run.predictions(part))
-        results[part] = metrics.scores(predictions.labels, predictions.predicted, len(samples.class_names))
-        confusion_picture(results[part].confusion, samples.class_names, run.folder / f"confusion_{part}.png")
-    progress(len(rows), len(rows), "")
+            scores = package.trained(run).predict(images.astype(np.float32), verbose=0)
+            package.verify(run, plain.probabilities, keras.ops.convert_to_numpy(keras.ops.softmax(scores)))
+        score(SHIFTED.format(part), shift.corrupted(images, samples.ids[chosen]), chosen)
+    progress(1, 1, "")
     write_text(run.metrics, json.dumps({part: scores.summary for part, scores in results.items()}, indent=2) + "\n")
     return results

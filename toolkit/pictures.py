@@ -12,6 +12,9 @@ from toolkit.files import atomic
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
 GAP = 2  # pixels between the images of a sheet
+# A preview: that many images in each of two bands, and under each image so many augmented copies of it.
+PREVIEW_IMAGES = 2 * SHEET_COLUMNS
+PREVIEW_COPIES = 2
 
 
 def contact_sheet(images: np.ndarray, path: Path) -> None:
@@ -28,6 +31,12 @@ def contact_sheet(images: np.ndarray, path: Path) -> None:
         sheet[top : top + height, left : left + width] = image
     with atomic(path) as temporary:
         Image.fromarray(sheet).save(temporary, "PNG")
+
+
+def preview(images: np.ndarray, copies: list[np.ndarray], path: Path) -> None:
+    """Writes PREVIEW_IMAGES `images` (uint8 [n, h, w, 3]), each above its PREVIEW_COPIES augmented `copies`."""
+    bands = [slice(0, SHEET_COLUMNS), slice(SHEET_COLUMNS, PREVIEW_IMAGES)]
+    contact_sheet(np.concatenate([row[band] for band in bands for row in (images, *copies)]), path)
 
 
 def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -> None:

@@ -1,5 +1,6 @@
 """The `cbtool` command: registration, and the one place where errors become exit codes."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import click
 
 from toolkit.errors import CbtoolError, LimitError
 from toolkit.files import write_error
-from tools import build, data, demo, evaluate, output, score, time, train, validate
+from tools import bench, build, data, demo, evaluate, output, runs, score, time, train, validate
 
 INTERRUPTED = 130
 
@@ -18,7 +19,8 @@ INTERRUPTED = 130
 def cli() -> None:
     """From a competition's training file to a checked and scored CodaBench submission.
 
-    The road: data clean, train, evaluate, build, validate, time, score. Start with `cbtool demo`.
+    The road: data clean, train, evaluate, build, validate, time, score. Start with `cbtool demo`; compare with
+    `cbtool runs`.
     """
 
 
@@ -31,6 +33,8 @@ for command in (
     validate.validate,
     time.time,
     score.score,
+    runs.runs,
+    bench.bench,
 ):
     cli.add_command(command)
 
@@ -43,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow reads these when it is imported, which happens inside the commands.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    # It warns of how it runs keras-cv's layers; nobody can do anything about that.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         result = cli.main(arguments, standalone_mode=False)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from tools import options, output
 
 @click.group()
 def data() -> None:
-    """Inspect, clean or download training data."""
+    """Inspect, clean, augment or download training data."""
 
 
 @data.command()
@@ -113,6 +113,44 @@ def summary(found) -> list[tuple[str, int]]:
     reasons = Counter(reason.split(" of ")[0] for reason in found.reasons)
     kept = reasons.pop("", 0)
     return [("kept", kept), *((f"dropped: {reason}", count) for reason, count in reasons.most_common())]
+
+
+@data.command("augment-preview")
+@click.argument("file", type=options.PATH)
+@click.option("--preset", default="lite", show_default=True, help="The named experiment whose augmentations to show.")
+@options.settings
+@click.option("--out", type=options.PATH, metavar="DIR", help="Folder for the sheets. [default: PRESET-augmentations]")
+@options.classes
+def augment_preview(file: Path, preset: str, settings: tuple[str, ...], out: Path | None, classes: int) -> None:
+    """Draw what a preset's augmentations do to images of FILE.npz.
+
+    One sheet an operation, and one of the whole chain: rows of images, each above its augmented copies. Single
+    operations change every image; in the chain each is drawn at its rate.
+    """
+    import dataclasses
+
+    import numpy as np
+
+    from toolkit import config, pictures
+    from toolkit import data as files
+
+    chosen = config.preset(preset, settings)
+    samples = files.load(file, classes)
+    out = out or Path(f"{preset}-augmentations")
+    rows = np.linspace(0, len(samples) - 1, pictures.PREVIEW_IMAGES).astype(int)
+    with output.stages() as stages, stages.stage("augment") as progress:
+        with output.quiet_tensorflow():
+            from toolkit.augment import blocks
+        sheets = {operation.name: (dataclasses.replace(operation, rate=1.0),) for operation in chosen.augment}
+        for number, (name, operations) in enumerate({**sheets, "chain": chosen.augment}.items()):
+            progress(number, len(sheets) + 1, name)
+            shown = dataclasses.replace(chosen, augment=operations)
+            copies = [
+                blocks.augmented_once(samples, rows, shown, draw).astype(np.uint8)
+                for draw in range(pictures.PREVIEW_COPIES)
+            ]
+            pictures.preview(samples.images[rows], copies, out / f"{name}.png")
+    click.echo(out)
 
 
 @data.command()
