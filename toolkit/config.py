@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from toolkit.errors import InputError
@@ -19,6 +19,14 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+def _trainable(value: Any) -> Any:
+    whole, part = isinstance(value, int) and not isinstance(value, bool), isinstance(value, float)
+    if value in ("head", "all") or (whole and value >= 1) or (part and 0 < value < 1):
+        return value
+    raise ValueError("it should be 'head', 'all', the number of a layer, or a fraction of the layers such as 0.5")
+
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 
@@ -112,7 +120,7 @@ class Phase:
     gradients are averaged before the weights change.
     """
 
-    trainable: Literal["head", "all"] | Annotated[int, Field(strict=True, ge=1)] | Annotated[float, Field(gt=0, lt=1)]
+    trainable: Annotated[str | int | float, BeforeValidator(_trainable)]
     epochs: Count
     learning_rate: Positive
     optimizer: Literal["adam", "adamw", "lion", "sgd"] = "adam"
@@ -262,7 +270,8 @@ def _sentence(error: dict[str, Any], source: str) -> str:
         return f"unknown key {place} in {source}.{_nearest(str(name), _keys_at(parents))}"
     if error["type"] == "missing":
         return f"{source} lacks the key {place}."
-    return f"{place} in {source} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}."
+    reason = error["msg"].removeprefix("Value error, ")
+    return f"{place} in {source} is {error['input']!r}: {reason[0].lower()}{reason[1:]}."
 
 
 def _keys_at(parents: list[str | int]) -> list[str]:
