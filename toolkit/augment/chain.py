@@ -11,10 +11,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 from keras_cv import layers
-from keras_cv.core import ConstantFactorSampler, FactorSampler
 from keras_cv.layers import BaseImageAugmentationLayer, RandAugment
 
 from toolkit.augment.draws import Draws, bind
+from toolkit.augment.geometry import GEOMETRIC, matrices, warp
 from toolkit.augment.operations import MIXING, OPERATIONS, RAND_AUGMENT_DEVIATION, VALUE_RANGE, Size
 from toolkit.config import Operation
 from toolkit.errors import InputError
@@ -104,6 +104,8 @@ def _change(operation: Operation, size: Size, draws: Draws) -> Change:
 def _bound(layer: keras.layers.Layer, draws: Draws) -> Change:
     """`layer` with its draws from `draws`; one that works on single images gets a seed for each."""
     bind(layer, draws)
+    if isinstance(layer, GEOMETRIC):
+        return lambda images: warp(images, matrices(layer, images))
     if not _single(layer):
         return lambda images: layer(images, training=True)
 
@@ -139,26 +141,45 @@ def _unless_empty(images: tf.Tensor, change: Change, draws: Draws) -> tf.Tensor:
         return tf.cond(tf.shape(images)[0] > 0, lambda: change(images), lambda: images)
 
 
-def _rand_augment(magnitude: float, draws: Draws) -> Change:
-    """As `keras_cv.layers.RandAugment`: three times one of ten operations, or none with a chance of 1 in 11."""
-    policy = RandAugment.get_standard_policy(VALUE_RANGE, magnitude, RAND_AUGMENT_DEVIATION)
-    for layer in policy:
-        if isinstance(layer, layers.RandomShear):
-            # keras-cv resamples along the axis it does not shear, too.
-            layer.x_factor, layer.y_factor = (_moving(axis) for axis in (layer.x_factor, layer.y_factor))
-    changes = [*(_bound(layer, draws) for layer in policy), tf.identity]
+def _one_of(
+    policy: list[keras.layers.Layer], draws: Draws, idle: int = 0
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function that changes each image by one layer of `policy`, or not, as its number in int32 [n] says.
 
-    def change(images: tf.Tensor) -> tf.Tensor:
-        for _ in range(3):
-            choices = draws.uniform([tf.shape(images)[0]], 0, len(changes), tf.int32)
-            images = _switch(images, choices, changes, draws)
-        return images
+    Numbers from the end of `policy` on, `idle` of them, change nothing. The geometric layers share one resampling.
+    """
+    geometric = [layer for layer in policy if isinstance(layer, GEOMETRIC)]
+    others = [layer for layer in policy if not isinstance(layer, GEOMETRIC)]
+    changes = [tf.identity, *(_bound(layer, draws) for layer in others)]
+    # By number: the place in `changes`, where the geometric layers come last as one; and the place among them.
+    place = [1 + others.index(layer) if layer in others else len(changes) for layer in policy] + [0] * idle
+    axis = [geometric.index(layer) if layer in geometric else 0 for layer in policy] + [0] * idle
+    for layer in geometric:
+        bind(layer, draws)
+
+    def change(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        kinds = tf.boolean_mask(tf.gather(axis, numbers), tf.equal(tf.gather(place, numbers), len(changes)))
+
+        def move(part: tf.Tensor) -> tf.Tensor:
+            every = tf.stack([matrices(layer, part) for layer in geometric], axis=1)
+            return warp(part, tf.gather(every, kinds, batch_dims=1))
+
+        return _switch(images, tf.gather(place, numbers), [*changes, move], draws)
 
     return change
 
 
-def _moving(factor: FactorSampler) -> FactorSampler | None:
-    return None if isinstance(factor, ConstantFactorSampler) and factor() == 0 else factor
+def _rand_augment(magnitude: float, draws: Draws) -> Change:
+    """As `keras_cv.layers.RandAugment`: three times one of ten operations, or none with a chance of 1 in 11."""
+    policy = RandAugment.get_standard_policy(VALUE_RANGE, magnitude, RAND_AUGMENT_DEVIATION)
+    one_of = _one_of(policy, draws, idle=1)
+
+    def change(images: tf.Tensor) -> tf.Tensor:
+        for _ in range(3):
+            images = one_of(images, draws.uniform([tf.shape(images)[0]], 0, len(policy) + 1, tf.int32))
+        return images
+
+    return change
 
 
 def _aug_mix(severity: float, draws: Draws) -> Change:
@@ -168,33 +189,28 @@ def _aug_mix(severity: float, draws: Draws) -> Change:
     never draws the last of its nine, the translation along the height.
     """
     turn = 30 * severity / (2 * math.pi)
-    changes = [
-        _bound(layer, draws)
-        for layer in (
-            layers.AutoContrast(VALUE_RANGE),
-            layers.Equalization(VALUE_RANGE),
-            layers.Posterization(VALUE_RANGE, bits=3),
-            layers.RandomRotation((0.0, turn), fill_mode="reflect"),
-            layers.Solarization(VALUE_RANGE, threshold_factor=(0.0, 255 * severity)),
-            layers.RandomShear(0.3 * severity, None, fill_mode="reflect"),
-            layers.RandomShear(None, 0.3 * severity, fill_mode="reflect"),
-            layers.RandomTranslation(0.0, severity / 3, fill_mode="reflect"),
-            layers.RandomTranslation(severity / 3, 0.0, fill_mode="reflect"),
-        )
+    policy = [
+        layers.AutoContrast(VALUE_RANGE),
+        layers.Equalization(VALUE_RANGE),
+        layers.Posterization(VALUE_RANGE, bits=3),
+        layers.Solarization(VALUE_RANGE, threshold_factor=(0.0, 255 * severity)),
+        layers.RandomRotation((0.0, turn), fill_mode="reflect"),
+        layers.RandomShear(0.3 * severity, None, fill_mode="reflect"),
+        layers.RandomShear(None, 0.3 * severity, fill_mode="reflect"),
+        layers.RandomTranslation(0.0, severity / 3, fill_mode="reflect"),
+        layers.RandomTranslation(severity / 3, 0.0, fill_mode="reflect"),
     ]
-    changes.append(tf.identity)
+    one_of = _one_of(policy, draws, idle=1)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         n = tf.shape(images)[0]
-        weights = draws.dirichlet(1.0, n, 3)
-        mixture = tf.zeros_like(images)
-        for number in range(3):
-            depth = draws.uniform([n], 1, 4, tf.int32)
-            changed = images
-            for level in range(3):
-                choices = draws.uniform([n], 0, len(changes) - 1, tf.int32)
-                changed = _switch(changed, tf.where(level < depth, choices, len(changes) - 1), changes, draws)
-            mixture += weights[:, number, None, None, None] * changed
+        chains = tf.tile(images, [3, 1, 1, 1])
+        depth = draws.uniform([3 * n], 1, 4, tf.int32)
+        for level in range(3):
+            numbers = draws.uniform([3 * n], 0, len(policy), tf.int32)
+            chains = one_of(chains, tf.where(level < depth, numbers, len(policy)))
+        weights = tf.transpose(draws.dirichlet(1.0, n, 3))[..., None, None, None]
+        mixture = tf.reduce_sum(weights * tf.reshape(chains, tf.concat([[3], tf.shape(images)], 0)), axis=0)
         share = draws.uniform([n, 1, 1, 1])  # Beta(1, 1)
         return share * images + (1.0 - share) * mixture
 

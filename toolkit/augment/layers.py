@@ -1,19 +1,7 @@
-"""Layers in the manner of keras-cv for what it lacks: noise, lost resolution, highlighted edges; a faster shear."""
+"""Layers in the manner of keras-cv for what it lacks: noise, lost resolution, highlighted edges."""
 
 import tensorflow as tf
-from keras_cv.layers import RandomShear, VectorizedBaseImageAugmentationLayer
-from keras_cv.src.utils import preprocessing
-
-
-class Shear(RandomShear):
-    """keras-cv's shear along both axes, resampled once instead of twice: resampling is what it costs."""
-
-    def augment_images(self, images, transformations, **kwargs):
-        x, y = transformations["shear_x"], transformations["shear_y"]
-        one, zero = tf.ones_like(x), tf.zeros_like(x)
-        # Along x first: its place (x + a·y, y), read at (x, y + b·x).
-        matrices = tf.concat([one + x * y, x, zero, y, one, zero, zero, zero], axis=1)
-        return preprocessing.transform(images, matrices, fill_mode=self.fill_mode, interpolation=self.interpolation)
+from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
 
 class _PixelLayer(VectorizedBaseImageAugmentationLayer):

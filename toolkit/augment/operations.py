@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras_cv import layers
 
-from toolkit.augment.layers import Edges, GaussianNoise, ImpulseNoise, Pixelate, Shear
+from toolkit.augment.layers import Edges, GaussianNoise, ImpulseNoise, Pixelate
 from toolkit.augment.mixing import CutMix, FourierMix, MixUp
 
 VALUE_RANGE = (0, 255)
@@ -22,7 +22,7 @@ OPERATIONS: dict[str, Callable[[float, Size], keras.layers.Layer]] = {
     # by the whole side
     "translate": lambda factor, size: layers.RandomTranslation(factor, factor, fill_mode="reflect"),
     # by 45 degrees along each axis
-    "shear": lambda factor, size: Shear(factor, factor, fill_mode="reflect"),
+    "shear": lambda factor, size: layers.RandomShear(factor, factor, fill_mode="reflect"),
     # from 1/5 of the size, black around it, to 2 times, cropped
     "jittered-resize": lambda factor, size: layers.JitteredResize(size, (1 - 0.8 * factor, 1 + factor)),
     # black squares of a grid, touching
