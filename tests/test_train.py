@@ -253,7 +253,11 @@ def start_training(training_file, folder):
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(training_file, tmp_path):
     """Killed twice, in each phase: the same history, epoch for epoch, and the same weights, bit for bit."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
+    started = time.monotonic()
     assert start_training(training_file, whole).wait(timeout=300) == 0
+    seconds = json.loads(runs.Run(whole).finished.read_text())["seconds"]
+    rounded = sum(float(row["seconds"]) for row in history_of(runs.Run(whole)))
+    assert rounded - 1 < seconds < time.monotonic() - started
     process = start_training(training_file, cut)
     for lines in (2, 5):  # of the history, its header included
         deadline = time.monotonic() + 200

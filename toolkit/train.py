@@ -55,7 +55,8 @@ def train(
     epoch, and at the end training.json. Returns the rows of the history.
     """
     keeper = Keeper(run, settings, progress)
-    started, started_cpu = time.perf_counter(), time.process_time()
+    # As if the part before an interruption had run just now.
+    started, started_cpu = time.perf_counter() - keeper.state.seconds, time.process_time() - keeper.state.cpu_seconds
     try:
         for number, phase in enumerate(settings.train.phases):
             if number >= keeper.state.phase:
@@ -66,8 +67,8 @@ def train(
             "training ran out of memory.", f"Use smaller batches: --set train.batch_size={half}."
         ) from error
     summary = {
-        "seconds": round(keeper.state.seconds + time.perf_counter() - started, 1),
-        "cpu_seconds": round(keeper.state.cpu_seconds + time.process_time() - started_cpu, 1),
+        "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(time.process_time() - started_cpu, 1),
         "devices": [device.name for device in tf.config.list_logical_devices()],
         "best": keeper.state.best_row,
     }
