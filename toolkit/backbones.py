@@ -54,9 +54,11 @@ def load(name: str, trunk: keras.Model, source: str) -> None:
     if path is not None and path.suffix == ".npz":
         weights.restore(trunk, path)
         return
-    if entry.read is None:
+    if entry.read is None and path is None:
         raise InputError(f"there are no ImageNet weights for {name}.", "Train with --weights none.")
     try:
+        if entry.read is None:
+            raise ValueError("nobody has published any, only an earlier run's npz can")
         trunk.set_weights(entry.read(trunk.input_shape[1:], path))
     except ValueError as error:
         raise InputError(
