@@ -1,5 +1,6 @@
 """Shared parts: small data, one trained run, its zip, and the competition's own environment."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from toolkit import data, synthetic
+from toolkit import data, runs, synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPETITION = ROOT.parent / "shared" / "competition"  # the competition's images, where they are at hand
@@ -32,6 +33,12 @@ def assert_one_sentence(result: subprocess.CompletedProcess, *words: str, code: 
     assert "Hint: " in result.stderr
     for word in words:
         assert word in errors[0]
+
+
+def history_of(run: runs.Run) -> list[dict]:
+    """The rows of the run's history.csv, as text."""
+    with run.history.open() as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def imagenet_lite0(image_shape: Shape) -> keras.Model:
 
 
 def fast_depthwise(model: keras.Model) -> keras.Model:
-    """`model` with its convolutions of one channel a group as DepthwiseConv2D, 5 to 10 times faster on CPUs.
+    """`model` with its convolutions of one channel a group as DepthwiseConv2D, which CPUs train 4 to 5 times as fast.
 
     The new layers have new weights: `depthwise_weights` turns the old ones into theirs.
     """

@@ -81,10 +81,7 @@ def _augmentation(settings: Config) -> str:
 
 
 def _phase(phase: Phase) -> str:
-    layers = {"head": "head", "all": "all"}.get(phase.trainable) if isinstance(phase.trainable, str) else None
-    if layers is None:
-        share = isinstance(phase.trainable, float)
-        layers = f"last {phase.trainable:.0%}" if share else f"from layer {phase.trainable}"
+    layers = {float: "last {:.0%}", int: "from layer {}"}.get(type(phase.trainable), "{}").format(phase.trainable)
     return f"{layers} × {phase.epochs}"
 
 

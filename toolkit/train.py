@@ -87,28 +87,29 @@ def _train_phase(
     settings: Config,
 ) -> None:
     resumed = number == keeper.state.phase and keeper.state.epochs > 0
+    if resumed and (keeper.state.stopped or keeper.state.epochs >= phase.epochs):
+        return
     if number > 0 and not resumed:
         weights.restore(network.model, keeper.run.checkpoint)
     _freeze(network, phase, number)
     epoch = len(keeper.state.rows)
     train_rows, validation_rows = (parts.rows(part, samples) for part in ("train", "validation"))
     augmented = phase.augment and bool(settings.augment)
-    training, steps = blocks.stream(samples, train_rows, settings, augmented, epoch)
     validation = blocks.fixed(samples, validation_rows, settings, settings.train.augmented_validation)
-    model = network.model
     if phase.trainable == "head" and not augmented:
         model = network.head
         shown = blocks.balanced(samples, train_rows, settings)
         features = _features(network.trunk, blocks.fixed(samples, shown, settings, False))
         training, steps = blocks.reordered(features, settings, epoch)
         validation = tf.data.Dataset.from_tensor_slices(_features(network.trunk, validation)).batch(256)
+    else:
+        model = network.model
+        training, steps = blocks.stream(samples, train_rows, settings, augmented, epoch)
     _compile(model, phase, settings)
     keeper.set_model(model)
     keeper.begin_phase(number, phase, network, steps)
     if resumed:
         keeper.restore()
-    if keeper.state.stopped or keeper.state.epochs >= phase.epochs:
-        return
     averages = [keras.callbacks.SwapEMAWeights()] if settings.train.ema else []
     model.fit(
         training,

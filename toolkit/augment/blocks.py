@@ -94,8 +94,8 @@ def _ready(samples: Samples, rows: np.ndarray, settings: Config, augmented: bool
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """A weight a class, inverse to how often it occurs, 1 on average over the images; float [classes]."""
-    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
-    return len(labels) / (np.count_nonzero(np.bincount(labels, minlength=classes)) * counts)
+    counts = np.bincount(labels, minlength=classes)
+    return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
 
 
 def balanced(samples: Samples, rows: np.ndarray, settings: Config) -> np.ndarray:

@@ -141,19 +141,17 @@ def _unless_empty(images: tf.Tensor, change: Change, draws: Draws) -> tf.Tensor:
         return tf.cond(tf.shape(images)[0] > 0, lambda: change(images), lambda: images)
 
 
-def _one_of(
-    policy: list[keras.layers.Layer], draws: Draws, idle: int = 0
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def _one_of(policy: list[keras.layers.Layer], draws: Draws) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """A function that changes each image by one layer of `policy`, or not, as its number in int32 [n] says.
 
-    Numbers from the end of `policy` on, `idle` of them, change nothing. The geometric layers share one resampling.
+    The number after the last layer's changes nothing. The geometric layers share one resampling.
     """
     geometric = [layer for layer in policy if isinstance(layer, GEOMETRIC)]
     others = [layer for layer in policy if not isinstance(layer, GEOMETRIC)]
     changes = [tf.identity, *(_bound(layer, draws) for layer in others)]
     # By number: the place in `changes`, where the geometric layers come last as one; and the place among them.
-    place = [1 + others.index(layer) if layer in others else len(changes) for layer in policy] + [0] * idle
-    axis = [geometric.index(layer) if layer in geometric else 0 for layer in policy] + [0] * idle
+    place = [1 + others.index(layer) if layer in others else len(changes) for layer in policy] + [0]
+    axis = [geometric.index(layer) if layer in geometric else 0 for layer in policy] + [0]
     for layer in geometric:
         bind(layer, draws)
 
@@ -172,7 +170,7 @@ def _one_of(
 def _rand_augment(magnitude: float, draws: Draws) -> Change:
     """As `keras_cv.layers.RandAugment`: three times one of ten operations, or none with a chance of 1 in 11."""
     policy = RandAugment.get_standard_policy(VALUE_RANGE, magnitude, RAND_AUGMENT_DEVIATION)
-    one_of = _one_of(policy, draws, idle=1)
+    one_of = _one_of(policy, draws)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         for _ in range(3):
@@ -200,7 +198,7 @@ def _aug_mix(severity: float, draws: Draws) -> Change:
         layers.RandomTranslation(0.0, severity / 3, fill_mode="reflect"),
         layers.RandomTranslation(severity / 3, 0.0, fill_mode="reflect"),
     ]
-    one_of = _one_of(policy, draws, idle=1)
+    one_of = _one_of(policy, draws)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         n = tf.shape(images)[0]
