@@ -1,14 +1,15 @@
 """Evaluation: the numbers, the files, and other data refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from conftest import assert_one_sentence, cbtool
 from sklearn.metrics import accuracy_score, f1_score
 
-from toolkit import data, files, metrics, package, runs, split, synthetic
-from toolkit.errors import SubmissionError
+from submission.model import VIEWS
+from toolkit import data, metrics, package, runs, split, synthetic
 
 
 def test_scores_of_a_small_case_by_hand():
@@ -59,18 +60,22 @@ def test_other_data_and_no_run_are_errors(evaluated, tmp_path):
     assert_one_sentence(cbtool("evaluate", "--run", tmp_path), "is not a run folder")
 
 
-def test_a_package_that_labels_differently_is_withdrawn(tmp_path):
-    run, sure = runs.Run(tmp_path), np.tile(np.float32([0.9, 0.1]), (1000, 1))
-    changed = np.where(np.arange(1000)[:, None] < 2, sure[:, ::-1], sure)
-    files.write_text(run.package / "manifest.json", "{}")
-    package.verify(run, np.where(np.arange(1000)[:, None] < 1, changed, sure), sure)
-    assert (run.package / "manifest.json").exists()
-    with pytest.raises(SubmissionError, match="2 of 1000 images differently"):
-        package.verify(run, changed, sure)
-    assert not (run.package / "manifest.json").exists()
-    package.verify(run, changed[1:21], sure[1:21])  # one alone proves nothing, however few there are
+def test_views_are_chosen_on_shifted_validation_images(evaluated):
+    found = json.loads(runs.Run(evaluated).metrics.read_text())["views"]
+    chosen = found["chosen"]["views"]
+    assert chosen == package.read_manifest(runs.Run(evaluated).package)["networks"][0]["views"]
+    assert chosen[0] == "identity" and found["chosen"]["low"] <= found["chosen"]["gain"] <= found["chosen"]["high"]
+    assert {gain["views"][1] for gain in found["alone"]} == {*VIEWS} - {"identity"}
 
 
-def test_a_tie_that_tips_is_no_change(tmp_path):
-    tie = np.tile(np.float32([0.502, 0.498]), (10, 1))
-    package.verify(runs.Run(tmp_path), tie[:, ::-1], tie)
+def test_without_views_the_plain_one_is_left(evaluated, tmp_path):
+    copy = shutil.copytree(evaluated, tmp_path / "copy")
+    result = cbtool("evaluate", "--run", copy, "--no-views", "--json")
+    assert result.returncode == 0, result.stderr
+    assert "views" not in json.loads(result.stdout)
+    assert package.read_manifest(copy / "package")["networks"][0]["views"] == ["identity"]
+
+
+def test_views_are_printed_with_their_gains(evaluated):
+    result = cbtool("evaluate", "--run", evaluated)
+    assert "95 % interval" in result.stdout and "three-quarter-turn" in result.stdout

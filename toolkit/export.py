@@ -1,38 +1,44 @@
 """From a trained Keras network to the operations and weights that `submission/model.py` runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
 
+from submission.model import ACTIVATIONS
 from toolkit.errors import InputError
 
-ACTIVATIONS = ("linear", "relu", "relu6", "gelu", "silu", "sigmoid", "hard_silu")
 # What only training needs: dropout of features, and of whole branches (a private class of keras.applications).
 IN_TRAINING_ONLY = ("Dropout", "StochasticDepth")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Operation:
-    """One entry of the manifest, with its weights float32 by name."""
+    """One entry of the manifest, with its weights by name, float32. positions: how often its kernel is applied an image."""
 
     name: str
     op: str
     inputs: list[str]
     attributes: dict = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    positions: int = 1
 
     @property
     def entry(self) -> dict:
         """The manifest's form, without the weights."""
         return {"name": self.name, "op": self.op, "inputs": self.inputs, **self.attributes}
 
+    @property
+    def flop(self) -> int:
+        """Multiplications and additions of its kernel for one image."""
+        return 2 * self.weights["kernel"].size * self.positions if "kernel" in self.weights else 0
+
 
 def operations(model: keras.Model) -> list[Operation]:
-    """The operations of `model` (one input, one output) for prediction, in the order they run.
+    """The operations of `model` (one input, one output) for prediction, in the order they run, layer by layer.
 
-    Batch norm and ConvNeXt's LayerScale are folded into the convolution or dense layer before them; dropout is left
-    out. Raises InputError for a layer that has no translation.
+    Dropout is left out; batch norm and ConvNeXt's LayerScale become scales; `toolkit.rewrites` makes them fast.
+    Raises InputError for a layer that has no translation.
     """
     done: list[Operation] = []
     results: dict[int, str] = {}  # id of a Keras tensor: name of the operation that makes it
@@ -62,16 +68,13 @@ def _add(layer: keras.layers.Layer, inputs: list[str], done: list[Operation]) ->
     """Adds what `layer` does to `done`; returns the name of the result."""
     if type(layer).__name__ in IN_TRAINING_ONLY:
         return inputs[0]
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return _fold_norm(layer, done, inputs[0])
-    if type(layer).__name__ == "LayerScale":
-        return _fold(layer.name, done, inputs[0], np.asarray(layer.gamma, np.float64), 0.0)
     if isinstance(layer, keras.layers.Activation):
         return _activate(layer, done, inputs[0], layer.name)
-    operation = _translated(layer)
-    operation.inputs = inputs
-    done.append(operation)
-    return _activate(layer, done, layer.name, f"{layer.name}_activation")
+    result = inputs
+    for operation in _translated(layer):
+        done.append(replace(operation, inputs=result))
+        result = [operation.name]
+    return _activate(layer, done, result[0], f"{layer.name}_activation")
 
 
 def _add_arithmetic(node, inputs: list[str], done: list[Operation]) -> str:
@@ -82,20 +85,23 @@ def _add_arithmetic(node, inputs: list[str], done: list[Operation]) -> str:
         raise InputError(f"the operation {name} cannot be exported.", "Use a backbone of toolkit/backbones.py.")
     if not numbers:
         done.append(Operation(name, kind, inputs))
-    elif kind == "add":
-        done.append(Operation(name, "scale", inputs, {"scale": 1.0, "offset": float(numbers[0])}))
     else:
-        done.append(Operation(name, "scale", inputs, {"scale": float(numbers[0]), "offset": 0.0}))
+        scale, offset = (1.0, numbers[0]) if kind == "add" else (numbers[0], 0.0)
+        done.append(replace(_scale(name, scale, offset), inputs=inputs))
     return name
 
 
-def _translated(layer: keras.layers.Layer) -> Operation:
+def _translated(layer: keras.layers.Layer) -> list[Operation]:
+    """What `layer` does but for its activation, each operation on the result of the one before it."""
+    if type(layer).__name__ == "LayerScale":  # a private class of keras.applications
+        return [_scale(layer.name, layer.gamma, 0.0)]
     if type(layer) not in TRANSLATIONS:
         raise InputError(
             f"the layer {layer.name} ({type(layer).__name__}) cannot be exported.",
             "Use a backbone of toolkit/backbones.py.",
         )
-    return TRANSLATIONS[type(layer)](layer)
+    made = TRANSLATIONS[type(layer)](layer)
+    return made if isinstance(made, list) else [made]
 
 
 def _activate(layer: keras.layers.Layer, done: list[Operation], source: str, name: str) -> str:
@@ -112,44 +118,34 @@ def _activate(layer: keras.layers.Layer, done: list[Operation], source: str, nam
     return name
 
 
-def _fold_norm(norm: keras.layers.BatchNormalization, done: list[Operation], source: str) -> str:
-    gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in norm.get_weights())
-    scale = gamma / np.sqrt(variance + norm.epsilon)
-    return _fold(norm.name, done, source, scale, beta - mean * scale)
+def _scale(name: str, scale, offset) -> Operation:
+    """Scale · x + offset, each one number or one a channel."""
+    values = {"scale": scale, "offset": offset}
+    return Operation(name, "scale", [], {}, {key: np.array(value, np.float32, ndmin=1) for key, value in values.items()})
 
 
-def _fold(name: str, done: list[Operation], source: str, scale: np.ndarray, offset: np.ndarray | float) -> str:
-    """Scales and shifts the weights of the operation `source` as the layer `name` would its results."""
-    operation = done[-1]
-    if operation.name != source or operation.op not in ("conv", "depthwise", "dense"):
-        raise InputError(f"the layer {name} does not follow a convolution or dense layer.", "Put it right after one.")
-    # The channels a depthwise kernel [h, w, channels, 1] makes lie on its third axis, the others' on the last.
-    shape = (-1, 1) if operation.op == "depthwise" else (-1,)
-    operation.weights["kernel"] = (operation.weights["kernel"] * scale.reshape(shape)).astype(np.float32)
-    operation.weights["bias"] = (operation.weights["bias"] * scale + offset).astype(np.float32)
-    return source
+def _rescale(layer: keras.layers.Rescaling) -> Operation:
+    return _scale(layer.name, layer.scale, layer.offset)
 
 
-def _numbers(values) -> float | list[float]:
-    return np.asarray(values, np.float64).tolist()
+def _batch_norm(layer: keras.layers.BatchNormalization) -> Operation:
+    gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in layer.get_weights())
+    scale = gamma / np.sqrt(variance + layer.epsilon)
+    return _scale(layer.name, scale, beta - mean * scale)
 
 
-def _scale(layer: keras.layers.Rescaling) -> Operation:
-    return Operation(layer.name, "scale", [], {"scale": _numbers(layer.scale), "offset": _numbers(layer.offset)})
+def _layer_norm(layer: keras.layers.LayerNormalization) -> list[Operation]:
+    norm = Operation(f"{layer.name}_unscaled", "layer_norm", [], {"epsilon": layer.epsilon})
+    return [norm, _scale(layer.name, *layer.get_weights())]
 
 
 def _linear(op: str):
     def translate(layer: keras.layers.Layer) -> Operation:
         kernel, *bias = (np.asarray(value, np.float32) for value in layer.get_weights())
-        outputs = kernel.shape[2] * kernel.shape[3] if op == "depthwise" else kernel.shape[-1]
+        outputs = layer.output.shape[-1]
         attributes = {} if op == "dense" else {"strides": list(layer.strides), "padding": layer.padding.upper()}
-        return Operation(
-            layer.name,
-            op,
-            [],
-            attributes,
-            {"kernel": kernel, "bias": bias[0] if bias else np.zeros(outputs, np.float32)},
-        )
+        weights = {"kernel": kernel, "bias": bias[0] if bias else np.zeros(outputs, np.float32)}
+        return Operation(layer.name, op, [], attributes, weights, int(np.prod(layer.output.shape[1:-1])))
 
     return translate
 
@@ -161,11 +157,6 @@ def _pad(layer: keras.layers.ZeroPadding2D) -> Operation:
 def _max_pool(layer: keras.layers.MaxPooling2D) -> Operation:
     attributes = {"size": list(layer.pool_size), "strides": list(layer.strides), "padding": layer.padding.upper()}
     return Operation(layer.name, "max_pool", [], attributes)
-
-
-def _norm(layer: keras.layers.LayerNormalization) -> Operation:
-    gamma, beta = (np.asarray(value, np.float32) for value in layer.get_weights())
-    return Operation(layer.name, "layer_norm", [], {"epsilon": layer.epsilon}, {"gamma": gamma, "beta": beta})
 
 
 def _relu(layer: keras.layers.ReLU) -> Operation:
@@ -191,12 +182,13 @@ def _plain(op: str):
 
 
 TRANSLATIONS = {
-    keras.layers.Rescaling: _scale,
+    keras.layers.Rescaling: _rescale,
     keras.layers.Resizing: _resize,
     keras.layers.Conv2D: _linear("conv"),
     keras.layers.DepthwiseConv2D: _linear("depthwise"),
     keras.layers.Dense: _linear("dense"),
-    keras.layers.LayerNormalization: _norm,
+    keras.layers.BatchNormalization: _batch_norm,
+    keras.layers.LayerNormalization: _layer_norm,
     keras.layers.ReLU: _relu,
     keras.layers.ZeroPadding2D: _pad,
     keras.layers.MaxPooling2D: _max_pool,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from toolkit.errors import InputError
 
@@ -49,8 +50,13 @@ def write_error(path: Path, error: OSError) -> InputError:
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """The hexadecimal digest of the file at `path`, in flat memory."""
-    value = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            value.update(block)
+        return digest_of(file, algorithm)
+
+
+def digest_of(file: IO[bytes], algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of what `file`, open for reading, still holds, in flat memory."""
+    value = hashlib.new(algorithm, usedforsecurity=False)
+    while block := file.read(1 << 20):
+        value.update(block)
     return value.hexdigest()

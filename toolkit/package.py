@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -11,43 +12,64 @@ import h5py
 import keras
 import numpy as np
 
-from toolkit import config, export, models, weights
-from toolkit.errors import SubmissionError
+from toolkit import config, models, verify, weights
+from toolkit.errors import InputError, SubmissionError
+from toolkit.export import Operation
 from toolkit.files import atomic, digest, write_text
+from toolkit.progress import Progress, silent
 from toolkit.runs import Run, read_provenance
 
-FORMAT = 1
-FILES = ("manifest.json", "model.py", "weights.h5")
+FORMAT = 2
 # The same for every file, so that the same run gives the same bytes: the earliest date a zip can hold.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-DISAGREEMENT = 0.001  # share of labels that may change between the trained network and the package
-TIE = 0.01  # of probability; float16 weights move it by some 1e-3
 
 
-def export_run(run: Run) -> Path:
-    """Writes the best network of `run` as its package folder, unless that exists. Returns the folder.
+def is_current(run: Run, dtype: str | None = None) -> bool:
+    """Whether the package of `run` is whole, has kernels of `dtype` (any, if None), and this version's code."""
+    try:
+        manifest = read_manifest(run.package)
+        same_code = (run.package / "model.py").read_bytes() == _model_source()
+    except (OSError, ValueError):
+        return False
+    whole = all((run.package / name).exists() for name in ("weights.h5", "verification.json"))
+    if manifest.get("format") != FORMAT or not (same_code and whole):
+        return False
+    return dtype in (None, manifest["networks"][0]["weights"]["dtype"])
 
-    The manifest comes last: a folder without it is not a package and is written again.
+
+def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: Progress = silent) -> None:
+    """Writes the best network of `run` as its package folder: model.py, manifest.json, weights.h5, verification.json.
+
+    images: held-out ones, uint8 [n, h, w, 3], on which each rewrite is compared with the trained network. dtype: of
+    the kernels, "float16" or "float32". Raises SubmissionError, and writes nothing, when the labels change.
+    The manifest comes last: a folder without it is not a package.
     """
-    if (run.package / "manifest.json").exists():
-        return run.package
     network = trained(run)
     provenance = read_provenance(run)
-    operations = export.operations(network)
+    stored, verification = verify.rewritten(network, images, lambda operations: rounded(operations, dtype), progress)
+    views = _views(run.package)  # before the old manifest goes
+    (run.package / "manifest.json").unlink(missing_ok=True)
     with atomic(run.package / "model.py") as temporary:
-        temporary.write_bytes((resources.files("submission") / "model.py").read_bytes())
+        temporary.write_bytes(_model_source())
     with atomic(run.package / "weights.h5") as temporary:
-        temporary.write_bytes(hdf5(operations))
+        temporary.write_bytes(hdf5(stored))
+    write_text(run.package / "verification.json", json.dumps(verification.values, indent=1) + "\n")
     manifest = {
         "format": FORMAT,
-        "backbone": network.name,
         "image_shape": provenance["image_shape"],
         "class_names": provenance["class_names"],
-        "weights": {"file": "weights.h5", "dtype": "float16", "sha256": digest(run.package / "weights.h5")},
-        "operations": [operation.entry for operation in operations],
+        "networks": [
+            {
+                "backbone": network.name,
+                "gflop": round(verification.gflop, 4),
+                "bfloat16": verification.bfloat16,
+                "views": views,
+                "weights": {"file": "weights.h5", "dtype": dtype, "sha256": digest(run.package / "weights.h5")},
+                "operations": [operation.entry for operation in stored],
+            }
+        ],
     }
     write_text(run.package / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    return run.package
 
 
 def trained(run: Run) -> keras.Model:
@@ -61,8 +83,29 @@ def trained(run: Run) -> keras.Model:
     return network
 
 
-def hdf5(operations: list[export.Operation]) -> bytes:
-    """An HDF5 file with one float16 dataset a weight, contiguous, in a group an operation.
+def rounded(operations: list[Operation], dtype: str) -> list[Operation]:
+    """`operations` with their weights as they are stored: kernels in `dtype`, what is small in float32.
+
+    Raises SubmissionError for a kernel beyond the range of `dtype`.
+    """
+    return [replace(operation, weights=_stored(operation, dtype)) for operation in operations]
+
+
+def _stored(operation: Operation, dtype: str) -> dict[str, np.ndarray]:
+    stored = {}
+    for key, values in operation.weights.items():
+        with np.errstate(over="ignore"):
+            stored[key] = values.astype(dtype) if key == "kernel" else values
+        if not np.isfinite(stored[key]).all():
+            raise SubmissionError(
+                f"weights of {operation.name} do not fit in {dtype}.",
+                "Store them whole, with --weights float32, or train with a lower learning rate.",
+            )
+    return stored
+
+
+def hdf5(operations: list[Operation]) -> memoryview:
+    """An HDF5 file with one contiguous dataset a weight, in a group an operation.
 
     Equal weights give equal bytes. Made in memory: HDF5's library crashes the process when the disk is full.
     """
@@ -70,41 +113,72 @@ def hdf5(operations: list[export.Operation]) -> bytes:
     with h5py.File(memory, "w", libver="earliest") as file:
         for operation in operations:
             for key, values in operation.weights.items():
-                with np.errstate(over="ignore"):
-                    halves = values.astype(np.float16)
-                if not np.isfinite(halves).all():
-                    raise SubmissionError(
-                        f"weights of {operation.name} do not fit in float16.", "Train with a lower learning rate."
-                    )
-                file.create_dataset(f"{operation.name}/{key}", data=halves)
-    return memory.getvalue()
+                file.create_dataset(f"{operation.name}/{key}", data=values)
+    return memory.getbuffer()
 
 
-def verify(run: Run, probabilities: np.ndarray, reference: np.ndarray) -> None:
-    """Compares what the package of `run` gives with what its trained network does, both probabilities [n, classes].
+def choose_views(run: Run, views: list[str]) -> None:
+    """Makes `views`, best first, those that the package of `run` looks at each image in."""
+    manifest = read_manifest(run.package)
+    manifest["networks"][0]["views"] = views
+    write_text(run.package / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
-    A label counts as changed when the trained network preferred its own by more than TIE: between two classes that
-    it holds equally likely, float16 weights may tip the balance either way. Withdraws the package and raises
-    SubmissionError when more than one label has changed, and more than one in a thousand.
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of the package in `folder`. Raises OSError or ValueError when there is none."""
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: int = 0) -> str:
+    """Writes the packages in `folders` as one zip: files at the root, stored, in a fixed order. Returns its SHA-256.
+
+    Several are an ensemble: their probabilities are averaged. time_limit: seconds that predict keeps to, from the
+    start of the process; images: how many there will be in all its calls; 0 for unknown.
+    Raises InputError for packages of different images or classes.
     """
-    labels, best = probabilities.argmax(axis=1), reference.argmax(axis=1)
-    rows = np.arange(len(reference))
-    changed = int(np.count_nonzero(reference[rows, best] - reference[rows, labels] > TIE))
-    if changed > max(1, DISAGREEMENT * len(labels)):
-        (run.package / "manifest.json").unlink()
-        raise SubmissionError(
-            f"the package labels {changed} of {len(labels)} images differently from the trained network.",
-            "Train it again: its weights lose too much in float16.",
-        )
-
-
-def write_zip(folder: Path, path: Path) -> str:
-    """Writes the package in `folder` as a zip: files at the root, stored, in a fixed order. Returns its SHA-256."""
+    manifest, files = _together(folders)
+    if time_limit:
+        manifest |= {"time_limit": time_limit, "images": images}
     with atomic(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name in FILES:
-                info = zipfile.ZipInfo(name, ZIP_DATE)
-                info.external_attr = 0o644 << 16
-                with (folder / name).open("rb") as source, archive.open(info, "w") as target:
+            archive.writestr(_entry("manifest.json"), json.dumps(manifest, indent=1) + "\n")
+            for name, file in files.items():
+                with file.open("rb") as source, archive.open(_entry(name), "w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target, 1 << 20)
         return digest(temporary)
+
+
+def _together(folders: list[Path]) -> tuple[dict, dict[str, Path]]:
+    """One manifest for all packages, and the files that go into the zip, by name."""
+    manifest = read_manifest(folders[0]) | {"networks": []}
+    files = {"model.py": folders[0] / "model.py"}
+    for number, folder in enumerate(folders, 1):
+        other = read_manifest(folder)
+        for key, what in (("image_shape", "images"), ("class_names", "classes")):
+            if other[key] != manifest[key]:
+                raise InputError(
+                    f"{folder.parent} was trained on other {what} than {folders[0].parent}.",
+                    "Average runs of one training file.",
+                )
+        name = "weights.h5" if number == 1 else f"weights_{number}.h5"
+        other["networks"][0]["weights"]["file"] = name
+        manifest["networks"] += other["networks"]
+        files[name] = folder / "weights.h5"
+    return manifest, files
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, ZIP_DATE)
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _views(folder: Path) -> list[str]:
+    try:
+        return read_manifest(folder)["networks"][0]["views"]
+    except (OSError, ValueError, KeyError):
+        return ["identity"]
+
+
+def _model_source() -> bytes:
+    return (resources.files("submission") / "model.py").read_bytes()

@@ -1,14 +1,24 @@
-"""`cbtool build`: from a run to the zip that CodaBench takes."""
+"""`cbtool build`: from runs to the zip that CodaBench takes."""
 
+import json
 from pathlib import Path
 
 import click
 
 from tools import options, output
+from tools.evaluate import load_data
 
 
 @click.command()
-@options.run
+@click.option(
+    "--run",
+    "folders",
+    type=options.PATH,
+    required=True,
+    multiple=True,
+    metavar="DIR",
+    help="The run folder. Given more than once, the zip averages the networks.",
+)
 @click.option(
     "--out",
     type=options.PATH,
@@ -17,17 +27,65 @@ from tools import options, output
     metavar="FILE",
     help="The zip to write.",
 )
-def build(folder: Path, out: Path) -> None:
+@click.option(
+    "--weights",
+    type=click.Choice(["float16", "float32"]),
+    help="How kernels are stored; float32 doubles the zip. [default: as the package has them, or float16]",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The evaluator's limit: predict looks at images in fewer views where time runs short. 0 for none.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Size of the hidden test set, if the evaluator passes it in several calls. [default: it comes in one]",
+)
+@options.training_file
+def build(
+    folders: tuple[Path, ...], out: Path, weights: str | None, time_limit: float, images: int, data_file: Path | None
+) -> None:
     """Write a run's submission.zip.
 
-    It holds model.py, manifest.json and weights.h5, flat and stored. The same run gives the same bytes.
+    It holds model.py, manifest.json and weights.h5, flat and stored. The same run gives the same bytes. Where there is
+    no package yet, the network is rewritten for speed, and each rewrite compared with the trained network on
+    validation images; the build stops when labels change.
     """
-    from toolkit import runs
+    from toolkit import runs, split
 
-    run = runs.open_finished(folder)
+    chosen = [runs.open_finished(folder) for folder in folders]
     with output.quiet_tensorflow():
         from toolkit import package
-    with output.stages() as stages, stages.stage("build"):
-        digest = package.write_zip(package.export_run(run), out)
-    output.table(("", ""), [("zip", str(out)), ("bytes", out.stat().st_size), ("sha256", digest)])
+    with output.stages() as stages, stages.stage("build") as progress:
+        for run in chosen:
+            if not package.is_current(run, weights):
+                samples = load_data(run, data_file)
+                rows = split.read(run.split).rows("validation", samples)
+                package.export_run(run, samples.images[rows], weights or "float16", progress)
+        digest = package.write_zip([run.package for run in chosen], out, time_limit, images)
+    for run in chosen:
+        verification = json.loads((run.package / "verification.json").read_text(encoding="utf-8"))
+        output.table(
+            ("rewrite", "largest relative difference", "labels agree"),
+            [(step["rewrite"], f"{step['max_relative_difference']:.1e}", step["label_agreement"]) for step in verification["steps"]],
+            title=f"{run.folder}: against the trained network, on {verification['images']} validation images",
+        )
+    networks = [package.read_manifest(run.package)["networks"][0] for run in chosen]
+    output.table(
+        ("", ""),
+        [
+            ("zip", str(out)),
+            ("bytes", out.stat().st_size),
+            ("sha256", digest),
+            ("views", "; ".join(", ".join(network["views"]) for network in networks)),
+            ("CPUs with bfloat16", "; ".join("use it" if network["bfloat16"] else "do not use it" for network in networks)),
+            ("time limit", f"{time_limit:g} s" if time_limit else "none"),
+        ],
+    )
     output.hint(f"Next: cbtool validate {out}")

@@ -45,9 +45,9 @@ def demo(out: Path) -> int:
             from toolkit import evaluate as evaluation
             from toolkit import package
 
-            results = evaluation.evaluate(run, samples, progress)
+            results = evaluation.evaluate(run, samples, progress=progress).scores
         with stages.stage("build"):
-            package.write_zip(run.package, zip_file)
+            package.write_zip([run.package], zip_file)
         with stages.stage("validate"):
             found = checks.validate(zip_file)
         with stages.stage("time"):
@@ -63,7 +63,7 @@ def demo(out: Path) -> int:
             ("evaluate", f"accuracy {results['test'].accuracy:.3f} on {results['test'].n} held-out cells"),
             ("build", f"{zip_file} ({zip_file.stat().st_size / 1e6:.1f} MB)"),
             ("validate", f"failed: {', '.join(failed)}" if failed else f"{len(found)} checks passed"),
-            *((f"time: {name}", text) for name, text in timing_command.rows(measured)),
+            *((f"time: {name}", text) for name, text in timing_command.rows(measured, sandbox.TIME_LIMIT)),
             ("score", f"accuracy {scores.accuracy:.3f} on {scores.n} newly drawn cells"),
         ],
         title="The whole road, on drawn cells",

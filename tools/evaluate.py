@@ -9,15 +9,15 @@ from tools import options, output
 
 @click.command()
 @options.run
-@click.option(
-    "--data", "data_file", type=options.PATH, metavar="FILE", help="The training file. [default: where it was]"
-)
+@options.training_file
+@click.option("--no-views", is_flag=True, help="Look at each image as it is only: heavy networks, CPUs.")
 @options.json
-def evaluate(folder: Path, data_file: Path | None, as_json: bool) -> None:
+def evaluate(folder: Path, data_file: Path | None, no_views: bool, as_json: bool) -> None:
     """Score a run's validation and test parts, clean and shifted.
 
     The shifted copies went through corruptions that no preset trains on: expect the hidden test set to be nearer to
-    them than to the clean images. With the code that is submitted: the package is made first, where there is none. Writes the predictions,
+    them than to the clean images. On them, the views that test-time augmentation looks at are chosen: those that pay.
+    With the code that is submitted: the package is made first, where there is none. Writes the predictions,
     metrics.json and a picture of each confusion matrix into the run folder.
     """
     from toolkit import runs
@@ -27,12 +27,15 @@ def evaluate(folder: Path, data_file: Path | None, as_json: bool) -> None:
     with output.quiet_tensorflow():
         from toolkit import evaluate as evaluation
     with output.stages() as stages, stages.stage("evaluate") as progress:
-        results = evaluation.evaluate(run, samples, progress)
+        evaluated = evaluation.evaluate(run, samples, not no_views, progress)
+    results = evaluated.scores
     if as_json:
         headline = {"clean": results["test"].accuracy, "shift": results["test-shifted"].accuracy}
-        output.as_json({"run": str(run.folder)} | headline | {part: each.summary for part, each in results.items()})
+        output.as_json({"run": str(run.folder)} | headline | evaluated.values)
         return
     summary(results)
+    if evaluated.choice:
+        views(evaluated.choice)
     per_class("test", results["test"], samples.class_names)
     confusion("test", results["test"], samples.class_names)
     output.hint(f"Next: cbtool build --run {run.folder} --out submission.zip")
@@ -48,6 +51,18 @@ def load_data(run, data_file: Path | None):
     if data_file is None and not file.exists():
         raise InputError(f"the training file is no longer at {file}.", "Say where it is, with --data FILE.")
     return data.load(file, len(provenance["class_names"]))
+
+
+def views(choice) -> None:
+    """Prints what each view gains, and the set that was chosen."""
+    chosen = choice.chosen.views
+    rows = [(gain.views[-1], *_interval(gain), "yes" if gain.views[-1] in chosen else "") for gain in choice.alone]
+    rows.append((f"the chosen set, {len(chosen)} with the plain view", *_interval(choice.chosen), ""))
+    output.table(("view, with the plain one", "gain", "95 % interval", "chosen"), rows, title="Views, shifted validation part")
+
+
+def _interval(gain) -> tuple[str, str]:
+    return f"{gain.gain:+.4f}", f"{gain.low:+.4f} to {gain.high:+.4f}"
 
 
 def summary(results: dict) -> None:

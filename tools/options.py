@@ -1,18 +1,37 @@
 """Options that several commands share."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 PATH = click.Path(path_type=Path)  # existence is checked where the file is read: one sentence for all ways in
 
-python = click.option(
-    "--python",
-    default=sys.executable,
-    metavar="PATH",
-    help="Interpreter to run the zip with, e.g. .evaluator/bin/python for the competition's TensorFlow. [default: this one]",
-)
+
+def interpreter(command: Callable) -> Callable:
+    """Adds --evaluator and --python: what to run the zip with, which `chosen_python` makes one interpreter of."""
+    evaluator = click.option(
+        "--evaluator",
+        metavar="NAME",
+        help="Run the zip in this evaluator's environment: an2dl2024, oldest or latest. Made on first use.",
+    )
+    python = click.option("--python", metavar="PATH", help="Run the zip with this interpreter. [default: cbtool's own]")
+    return evaluator(python(command))
+
+
+def chosen_python(stages, evaluator: str | None, python: str | None) -> str:
+    """The interpreter that --evaluator or --python names; the evaluator's environment is made where there is none."""
+    if evaluator and python:
+        raise click.UsageError("--evaluator and --python name two interpreters; give one.")
+    if not evaluator:
+        return python or sys.executable
+    from toolkit import evaluators
+
+    with stages.stage("evaluator") as progress:
+        return evaluators.python(evaluator, progress)
+
+
 limit = click.option(
     "--limit",
     type=click.FloatRange(min=1),
@@ -30,6 +49,9 @@ classes = click.option(
     help="How many classes there are, if the file does not name them.",
 )
 run = click.option("--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder.")
+training_file = click.option(
+    "--data", "data_file", type=PATH, metavar="FILE", help="The run's training file. [default: where it was]"
+)
 settings = click.option(
     "--set",
     "settings",
