@@ -63,10 +63,10 @@ DEFECTS = {
     "needs the toolkit": (dict(source="import toolkit.data\n" + GOOD), "start", "toolkit"),
     "fails at Model()": (dict(files=[("weights.txt", "many")]), "start", "model.py line 7: ValueError"),
     "fails in predict": (dict(source=GOOD.replace(PREDICT, "return X.mean(9)")), "predict", "model.py line 10: AxisError"),
-    "one-hot": (dict(source=GOOD.replace(PREDICT, "return np.eye(8)[[self.label] * len(X)]")), "predict", "shape (1, 8)"),
-    "floats": (dict(source=GOOD.replace(PREDICT, "return np.full(len(X), 3.0)")), "predict", "float64"),
-    "a list": (dict(source=GOOD.replace(PREDICT, "return [3] * len(X)")), "predict", "returned list"),
-    "label 8": (dict(files=[("weights.txt", "8")]), "predict", "outside 0..7"),
+    "one-hot": (dict(source=GOOD.replace(PREDICT, "return np.eye(8)[[self.label] * len(X)]")), "returns", "shape (1, 8)"),
+    "floats": (dict(source=GOOD.replace(PREDICT, "return np.full(len(X), 3.0)")), "returns", "float64"),
+    "a list": (dict(source=GOOD.replace(PREDICT, "return [3] * len(X)")), "returns", "returned list"),
+    "label 8": (dict(files=[("weights.txt", "8")]), "returns", "outside 0..7"),
     "exits": (dict(source=GOOD.replace(PREDICT, "raise SystemExit(3)")), "predict", "SystemExit"),
     "depends on neighbours": (
         dict(source=GOOD.replace(PREDICT, "return np.full(len(X), len(X) % 8)")), "slices", "labels differ"),
@@ -78,6 +78,17 @@ DEFECTS = {
     "makes folders elsewhere": (dict(source="import os\nos.mkdir('/tmp/cbtool-escaped')\n" + GOOD), "writes", "cbtool-escaped"),
     "crashes": (dict(source=GOOD.replace(PREDICT, "import os; os._exit(7)")), "start", "code 7"),
     "link": (dict(files=[("weights.txt", "3"), (link("alias"), "/etc/passwd")]), "entries", "is a link"),
+    "desktop strays": (dict(files=[("weights.txt", "3"), ("__MACOSX/._model.py", "")]), "entries", "does not belong"),
+    "truncated HDF5": (dict(files=[("weights.txt", "3"), ("w.h5", "\x89HDF\r\n")]), "weights", "no whole HDF5"),
+    "truncated keras": (dict(files=[("weights.txt", "3"), ("w.keras", "PK\x03\x04")]), "weights", "no whole .keras"),
+    "prints 100 MB": (dict(source=GOOD.replace(PREDICT, "print('x' * 100_000_000)")), "output", "more than 10 MB"),
+    "prints without end": (dict(source="while True: print('x' * 1000)\n" + GOOD), "output", "more than 10 MB"),
+    "forks": (dict(source=GOOD.replace(PREDICT, "import os; os.fork()")), "processes", "os.fork"),
+    "runs a program": (dict(source=GOOD.replace(PREDICT, "import subprocess; subprocess.run(['ls'])")), "processes", "ls"),
+    "listens": (
+        dict(source=GOOD.replace(PREDICT, "import socket; socket.create_server(('127.0.0.1', 49152))")), "network", "49152"),
+    "out of memory": (
+        dict(source=GOOD.replace(PREDICT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")), "memory", "want of memory"),
     "leaves the folder": (dict(files=[("weights.txt", "3"), ("../up.txt", "")]), "entries", "outside"),
 }  # fmt: skip
 
@@ -88,14 +99,59 @@ def test_each_defect_fails_its_check(defect, tmp_path):
     found = statuses(made(tmp_path / "bad.zip", **changes))
     assert found[check].status == "failed", found
     assert words in found[check].detail
+    assert found[check].hint
+    if check in ("entries", "weights", "network", "writes", "processes", "output", "memory"):
+        others = [name for name, each in found.items() if each.status == "failed" and name != check]
+        assert set(others) <= {"start", "predict", "returns", "slices"}, others
 
 
-@pytest.mark.parametrize(
-    ("entry", "words"), [("__MACOSX/._model.py", "does not belong"), ("metadata", "how CodaBench runs")]
-)
-def test_strays_are_warnings(entry, words, tmp_path):
-    found = statuses(made(tmp_path / "stray.zip", files=[("weights.txt", "3"), (entry, "")]))
-    assert found["entries"].status == "warning" and words in found["entries"].detail
+def test_a_label_that_tips_among_hundreds_is_a_warning(tmp_path):
+    source = GOOD.replace(PREDICT, "labels = np.full(len(X), 3); labels[299:] = int(X.dtype == np.uint8); return labels")
+    found = statuses(made(tmp_path / "tie.zip", source))
+    assert found["slices"].status == "warning" and "1 labels differ" in found["slices"].detail
+
+
+def test_a_metadata_file_is_a_warning(tmp_path):
+    found = statuses(made(tmp_path / "stray.zip", files=[("weights.txt", "3"), ("metadata", "")]))
+    assert found["entries"].status == "warning" and "how CodaBench runs" in found["entries"].detail
+
+
+def test_sleeping_for_ever_fails_the_check_of_the_time(tmp_path):
+    path = made(tmp_path / "slow.zip", GOOD.replace(PREDICT, "import time; time.sleep(1e6)"))
+    result = cbtool("validate", path, "--limit", 3, "--json")
+    found = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert result.returncode == 1
+    assert found["time"]["status"] == "failed" and "longer than 3 seconds" in found["time"]["detail"]
+    assert {found[name]["status"] for name in ("start", "memory", "output", "network", "weights")} == {"ok"}
+
+
+def test_hints_are_printed(tmp_path):
+    result = cbtool("validate", made(tmp_path / "bad.zip", files=()))
+    assert result.returncode == 1
+    assert "references: Add them, under exactly these names." in result.stderr
+
+
+@pytest.fixture
+def altered(submission_zip, tmp_path):
+    """Makes a copy of our own zip in which one file's bytes are changed."""
+
+    def alter(name, change):
+        path = tmp_path / "altered.zip"
+        with zipfile.ZipFile(submission_zip) as source, zipfile.ZipFile(path, "w") as target:
+            for entry in source.namelist():
+                content = source.read(entry)
+                target.writestr(entry, change(content) if entry == name else content)
+        return path
+
+    return alter
+
+
+def test_weights_of_ours_that_are_cut_or_exchanged_fail_their_check(altered):
+    cut = statuses(altered("weights.h5", lambda content: content[: len(content) // 2]))
+    assert cut["weights"].status == "failed" and "no whole HDF5" in cut["weights"].detail
+    assert cut["start"].status == "failed"
+    other = statuses(altered("weights.h5", lambda content: content[:-2] + b"zz"))
+    assert other["weights"].status == "failed" and "manifest.json was written for" in other["weights"].detail
 
 
 def test_writing_into_its_own_folder_and_the_temporary_one_is_allowed(tmp_path):
@@ -123,8 +179,8 @@ def test_all_failures_come_in_one_report(tmp_path):
     }
 
 
-def test_our_own_zip_is_valid_here_and_in_the_evaluators_environment(submission_zip, evaluator_python):
-    for python in ([], ["--python", evaluator_python]):
+def test_our_own_zip_is_valid_here_and_in_the_evaluators_environment(submission_zip, evaluator):
+    for python in ([], evaluator):
         result = cbtool("validate", submission_zip, "--json", *python)
         assert result.returncode == 0, result.stdout
         assert all(check["status"] == "ok" for check in json.loads(result.stdout)["checks"])

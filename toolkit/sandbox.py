@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,17 @@ from toolkit.errors import InputError, LimitError, SubmissionError
 from toolkit.files import write_error
 
 TIME_LIMIT = 1200.0  # seconds; CodaBench's default queue allows no more for a step
+OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
+POLL = 0.05  # seconds between two looks at a running process
 HIDDEN_MODULES = ("toolkit", "tools", "submission")  # ours, which no evaluator has
+
+
+class Stopped(LimitError):
+    """The submission was ended. reason: "time", "memory" or "output"."""
+
+    def __init__(self, reason: str, sentence: str, hint: str):
+        super().__init__(sentence, hint)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a submission did. stage: how far it came (process, import, load, predict, done); times in seconds.
+    """What a submission did. stage: how far it came (process, import, load, predict, done), or why it was stopped
+    (time, memory, output); times in seconds.
 
-    connections, writes: what it tried against the rules, and was stopped.
+    connections, writes, processes: what it tried against the rules, and was stopped.
     """
 
     stage: str
@@ -46,14 +59,25 @@ class Outcome:
     peak_bytes: int = 0
     connections: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
 
     def output(self, name: str) -> np.ndarray:
         """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are none."""
+        output = self.result(name)
+        if not np.issubdtype(output.dtype, np.integer) or output.ndim != 1:
+            raise SubmissionError(
+                f"predict returned {output.dtype} of shape {output.shape}, not integers of shape (n,).",
+                "Run: cbtool validate ZIP.",
+            )
+        return output
+
+    def result(self, name: str) -> np.ndarray:
+        """The array that call `name` returned. Raises SubmissionError when there is none."""
         if self.stage != "done":
             raise SubmissionError(f"the submission failed at {self.stage}: {self.error}.", "Run: cbtool validate ZIP.")
         call = self.calls[name]
-        if call.output is None or not np.issubdtype(call.output.dtype, np.integer) or call.output.ndim != 1:
-            what = call.error or f"it returned {call.kind}, not integers of shape (n,)"
+        if call.output is None:
+            what = call.error or f"it returned {call.kind}, not an array"
             raise SubmissionError(f"predict failed: {what}.", "Run: cbtool validate ZIP.")
         return call.output
 
@@ -77,8 +101,8 @@ def run(
 ) -> Outcome:
     """Unzips `path` into a temporary folder and calls `Model().predict` on each of `inputs` there.
 
-    `python` is the interpreter to run it with. Raises LimitError when it takes longer than `time_limit`
-    seconds or is killed, InputError when the zip or the interpreter cannot be used.
+    `python` is the interpreter to run it with. Raises Stopped when it takes longer than `time_limit` seconds, prints
+    more than OUTPUT_LIMIT or is killed, InputError when the zip or the interpreter cannot be used.
     """
     with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
         root = Path(root_name).resolve()
@@ -120,20 +144,16 @@ def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> Non
                 f"cannot run {python}: {error.strerror}.", "Give the path of a Python interpreter."
             ) from error
         try:
-            code = process.wait(time_limit)
-        except subprocess.TimeoutExpired as error:
-            raise LimitError(
-                f"the submission took longer than {time_limit:g} seconds.",
-                "Make it lighter, or allow more with --limit.",
-            ) from error
+            code = _watch(process, root / "stderr", time_limit)
         finally:
-            if process.poll() is None:
+            with suppress(ProcessLookupError):  # all of it, whatever it started
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        log.seek(0)
-        text = log.read()[-4000:]
+            process.wait()
+        log.seek(max(0, os.fstat(log.fileno()).st_size - 4000))
+        text = log.read()
     if code == -signal.SIGKILL:
-        raise LimitError(
+        raise Stopped(
+            "memory",
             "the submission was killed, most likely for want of memory.",
             "Predict smaller slices, or use a smaller network.",
         )
@@ -141,6 +161,26 @@ def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> Non
         raise SubmissionError(
             f"the submission's process ended with code {code}: {_last_line(text)}", "Run model.py in that interpreter."
         )
+
+
+def _watch(process: subprocess.Popen, log: Path, time_limit: float) -> int:
+    """Waits for the end of `process` and returns its code. Raises Stopped when it goes beyond a limit."""
+    deadline = time.monotonic() + time_limit
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise Stopped(
+                "time",
+                f"the submission took longer than {time_limit:g} seconds.",
+                "Make it lighter, or allow more with --limit.",
+            )
+        if log.stat().st_size > OUTPUT_LIMIT:
+            break
+        time.sleep(POLL)
+    if log.stat().st_size > OUTPUT_LIMIT:
+        raise Stopped(
+            "output", f"the submission printed more than {OUTPUT_LIMIT / 1e6:g} MB.", "Print less, for example verbose=0."
+        )
+    return process.returncode
 
 
 def _outcome(results: Path) -> Outcome:
@@ -159,6 +199,7 @@ def _outcome(results: Path) -> Outcome:
         peak_bytes=report["peak_bytes"],
         connections=tuple(report["connections"]),
         writes=tuple(report["writes"]),
+        processes=tuple(report["processes"]),
     )
 
 

@@ -11,18 +11,20 @@ MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
-@options.python
+@options.interpreter
 @options.limit
 @options.json
-def validate(file: Path, python: str, limit: float, as_json: bool) -> int:
+def validate(file: Path, evaluator: str | None, python: str | None, limit: float, as_json: bool) -> int:
     """Check ZIP's layout, code and behaviour.
 
     It is run in a clean process without network. Exits with 1 when a check fails.
     """
     from toolkit import checks
 
-    with output.stages() as stages, stages.stage("validate"):
-        found = checks.validate(file, python, limit)
+    with output.stages() as stages:
+        interpreter = options.chosen_python(stages, evaluator, python)
+        with stages.stage("validate"):
+            found = checks.validate(file, interpreter, limit)
     failed = [check for check in found if check.status == "failed"]
     if as_json:
         output.as_json({"zip": str(file), "ok": not failed, "checks": [vars(check) for check in found]})
@@ -32,6 +34,9 @@ def validate(file: Path, python: str, limit: float, as_json: bool) -> int:
             [(check.name, MARKS[check.status], check.detail) for check in found],
             title=str(file),
         )
+        for check in found:
+            if check.hint:
+                output.hint(f"{check.name}: {check.hint}")
     if failed:
         output.hint(f"{len(failed)} of {len(found)} checks failed.")
         return 1
