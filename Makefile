@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint evaluator requirements
+.PHONY: help demo test test-slow lint requirements
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -12,16 +12,14 @@ demo: .venv/installed  ## walk the whole road on drawn cells, into demo/
 	rm -rf demo
 	$(BIN)/cbtool demo --out demo
 
-test: .venv/installed .evaluator/installed  ## run the tests
+test: .venv/installed  ## run the tests
 	$(BIN)/python -m pytest
 
-test-slow: .venv/installed .evaluator/installed  ## run the slow tests too
+test-slow: .venv/installed  ## run the slow tests too
 	$(BIN)/python -m pytest -m ''
 
 lint: .venv/installed  ## check the style
 	$(BIN)/python -m flake8 submission toolkit tools tests
-
-evaluator: .evaluator/installed  ## set up the competition's TensorFlow 2.17.0 and Keras 3.4.1, for --python .evaluator/bin/python
 
 requirements: .venv/installed  ## pin requirements.txt anew from the ranges in setup.cfg
 	$(BIN)/pip install --quiet uv
@@ -34,11 +32,4 @@ requirements: .venv/installed  ## pin requirements.txt anew from the ranges in s
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
-	@touch $@
-
-# TensorFlow without GPU code where it exists as such: the evaluator only predicts, and it is half the size.
-.evaluator/installed: Makefile
-	$(PYTHON) -m venv .evaluator
-	.evaluator/bin/pip install --quiet --disable-pip-version-check \
-		'tensorflow-cpu==2.17.0; sys_platform == "linux"' 'tensorflow==2.17.0; sys_platform != "linux"' 'keras==3.4.1'
 	@touch $@

@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from toolkit import data, runs, synthetic
+from toolkit import data, evaluators, runs, synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPETITION = ROOT.parent / "shared" / "competition"  # the competition's images, where they are at hand
@@ -87,11 +87,10 @@ def submission_zip(evaluated, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evaluator_python() -> str:
-    """The interpreter with the competition's TensorFlow 2.17.0 and Keras 3.4.1."""
-    python = ROOT / ".evaluator" / "bin" / "python"
-    assert python.exists(), "the evaluator's environment is missing; make it with: make evaluator"
-    return str(python)
+def evaluator() -> list[str]:
+    """The options that run a zip in the competition's TensorFlow 2.17.0 and Keras 3.4.1, which are set up here."""
+    evaluators.python("an2dl2024")
+    return ["--evaluator", "an2dl2024"]
 
 
 @pytest.fixture

@@ -27,11 +27,19 @@ from tools import evaluate, options, output
     help="Which part, with --run.",
 )
 @options.classes
-@options.python
+@options.interpreter
 @options.limit
 @options.json
 def score(
-    file: Path, data_file: Path, folder: Path | None, part: str, classes: int, python: str, limit: float, as_json: bool
+    file: Path,
+    data_file: Path,
+    folder: Path | None,
+    part: str,
+    classes: int,
+    evaluator: str | None,
+    python: str | None,
+    limit: float,
+    as_json: bool,
 ) -> int:
     """Run ZIP on FILE.npz and score its labels.
 
@@ -48,8 +56,10 @@ def score(
         run = runs.open_finished(folder)
         expected = runs.read_predictions(run, part)
         samples = samples.take(split.read(run.split).rows(part, samples))
-    with output.stages() as stages, stages.stage("score"):
-        labels, scores = score_zip(file, samples, python, limit)
+    with output.stages() as stages:
+        interpreter = options.chosen_python(stages, evaluator, python)
+        with stages.stage("score"):
+            labels, scores = score_zip(file, samples, interpreter, limit)
     report = {"zip": str(file), "data": str(data_file), "part": part if run else None, **scores.summary}
     differing = None
     if run:
