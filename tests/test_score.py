@@ -11,10 +11,10 @@ from toolkit import data, runs
 
 
 def test_the_zip_labels_every_held_out_image_as_evaluate_did(
-    evaluated, submission_zip, training_file, evaluator_python
+    evaluated, submission_zip, training_file, evaluator
 ):
     metrics = json.loads(runs.Run(evaluated).metrics.read_text())["test"]
-    for python in ([], ["--python", evaluator_python]):
+    for python in ([], evaluator):
         result = cbtool("score", submission_zip, "--data", training_file, "--run", evaluated, "--json", *python)
         report = json.loads(result.stdout)
         assert result.returncode == 0, result.stderr
@@ -66,3 +66,14 @@ def test_time_reports_and_projects(submission_zip):
     rest = (3421 - 64) / report["images_per_second"]
     assert report["projected_seconds"] == pytest.approx(startup + rest, rel=0.01)
     assert 100 < report["peak_mb"] < 10_000
+    assert report["ceiling_share"] == pytest.approx(
+        report["gflop_per_image"] * report["images_per_second"] / report["ceiling_gflops"], rel=0.05
+    )
+    assert report["limit_seconds"] == 1200 and report["keeps_to"] == 600
+
+
+def test_time_says_when_a_zip_is_too_slow(tmp_path):
+    path = made(tmp_path / "slow.zip", GOOD.replace("return np", "import time; time.sleep(len(X) / 1000); return np"))
+    result = cbtool("time", path, "--images", 100_000, "--limit", 30)
+    assert result.returncode == 4, result.stderr
+    assert "Too slow: 1" in result.stderr

@@ -1,15 +1,17 @@
 """`cbtool bench`: what our forms of things gain, side by side in one run."""
 
+import dataclasses
 from pathlib import Path
 
 import click
 
 from tools import options, output
+from tools.evaluate import load_data
 
 
 @click.group()
 def bench() -> None:
-    """Measure training and augmentation against the stock forms."""
+    """Measure training, augmentation and prediction against the stock forms."""
 
 
 @bench.command()
@@ -47,6 +49,48 @@ def augment(preset: str, settings: tuple[str, ...], data_file: Path | None, seco
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = benches.augment(chosen.augment, samples, seconds, progress)
     _print({"preset": preset} | measured, as_json)
+
+
+@bench.command()
+@click.option("--backbone", metavar="NAME", help="A backbone with random weights, e.g. convnext-tiny.")
+@click.option("--run", "folder", type=options.PATH, metavar="DIR", help="A trained run's network instead, on its validation part.")
+@options.training_file
+@click.option("--images", type=click.IntRange(min=32), metavar="N", help="How many. [default: 64, or the whole part]")
+@options.json
+def predict(
+    backbone: str | None, folder: Path | None, data_file: Path | None, images: int | None, as_json: bool
+) -> None:
+    """Time prediction: the competition's template, stock networks, ours.
+
+    One network, the same weights and images in every form, each as a zip in a clean process. ONNX Runtime (with
+    tf2onnx) and OpenVINO stand beside them where they are installed.
+    """
+    if (backbone is None) == (folder is None):
+        raise click.UsageError("give either --backbone NAME or --run DIR.")
+    from toolkit import checks, runs, split
+
+    with output.quiet_tensorflow():
+        from toolkit import bench_predict, package
+    if folder:
+        run = runs.open_finished(folder)
+        samples = load_data(run, data_file)
+        pictures = samples.images[split.read(run.split).rows("validation", samples)][:images]
+        stock = network = package.trained(run)
+    else:
+        stock, network = bench_predict.random_network(backbone)
+        pictures = checks.sample_images({}, images or 64)
+    with output.stages() as stages, stages.stage("bench") as progress:
+        measured = bench_predict.measure(stock, network, pictures, progress)
+    report = {"network": network.name} | dataclasses.asdict(measured)
+    rows = report["rows"]
+    if as_json:
+        output.as_json(report)
+        return
+    columns = tuple(name.replace("_", " ") for name in rows[0])
+    output.table(columns, [tuple(str(value) for value in row.values()) for row in rows])
+    _print({name: value for name, value in report.items() if name not in ("rows", "left_out")}, False)
+    for form, why in measured.left_out.items():
+        output.hint(f"Left out: {form}: {why}")
 
 
 def _print(values: dict, as_json: bool) -> None:
