@@ -86,7 +86,7 @@ def _conv(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
 
 def _depthwise(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
     """In the type of `values`: rounding sums for the sake of so few multiplications is no bargain."""
-    kernel, bias = tf.cast(w["kernel"], values.dtype), tf.cast(w["bias"], values.dtype)
+    kernel, bias = (tf.cast(w[key], values.dtype) for key in ("kernel", "bias"))
     made = tf.nn.depthwise_conv2d(values, kernel, [1, *entry["strides"], 1], entry["padding"])
     return ACTIVATIONS[entry.get("activation", "linear")](tf.nn.bias_add(made, bias))
 
@@ -176,8 +176,9 @@ class Model:
         """
         started = time.monotonic()
         labels = self.probabilities(X).argmax(axis=1).astype(np.int64)
-        kind, seconds = self._dtype(self.manifest["networks"][0]).name, time.monotonic() - started
-        print(f"TensorFlow {tf.__version__}, {kind}: {len(labels)} images in {seconds:.1f} s", file=sys.stderr)
+        if self._seen == len(labels):  # the first call: one line says in any log what ran, and how fast
+            kind, took = self._dtype(self.manifest["networks"][0]).name, time.monotonic() - started
+            print(f"TensorFlow {tf.__version__}, {kind}: {len(labels)} images in {took:.1f} s", file=sys.stderr)
         return labels
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
@@ -203,9 +204,9 @@ class Model:
                 try:
                     found = self._mean(network, entry, part, share)
                 except tf.errors.ResourceExhaustedError:
-                    if self.slice == 1:
+                    if len(part) == 1:
                         raise MemoryError("there is too little memory for a single image") from None
-                    self.slice = max(1, min(self.slice, len(part)) // 2)
+                    self.slice = len(part) // 2
                     continue
                 if network.dtype != tf.float32 and not np.isfinite(found).all():  # float16 ends at 65,504
                     network = self._networks[number] = self._load(entry, tf.float32)
@@ -260,8 +261,7 @@ class Model:
         """What brings the pixels of `X` to 0..255: 255 for fractions in 0..1, which some evaluators pass."""
         if X.dtype.kind != "f" or not X.size:
             return 1.0
-        low, high = np.fmin.reduce(X, axis=None), np.fmax.reduce(X, axis=None)  # past NaN
-        if not (low >= 0 and 0 < high <= 1):
+        if not (np.fmin.reduce(X, axis=None) >= 0 and 0 < np.fmax.reduce(X, axis=None) <= 1):  # past NaN
             return 1.0
         self._warn("the images lie within 0..1; they are multiplied by 255")
         return 255.0

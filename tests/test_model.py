@@ -55,7 +55,7 @@ def test_slices_have_one_size_and_every_image_is_predicted_once(folder, cells, n
     model._networks[0].scores = lambda pixels: sizes.append(len(pixels)) or whole(pixels)
     assert np.array_equal(model.probabilities(cells.images[:n]), expected)
     np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-5)
-    assert len(set(sizes)) == 1 and sum(sizes) - n <= len(sizes)
+    assert len(set(sizes)) == 1 and sum(sizes) - n < 2 * len(sizes)
     last = model.probabilities(cells.images[n - 1 : n])
     np.testing.assert_allclose(expected[-1:], last, atol=2e-3)
 
@@ -92,10 +92,12 @@ def test_numbers_that_are_none_are_replaced_with_one_warning(folder, cells, caps
     assert capsys.readouterr().err.count("NaN becomes 0") == 1
 
 
-def test_each_call_leaves_a_line_in_the_log(folder, cells, capsys):
-    Model(folder).predict(cells.images[:5])
-    line = capsys.readouterr().err
-    assert f"TensorFlow {tf.__version__}" in line and "5 images in" in line
+def test_the_first_call_leaves_a_line_in_the_log(folder, cells, capsys):
+    model = Model(folder)
+    for _ in range(3):
+        model.predict(cells.images[:5])
+    log = capsys.readouterr().err
+    assert log.count(f"TensorFlow {tf.__version__}") == 1 and "5 images in" in log
 
 
 def test_slices_are_halved_when_memory_runs_out(folder, cells, monkeypatch):
@@ -111,7 +113,7 @@ def test_slices_are_halved_when_memory_runs_out(folder, cells, monkeypatch):
 
     model._networks[0].scores = scores
     np.testing.assert_allclose(model.probabilities(cells.images[:50]), expected, atol=1e-5)
-    assert sizes == [50, 25, 12, 6] + [3] * 17
+    assert sizes == [50, 25, 10] + [5] * 10
     model._networks[0].scores = lambda pixels: scores(np.zeros(6))
     with pytest.raises(MemoryError, match="single image"):
         model.probabilities(cells.images[:1])

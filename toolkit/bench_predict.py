@@ -111,19 +111,23 @@ def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
     """keras.applications' network with a dense layer, and ours with the same random weights; pixels to scores [n, 8].
 
     Where keras.applications has none, both are ours. ConvNeXt's layer scales start at 1e-6, with which no block
-    counts; they are drawn as training leaves them. Raises InputError for an unknown backbone.
+    counts; they are drawn as training leaves them. The dense layer's are scaled to scores up to 10: random networks'
+    can be so small that softmax makes them equal. Raises InputError for an unknown backbone.
     """
-    shape = (SIDE, SIDE, 3)
+    shape, rng = (SIDE, SIDE, 3), np.random.default_rng(0)
     ours = models.build(ModelConfig(backbone, "none", head_units=()), shape, CLASSES)
     entry = BACKBONES[backbone]
-    if entry.stock is None:
+    trunk = entry.stock(shape) if entry.stock else None
+    if trunk:
+        for layer in trunk.layers:
+            if type(layer).__name__ == "LayerScale":
+                layer.set_weights([rng.uniform(0.05, 0.3, layer.get_weights()[0].shape)])
+        ours.trunk.set_weights(backbones.depthwise_weights(trunk))
+    kernel, bias = ours.model.layers[-1].get_weights()
+    largest = np.abs(ours.model.predict(rng.uniform(0, 255, (4, *shape)), verbose=0)).max()
+    ours.model.layers[-1].set_weights([kernel * 10 / largest, bias])
+    if not trunk:
         return ours.model, ours.model
-    rng = np.random.default_rng(0)
-    trunk = entry.stock(shape)
-    for layer in trunk.layers:
-        if type(layer).__name__ == "LayerScale":
-            layer.set_weights([rng.uniform(0.05, 0.3, layer.get_weights()[0].shape)])
-    ours.trunk.set_weights(backbones.depthwise_weights(trunk))
     pixels = keras.Input(shape)
     features = trunk(keras.layers.Rescaling(entry.scale, entry.offset)(pixels))
     head = keras.layers.Dense(CLASSES)
