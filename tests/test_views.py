@@ -40,9 +40,9 @@ def test_a_view_that_says_the_same_pays_nothing():
 
 def test_the_best_view_comes_first_and_sets_have_an_end():
     rng = np.random.default_rng(2)
-    labels = rng.integers(0, CLASSES, 2000)
-    found = {"identity": noisy(rng, labels, 1.0), "weak": noisy(rng, labels, 0.8), "strong": noisy(rng, labels, 2.0)}
-    found |= {f"more {number}": noisy(rng, labels, 1.0) for number in range(12)}
+    labels = rng.integers(0, CLASSES, 8000)
+    found = {"identity": noisy(rng, labels, 1.0), "weak": noisy(rng, labels, 0.8), "strong": noisy(rng, labels, 2.2)}
+    found |= {f"more {number}": noisy(rng, labels, 1.9) for number in range(12)}
     chosen = views.choose(found, labels).chosen.views
     assert chosen[:2] == ("identity", "strong")
     assert len(chosen) == views.MOST
