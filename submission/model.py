@@ -75,20 +75,18 @@ def _dense(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
     """The last axis of `values` times the kernel, with bias and activation: one product of matrices TensorFlow fuses."""
     kernel = w["kernel"]
     rows = tf.reshape(tf.cast(values, kernel.dtype), [-1, kernel.shape[0]])
-    rows = ACTIVATIONS[entry.get("activation", "linear")](tf.nn.bias_add(tf.matmul(rows, kernel), w["bias"]))
+    rows = _finished(tf.matmul(rows, kernel), entry, w)
     return tf.reshape(rows, [-1, *values.shape[1:-1], kernel.shape[1]])
-
-
-def _conv(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
-    made = tf.nn.conv2d(tf.cast(values, w["kernel"].dtype), w["kernel"], entry["strides"], entry["padding"])
-    return ACTIVATIONS[entry.get("activation", "linear")](tf.nn.bias_add(made, w["bias"]))
 
 
 def _depthwise(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
     """In the type of `values`: rounding sums for the sake of so few multiplications is no bargain."""
-    kernel, bias = (tf.cast(w[key], values.dtype) for key in ("kernel", "bias"))
-    made = tf.nn.depthwise_conv2d(values, kernel, [1, *entry["strides"], 1], entry["padding"])
-    return ACTIVATIONS[entry.get("activation", "linear")](tf.nn.bias_add(made, bias))
+    kernel = tf.cast(w["kernel"], values.dtype)
+    return _finished(tf.nn.depthwise_conv2d(values, kernel, [1, *entry["strides"], 1], entry["padding"]), entry, w)
+
+
+def _finished(product: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
+    return ACTIVATIONS[entry.get("activation", "linear")](tf.nn.bias_add(product, tf.cast(w["bias"], product.dtype)))
 
 
 def _layer_norm(values: tf.Tensor, epsilon: float) -> tf.Tensor:
@@ -103,7 +101,9 @@ def _layer_norm(values: tf.Tensor, epsilon: float) -> tf.Tensor:
 OPERATIONS = {
     "resize": lambda inputs, entry, w: tf.image.resize(inputs[0], entry["size"]),
     "scale": lambda inputs, entry, w: tf.cast(inputs[0], tf.float32) * w["scale"] + w["offset"],
-    "conv": lambda inputs, entry, w: _conv(inputs[0], entry, w),
+    "conv": lambda inputs, entry, w: _finished(
+        tf.nn.conv2d(tf.cast(inputs[0], w["kernel"].dtype), w["kernel"], entry["strides"], entry["padding"]), entry, w
+    ),
     "depthwise": lambda inputs, entry, w: _depthwise(inputs[0], entry, w),
     "dense": lambda inputs, entry, w: _dense(inputs[0], entry, w),
     "layer_norm": lambda inputs, entry, w: _layer_norm(inputs[0], entry["epsilon"]),
@@ -233,8 +233,7 @@ class Model:
         limit, expected = self.manifest.get("time_limit"), self.manifest.get("images") or 0
         if not limit:
             return float("inf")
-        now = time.monotonic()
-        share = images / max(images, expected - self._seen, 1)
+        now, share = time.monotonic(), images / max(images, expected - self._seen, 1)
         return now + max(0.0, STARTED + limit - now) * share / networks
 
     def _load(self, entry: dict, dtype: tf.DType | None = None) -> Network:

@@ -125,6 +125,13 @@ def test_sleeping_for_ever_fails_the_check_of_the_time(tmp_path):
     assert {found[name]["status"] for name in ("start", "memory", "output", "network", "weights")} == {"ok"}
 
 
+def test_somebody_elses_manifest_is_not_taken_for_ours(tmp_path):
+    for networks in ('["resnet"]', '{"a": 1}', '[{"weights": "w.h5"}]', "3"):
+        files = [("weights.txt", "3"), ("manifest.json", f'{{"networks": {networks}}}')]
+        found = statuses(made(tmp_path / "good.zip", files=files))
+        assert {check.status for check in found.values()} == {"ok"}, found
+
+
 def test_hints_are_printed(tmp_path):
     result = cbtool("validate", made(tmp_path / "bad.zip", files=()))
     assert result.returncode == 1

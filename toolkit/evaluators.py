@@ -4,7 +4,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -17,20 +16,14 @@ from toolkit.progress import Progress, silent
 TENSORFLOW = "tensorflow-cpu" if platform.system() == "Linux" and platform.machine() == "x86_64" else "tensorflow"
 
 
-@dataclass(frozen=True)
-class Evaluator:
-    """packages: what pip installs. about: whose environment it is."""
-
-    packages: tuple[str, ...]
-    about: str
-
-
+# What pip installs.
 EVALUATORS = {
-    "an2dl2024": Evaluator(
-        (f"{TENSORFLOW}==2.17.0", "keras==3.4.1"), "Politecnico di Milano, AN2DL 2024, stated by four teams"
-    ),
-    "oldest": Evaluator((f"{TENSORFLOW}==2.16.2", "keras==3.3.3"), "the oldest TensorFlow that submissions run on"),
-    "latest": Evaluator((TENSORFLOW, "keras"), "the newest releases on the day it is made"),
+    # Politecnico di Milano's AN2DL 2024, as several teams wrote down
+    "an2dl2024": (f"{TENSORFLOW}==2.17.0", "keras==3.4.1"),
+    # the oldest TensorFlow that submissions run on
+    "oldest": (f"{TENSORFLOW}==2.16.2", "keras==3.3.3"),
+    # the newest releases on the day it is made
+    "latest": (TENSORFLOW, "keras"),
 }
 
 
@@ -45,7 +38,7 @@ def python(name: str, progress: Progress = silent) -> str:
     ready, interpreter = folder / "ready", folder / "bin" / "python"
     if ready.exists() and interpreter.exists():
         return str(interpreter)
-    packages = EVALUATORS[name].packages
+    packages = EVALUATORS[name]
     progress(0, 2, f"installing {' '.join(packages)} into {folder}")
     try:
         shutil.rmtree(folder, ignore_errors=True)

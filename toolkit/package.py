@@ -28,7 +28,7 @@ def is_current(run: Run, dtype: str | None = None) -> bool:
     """Whether the package of `run` is whole, has kernels of `dtype` (any, if None), and this version's code."""
     try:
         manifest = read_manifest(run.package)
-        same_code = (run.package / "model.py").read_bytes() == _model_source()
+        same_code = (run.package / "model.py").read_bytes() == model_source()
     except (OSError, ValueError):
         return False
     whole = all((run.package / name).exists() for name in ("weights.h5", "verification.json"))
@@ -50,7 +50,7 @@ def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: P
     views = _views(run.package)  # before the old manifest goes
     (run.package / "manifest.json").unlink(missing_ok=True)
     with atomic(run.package / "model.py") as temporary:
-        temporary.write_bytes(_model_source())
+        temporary.write_bytes(model_source())
     with atomic(run.package / "weights.h5") as temporary:
         temporary.write_bytes(hdf5(stored))
     write_text(run.package / "verification.json", json.dumps(verification.values, indent=1) + "\n")
@@ -180,5 +180,6 @@ def _views(folder: Path) -> list[str]:
         return ["identity"]
 
 
-def _model_source() -> bytes:
+def model_source() -> bytes:
+    """The one file of code in every zip."""
     return (resources.files("submission") / "model.py").read_bytes()

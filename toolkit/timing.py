@@ -10,7 +10,7 @@ from toolkit.errors import InputError
 
 FIRST = 64  # images in the first call, one slice, which also builds the graph
 SAMPLE = 512  # images in the measured call, at most
-# The largest of seven products of 2048 × 2048 matrices, in GFLOP/s of float32.
+# The fastest of seven products of 2048 × 2048 matrices, in GFLOP/s of float32.
 CEILING = """
 import time, numpy as np
 try:

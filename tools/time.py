@@ -6,8 +6,6 @@ import click
 
 from tools import options, output
 
-OUT_OF_TIME = 4
-
 
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
@@ -26,6 +24,7 @@ def time(
     the machine's float32 matrix product reaches. Exits with 4 when the projection is beyond the limit.
     """
     from toolkit import timing
+    from toolkit.errors import LimitError
 
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
@@ -37,7 +36,7 @@ def time(
         output.table(("", ""), rows(measured, limit), title=str(file))
     if measured.plain_seconds > limit:
         output.hint(f"Too slow: {measured.plain_seconds:,.0f} s of {limit:g}. Use a lighter network, or fewer views.")
-        return OUT_OF_TIME
+        return LimitError.exit_code
     return 0
 
 

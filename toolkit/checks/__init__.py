@@ -62,7 +62,7 @@ def read_manifest(path: Path) -> dict:
             manifest = json.loads(_text(archive, "manifest.json") or "{}")
         except ValueError:
             return {}
-    return manifest if isinstance(manifest, dict) and "networks" in manifest else {}
+    return manifest if isinstance(manifest, dict) and _described(manifest.get("networks")) else {}
 
 
 def sample_images(manifest: dict, n: int) -> np.ndarray:
@@ -72,6 +72,12 @@ def sample_images(manifest: dict, n: int) -> np.ndarray:
     if (height, width) != images.shape[1:3]:
         images = np.stack([np.asarray(Image.fromarray(image).resize((width, height))) for image in images])
     return images[np.arange(n) % len(images)]
+
+
+def _described(networks) -> bool:
+    """Whether these are networks as our manifests describe them, and not somebody else's use of the word."""
+    keys = {"gflop", "views", "weights"}
+    return isinstance(networks, list) and all(isinstance(each, dict) and keys <= each.keys() for each in networks)
 
 
 def _inputs(manifest: dict) -> dict[str, np.ndarray]:
