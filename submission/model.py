@@ -24,6 +24,7 @@ import tensorflow as tf
 SLICE = 64  # images predicted at a time, at most, so that memory does not grow with their number
 SLICE_GFLOP = 800.0  # arithmetic of a slice, at most: heavy networks have large results in between
 STEP = 1 / 16  # of the side: how far views are moved, and what a closer one leaves out at each edge
+ENOUGH, ROUNDS = 200, 50  # images that class shares are told from; rounds until they change no more
 
 
 def _window(images: tf.Tensor, down: float = 0.0, right: float = 0.0, margin: float = 0.0) -> tf.Tensor:
@@ -47,24 +48,19 @@ VIEWS = {
     "right": lambda images: _window(images, right=-STEP),
     "closer": lambda images: _window(images, margin=STEP),
     "farther": lambda images: _window(images, margin=-STEP),
-    # these need square images
-    "quarter-turn": lambda images: tf.reverse(tf.transpose(images, [0, 2, 1, 3]), [1]),
+    "quarter-turn": lambda images: tf.reverse(tf.transpose(images, [0, 2, 1, 3]), [1]),  # from here on for square images
     "three-quarter-turn": lambda images: tf.reverse(tf.transpose(images, [0, 2, 1, 3]), [2]),
     "transpose": lambda images: tf.transpose(images, [0, 2, 1, 3]),
     "anti-transpose": lambda images: tf.reverse(tf.transpose(images, [0, 2, 1, 3]), [1, 2]),
 }
 
 
-def _gelu(values: tf.Tensor) -> tf.Tensor:
-    """In the form that TensorFlow 2.16 to 2.21 all join to the product before it; tf.nn.gelu has changed its form."""
-    return 0.5 * values * (1.0 + tf.math.erf(values * 0.7071067811865476))
-
-
 ACTIVATIONS = {
     "linear": lambda values: values,
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
-    "gelu": _gelu,
+    # in the form that TensorFlow 2.16 to 2.21 all join to the product before it; tf.nn.gelu has changed its form
+    "gelu": lambda values: 0.5 * values * (1.0 + tf.math.erf(values * 0.7071067811865476)),
     "silu": tf.nn.silu,
     "sigmoid": tf.nn.sigmoid,
     "hard_silu": lambda values: values * tf.nn.relu6(values + 3.0) / 6.0,
@@ -73,16 +69,8 @@ ACTIVATIONS = {
 
 def _dense(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
     """The last axis of `values` times the kernel, with bias and activation: one product of matrices TensorFlow fuses."""
-    kernel = w["kernel"]
-    rows = tf.reshape(tf.cast(values, kernel.dtype), [-1, kernel.shape[0]])
-    rows = _finished(tf.matmul(rows, kernel), entry, w)
-    return tf.reshape(rows, [-1, *values.shape[1:-1], kernel.shape[1]])
-
-
-def _depthwise(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
-    """In the type of `values`: rounding sums for the sake of so few multiplications is no bargain."""
-    kernel = tf.cast(w["kernel"], values.dtype)
-    return _finished(tf.nn.depthwise_conv2d(values, kernel, [1, *entry["strides"], 1], entry["padding"]), entry, w)
+    rows = tf.reshape(tf.cast(values, w["kernel"].dtype), [-1, values.shape[-1]])
+    return tf.reshape(_finished(tf.matmul(rows, w["kernel"]), entry, w), [-1, *values.shape[1:-1], w["kernel"].shape[1]])
 
 
 def _finished(product: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
@@ -104,7 +92,10 @@ OPERATIONS = {
     "conv": lambda inputs, entry, w: _finished(
         tf.nn.conv2d(tf.cast(inputs[0], w["kernel"].dtype), w["kernel"], entry["strides"], entry["padding"]), entry, w
     ),
-    "depthwise": lambda inputs, entry, w: _depthwise(inputs[0], entry, w),
+    # in the type of the values: rounding sums for the sake of so few multiplications is no bargain
+    "depthwise": lambda inputs, entry, w: _finished(
+        tf.nn.depthwise_conv2d(inputs[0], tf.cast(w["kernel"], inputs[0].dtype), [1, *entry["strides"], 1], entry["padding"]), entry, w
+    ),
     "dense": lambda inputs, entry, w: _dense(inputs[0], entry, w),
     "layer_norm": lambda inputs, entry, w: _layer_norm(inputs[0], entry["epsilon"]),
     "pad": lambda inputs, entry, w: tf.pad(inputs[0], [[0, 0], *entry["margins"], [0, 0]]),
@@ -116,6 +107,25 @@ OPERATIONS = {
     "multiply": lambda inputs, entry, w: inputs[0] * tf.cast(inputs[1], inputs[0].dtype),
     **{name: lambda inputs, entry, w, act=act: act(inputs[0]) for name, act in ACTIVATIONS.items()},
 }
+
+
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """`probabilities` [n, classes] of scores divided by `temperature`: above 1, less sure of themselves."""
+    powers = np.maximum(probabilities, np.finfo(np.float32).tiny) ** np.float32(1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def rebalanced(probabilities: np.ndarray, shares: list[float]) -> np.ndarray:
+    """`probabilities` [n, classes], where classes had those `shares` in training and may have others among these images.
+
+    The others are found by expectation maximisation: Saerens, Latinne and Decaestecker, Neural Computation 14, 2002.
+    """
+    found, adjusted = np.asarray(shares), probabilities
+    for _ in range(ROUNDS if len(probabilities) >= ENOUGH else 0):
+        adjusted = probabilities * (found / shares).astype(np.float32)
+        adjusted /= adjusted.sum(axis=1, keepdims=True)
+        found = adjusted.mean(axis=0)
+    return adjusted
 
 
 class Network:
@@ -135,18 +145,16 @@ class Network:
 
     def scores(self, pixels: tf.Tensor) -> np.ndarray:
         """The scores of `pixels`, float32 [n, classes]. Halves run side by side: where one waits, the other computes."""
-        middle = len(pixels) // 2
-        if middle < 8:
-            return self.graph(pixels).numpy()
+        middle = len(pixels) // 2 if len(pixels) >= 16 else 0
         with ThreadPoolExecutor(2) as pool:
-            halves = pool.map(lambda half: self.graph(half).numpy(), (pixels[:middle], pixels[middle:]))
-            return np.concatenate(list(halves))
+            halves = (pixels[:middle], pixels[middle:]) if middle else (pixels,)
+            return np.concatenate(list(pool.map(lambda half: self.graph(half).numpy(), halves)))
 
     def _scores(self, pixels: tf.Tensor) -> tf.Tensor:
         results = {"pixels": pixels}
         for entry in self.operations:
-            inputs = [results[name] for name in entry["inputs"]]
-            results[entry["name"]] = OPERATIONS[entry["op"]](inputs, entry, self.weights[entry["name"]])
+            inputs, weights = [results[name] for name in entry["inputs"]], self.weights[entry["name"]]
+            results[entry["name"]] = OPERATIONS[entry["op"]](inputs, entry, weights)
         return tf.cast(results[entry["name"]], tf.float32)
 
 
@@ -177,8 +185,8 @@ class Model:
         started = time.monotonic()
         labels = self.probabilities(X).argmax(axis=1).astype(np.int64)
         if self._seen == len(labels):  # the first call: one line says in any log what ran, and how fast
-            kind, took = self._dtype(self.manifest["networks"][0]).name, time.monotonic() - started
-            print(f"TensorFlow {tf.__version__}, {kind}: {len(labels)} images in {took:.1f} s", file=sys.stderr)
+            kind = self._dtype(self.manifest["networks"][0]).name
+            print(f"TensorFlow {tf.__version__}, {kind}: {len(labels)} images in {time.monotonic() - started:.1f} s", file=sys.stderr)
         return labels
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
@@ -186,7 +194,11 @@ class Model:
 
         With a time limit, each slice is looked at in as many views as its share of the time that is left allows.
         """
-        X = self._checked(X)
+        X = np.asarray(X)
+        if X.dtype.kind not in "uif":
+            raise ValueError(f"images are numbers 0..255, not {X.dtype}")
+        if X.ndim != 4 or X.shape[1:] != self.image_shape:
+            raise ValueError(f"images have the shape {X.shape}, expected (n, {', '.join(map(str, self.image_shape))})")
         total = np.zeros((len(X), len(self.manifest["class_names"])), np.float32)
         factor = self._factor(X)
         for number, entry in enumerate(self.manifest["networks"]):
@@ -213,10 +225,9 @@ class Model:
                     continue
                 total[start : first + len(part)] += found[start - first :] / len(self._networks)
                 start = first + len(part)
-            if not self._keep:
-                self._networks[number] = None
+            self._networks[number] = network if self._keep else None
         self._seen += len(X)
-        return total
+        return rebalanced(total, self.manifest["class_shares"]) if self.manifest.get("class_shares") else total
 
     def _mean(self, network: Network, entry: dict, pixels: tf.Tensor, until: float) -> np.ndarray:
         """The mean probabilities over the entry's views, best first, and no further than time `until` allows."""
@@ -226,7 +237,7 @@ class Model:
             if found and now + (now - started) / len(found) > until:
                 break
             found.append(tf.nn.softmax(network.scores(VIEWS[view](pixels))).numpy())
-        return np.mean(found, axis=0)
+        return tempered(np.mean(found, axis=0), entry.get("temperature") or 1.0)
 
     def _deadline(self, images: int, networks: int) -> float:
         """When the next of `networks` must be through its `images`: their share of the limit; never without one."""
@@ -248,19 +259,11 @@ class Model:
             return tf.float16
         return tf.bfloat16 if entry["bfloat16"] and _has_bfloat16() else tf.float32
 
-    def _checked(self, X: np.ndarray) -> np.ndarray:
-        X = np.asarray(X)
-        if X.dtype.kind not in "uif":
-            raise ValueError(f"images are numbers 0..255, not {X.dtype}")
-        if X.ndim != 4 or X.shape[1:] != self.image_shape:
-            raise ValueError(f"images have the shape {X.shape}, expected (n, {', '.join(map(str, self.image_shape))})")
-        return X
-
     def _factor(self, X: np.ndarray) -> float:
         """What brings the pixels of `X` to 0..255: 255 for fractions in 0..1, which some evaluators pass."""
-        if X.dtype.kind != "f" or not X.size:
+        if X.dtype.kind != "f" or np.fmin.reduce(X, axis=None, initial=0) < 0:  # past NaN
             return 1.0
-        if not (np.fmin.reduce(X, axis=None) >= 0 and 0 < np.fmax.reduce(X, axis=None) <= 1):  # past NaN
+        if not 0 < np.fmax.reduce(X, axis=None, initial=0) <= 1:
             return 1.0
         self._warn("the images lie within 0..1; they are multiplied by 255")
         return 255.0
@@ -290,8 +293,8 @@ def _free_memory() -> float:
     """Bytes this process may still take of the machine or its container; infinite where Linux does not tell."""
     bounds = [float("inf")]
     with suppress(OSError, KeyError):
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        bounds.append(float(dict(line.split(":") for line in lines)["MemAvailable"].split()[0]) * 1024)
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
+        bounds.append(float(lines["MemAvailable"].split()[0]) * 1024)
     with suppress(OSError, ValueError):  # without a limit it says "max"
         limit, used = (Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current"))
         bounds.append(float(limit) - float(used))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from conftest import ROOT
 
 import submission.model
-from submission.model import SLICE, VIEWS, Model, Network
+from submission.model import ENOUGH, SLICE, VIEWS, Model, Network, rebalanced, tempered
 from toolkit import package, runs
 
 
@@ -20,7 +20,7 @@ from toolkit import package, runs
 def folder(evaluated, tmp_path):
     """A copy of the package, whose manifest a test may change."""
     copy = shutil.copytree(runs.Run(evaluated).package, tmp_path / "package")
-    with_manifest(copy, {"views": ["identity"]})
+    with_manifest(copy, {"views": ["identity"], "temperature": None}, class_shares=None)
     return copy
 
 
@@ -162,6 +162,18 @@ def test_probabilities_are_the_mean_over_the_views(folder, cells):
     seen = [VIEWS[view](tf.constant(images, tf.float32)).numpy() for view in views]
     expected = np.mean([single.probabilities(pictures) for pictures in seen], axis=0)
     np.testing.assert_allclose(model.probabilities(images), expected, atol=1e-5)
+
+
+def test_steps_after_training_are_taken_as_the_manifest_says(folder, cells):
+    images = np.resize(cells.images, (ENOUGH, *cells.images.shape[1:]))
+    plain = Model(folder).probabilities(images)
+    warm = with_manifest(folder, {"temperature": 2.0}).probabilities(images)
+    np.testing.assert_allclose(warm, tempered(plain, 2.0), atol=1e-6)
+    shares = [0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+    model = with_manifest(folder, {"temperature": None}, class_shares=shares)
+    np.testing.assert_allclose(model.probabilities(images), rebalanced(plain, shares), atol=1e-6)
+    few = images[: ENOUGH - 1]
+    np.testing.assert_allclose(model.probabilities(few), plain[: ENOUGH - 1], atol=2e-3)
 
 
 class Clock:

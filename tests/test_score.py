@@ -13,13 +13,22 @@ from toolkit import data, runs
 def test_the_zip_labels_every_held_out_image_as_evaluate_did(
     evaluated, submission_zip, training_file, evaluator
 ):
-    metrics = json.loads(runs.Run(evaluated).metrics.read_text())["test"]
+    metrics = json.loads(runs.Run(evaluated).metrics.read_text())["validation"]
     for python in ([], evaluator):
         result = cbtool("score", submission_zip, "--data", training_file, "--run", evaluated, "--json", *python)
         report = json.loads(result.stdout)
         assert result.returncode == 0, result.stderr
         assert report["labels_differing_from_evaluate"] == 0
-        assert report["accuracy"] == pytest.approx(metrics["accuracy"]) and report["n"] == metrics["n"]
+        assert report["accuracy"] == pytest.approx(metrics["clean"])
+
+
+def test_shifted_scores_of_the_zip_are_those_of_evaluate(evaluated, submission_zip, training_file):
+    metrics = json.loads(runs.Run(evaluated).metrics.read_text())["validation"]
+    command = ("score", submission_zip, "--data", training_file, "--run", evaluated, "--shift")
+    report = json.loads(cbtool(*command, "--runs", evaluated.parent, "--json").stdout)
+    assert report["labels_differing_from_evaluate"] == 0
+    for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high", "families", "absent_families"):
+        assert report[key] == metrics[key]
 
 
 def test_another_zip_is_told_apart(evaluated, training_file, tmp_path):
@@ -28,7 +37,7 @@ def test_another_zip_is_told_apart(evaluated, training_file, tmp_path):
     result = cbtool("score", path, "--data", training_file, "--run", evaluated, "--json")
     report = json.loads(result.stdout)
     assert result.returncode == 1
-    predicted = runs.read_predictions(runs.Run(evaluated), "test").predicted
+    predicted = runs.read_predictions(runs.Run(evaluated), "validation", "clean").predicted
     assert report["labels_differing_from_evaluate"] == int((predicted != 3).sum())
 
 

@@ -1,46 +1,46 @@
-"""The corruptions: deterministic an image, damaging, and none of the training's own."""
-
-import ast
+"""The shift benchmark: the same copy for the same image, whatever else is there; chains as the mixture says."""
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from PIL import Image
 
 from toolkit import shift
 
-EVERY = [
-    pytest.param(corruption, id=f"{family}-{number}")
-    for family, corruptions in shift.FAMILIES.items()
-    for number, corruption in enumerate(corruptions)
-]
+IDS = np.arange(30)
 
 
-@pytest.mark.parametrize("corruption", EVERY)
-def test_stronger_is_farther_from_the_original(corruption, cells):
-    """On average over images and draws; the picture keeps its size and kind."""
-    distances = []
-    for strength in (0.2, 1.0):
-        changed = [
-            np.asarray(corruption(Image.fromarray(image), strength, np.random.default_rng(number)))
-            for number, image in enumerate(cells.images[:24])
-        ]
-        assert {(image.shape, image.dtype) for image in changed} == {((96, 96, 3), np.dtype(np.uint8))}
-        distances.append(np.abs(np.stack(changed).astype(float) - cells.images[:24]).mean())
-    assert 0 < distances[0] < distances[1]
+def test_the_same_image_gives_the_same_bytes_whatever_else_is_there(cells):
+    whole = shift.mixture(cells.images[:30], IDS)
+    assert np.array_equal(whole[10:20], shift.mixture(cells.images[10:20], IDS[10:20]))
+    assert not np.array_equal(whole, shift.mixture(cells.images[:30], IDS, draw=1))
+    assert not np.array_equal(whole, shift.mixture(cells.images[:30], IDS + 1))
+    assert (whole != cells.images[:30]).any(axis=(1, 2, 3)).mean() > 0.9
 
 
-def test_the_same_id_and_seed_give_the_same_bytes_whatever_else_is_there(cells):
-    ids = np.arange(30)
-    whole = shift.corrupted(cells.images[:30], ids)
-    assert np.array_equal(whole[10:20], shift.corrupted(cells.images[10:20], ids[10:20]))
-    assert not np.array_equal(whole, shift.corrupted(cells.images[:30], ids, seed=1))
-    assert not np.array_equal(whole, shift.corrupted(cells.images[:30], ids + 1))
-    assert (whole != cells.images[:30]).any(axis=(1, 2, 3)).all()
+@pytest.mark.parametrize("family", shift.FAMILIES)
+def test_single_corruptions_follow_id_family_severity_and_seed(family, cells):
+    images = cells.images[:30]
+    one = shift.single(images, IDS, family, 3)
+    assert np.array_equal(one[7:9], shift.single(images[7:9], IDS[7:9], family, 3))
+    other = [shift.single(images, IDS, family, 4), shift.single(images, IDS, family, 3, seed=1)]
+    other.append(shift.single(images, IDS, next(name for name in shift.FAMILIES if name != family), 3))
+    assert all((one != copies).any(axis=(1, 2, 3)).mean() > 0.5 for copies in other)
 
 
-def test_it_shares_no_code_with_the_augmentation():
-    tree = ast.parse((ROOT / "toolkit" / "shift.py").read_text())
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert names == {"io", "collections.abc", "numpy", "PIL"}
+def test_the_bytes_stay_what_they_were():
+    """Of a drawn ramp: a change here changes every score that was ever foretold."""
+    ramp = (np.arange(64 * 64 * 3).reshape(1, 64, 64, 3) % 251).astype(np.uint8)
+    copies = shift.mixture(np.repeat(ramp, 40, axis=0), np.arange(40))
+    singles = [shift.single(ramp, np.array([5]), family, 4) for family in shift.FAMILIES]
+    assert int(copies.astype(np.int64).sum()) == 55_539_226
+    assert [int(copy.astype(np.int64).sum()) for copy in singles] == [763928, 2599781, 1522613, 1532615, 1536521, 1326474, 1925295]
+
+
+def test_chains_are_of_different_families_as_often_as_the_mixture_says():
+    found = shift.families(np.arange(4000))
+    assert (found.sum(axis=1) == shift.LENGTH).all()
+    often = dict(zip(shift.FAMILIES, found.mean(axis=0)))
+    assert sorted(often, key=often.get)[-2:] == sorted(shift.FREQUENCIES, key=shift.FREQUENCIES.get)[-2:]
+    # The second of a chain is drawn from the families that are left.
+    shares = {family: frequency / sum(shift.FREQUENCIES.values()) for family, frequency in shift.FREQUENCIES.items()}
+    expected = shares["noise"] * (1 + sum(share / (1 - share) for family, share in shares.items() if family != "noise"))
+    assert often["noise"] == pytest.approx(expected, abs=0.01)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import assert_one_sentence, cbtool, history_of
 
-from toolkit import config, data, models, package, runs, split, train, weights
+from toolkit import config, data, models, package, runs, shift, split, train, weights
 from toolkit.errors import InputError
 
 
@@ -16,23 +16,28 @@ def test_the_history_has_a_row_an_epoch_and_marks_the_best(run_folder):
     run = runs.open_finished(run_folder)
     rows = history_of(run)
     assert [(row["phase"], row["epoch"]) for row in rows] == [("0", "0"), ("1", "0"), ("1", "1")]
-    losses = [float(row["val_loss"]) for row in rows]
-    best = [loss < min(losses[:number], default=np.inf) for number, loss in enumerate(losses)]
+    shares = [float(row["val_shift_accuracy"]) for row in rows]
+    best = [share > max(shares[:number], default=-1) for number, share in enumerate(shares)]
     assert [row["best"] == "1" for row in rows] == best
-    assert json.loads(run.finished.read_text())["best"]["val_loss"] == min(losses)
+    assert json.loads(run.finished.read_text())["best"]["val_shift_accuracy"] == max(shares)
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
 
 
-def test_the_checkpoint_is_the_best_epoch(run_folder, training_file):
-    """Its validation loss, computed here, is the lowest of the history."""
+def test_the_checkpoint_is_the_epoch_best_on_shifted_images(run_folder, training_file):
+    """Its accuracy on corrupted validation images, computed here, is the highest of the history."""
     run = runs.open_finished(run_folder)
     samples = data.load(training_file)
-    rows = split.read(run.split).rows("validation", samples)
-    scores = package.trained(run).predict(samples.images[rows].astype(np.float32), verbose=0)
-    logs = scores - scores.max(axis=1, keepdims=True)
-    logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
-    loss = -logs[np.arange(len(rows)), samples.labels[rows]].mean()
-    assert loss == pytest.approx(min(float(row["val_loss"]) for row in history_of(run)), rel=1e-3)
+    held_out = samples.take(split.read(run.split).rows("validation", samples))
+    network, right = package.trained(run), []
+    for draw in train.MONITORED_DRAWS:
+        copies = shift.mixture(held_out.images, held_out.ids, draw).astype(np.float32)
+        right.append(network.predict(copies, verbose=0).argmax(axis=1) == held_out.labels)
+    rows = history_of(run)
+    assert np.mean(right) == pytest.approx(max(float(row["val_shift_accuracy"]) for row in rows), abs=1e-6)
+    kept = [float(row["val_loss"]) for row in rows if row["best"] == "1"][-1]
+    scores = network.predict(held_out.images.astype(np.float32), verbose=0)
+    logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    assert -logs[np.arange(len(logs)), held_out.labels].mean() == pytest.approx(kept, rel=1e-3)
 
 
 def test_the_run_says_what_it_was_made_of(run_folder, training_file):

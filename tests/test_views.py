@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toolkit import views
+from toolkit import metrics, views
 
 CLASSES = 4
 
@@ -23,10 +23,10 @@ def test_a_view_with_errors_of_its_own_pays_and_a_bad_one_does_not():
     choice = views.choose(found, labels)
     assert choice.chosen.views == ("identity", "good")
     right = [(probabilities.argmax(axis=1) == labels).mean() for probabilities in (plain, (plain + found["good"]) / 2)]
-    assert choice.chosen.gain == pytest.approx(right[1] - right[0])
-    assert 0 < choice.chosen.low < choice.chosen.gain < choice.chosen.high
+    assert choice.chosen.gain.value == pytest.approx(right[1] - right[0])
+    assert 0 < choice.chosen.gain.low < choice.chosen.gain.value < choice.chosen.gain.high
     alone = {gain.views[-1]: gain for gain in choice.alone}
-    assert alone["good"] == choice.chosen and alone["bad"].high < 0
+    assert alone["good"] == choice.chosen and alone["bad"].gain.high < 0
 
 
 def test_a_view_that_says_the_same_pays_nothing():
@@ -35,7 +35,7 @@ def test_a_view_that_says_the_same_pays_nothing():
     plain = noisy(rng, labels, 1.0)
     choice = views.choose({"identity": plain, "same": plain.copy()}, labels)
     assert choice.chosen.views == ("identity",)
-    assert (choice.chosen.gain, choice.chosen.low, choice.chosen.high) == (0, 0, 0)
+    assert choice.chosen.gain == metrics.Estimate(0, 0, 0)
 
 
 def test_the_best_view_comes_first_and_sets_have_an_end():

@@ -1,4 +1,4 @@
-"""Measurements: our training step against the stock network's, our augmentation against keras-cv's loops."""
+"""Measurements: our training step against the stock network's, our augmentation against keras-cv's loops, corruptions."""
 
 import gc
 import resource
@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit import models
+from toolkit import models, synthetic
+from toolkit import shift as shifts
 from toolkit.augment import chain
 from toolkit.backbones import BACKBONES
 from toolkit.config import ModelConfig, Operation
@@ -125,3 +126,17 @@ def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -
     while time.perf_counter() - started < seconds:
         images += len(next(stream)[0])
     return images / (time.perf_counter() - started)
+
+
+def shift(images: int) -> dict[str, float]:
+    """How fast `toolkit.shift` makes copies of that many drawn cells, by chains and by single families, in images/s."""
+    cells = synthetic.draw(images // CLASSES + 1).images[:images]
+    ids, speeds = np.arange(images), {}
+    makers = {"chains": lambda: shifts.mixture(cells, ids)}
+    for family in shifts.FAMILIES:
+        makers[family] = lambda family=family: shifts.single(cells, ids, family, 3)
+    for name, make in makers.items():
+        started = time.perf_counter()
+        make()
+        speeds[f"{name}_images_per_second"] = round(images / (time.perf_counter() - started))
+    return speeds

@@ -141,8 +141,10 @@ class TrainConfig:
     """What holds for all phases.
 
     batch_size: images in a step. seed: of initialisation, order and augmentation. monitor: what plateau, patience
-    and the best epoch follow. augmented_validation: validate on a copy of the validation part that went through the
-    augmentations once, the same for every epoch: undamaged validation says little about damaged test images.
+    and the best epoch follow; val_shift_accuracy is that of corrupted copies of the validation part
+    (`toolkit.shift`): undamaged images say little about damaged test images. augmented_validation: val_loss and
+    val_accuracy are those of a copy of the validation part that went through the augmentations once, the same for
+    every epoch.
     label_smoothing: share of each label spread over all classes. focal: gamma of the focal loss (Lin et al.,
     arXiv:1708.02002), 0 for cross-entropy. class_weights: rarer classes weigh more, all the same in total.
     oversample: rarer classes are shown more often instead. ema: momentum of an exponential moving average of the
@@ -154,7 +156,7 @@ class TrainConfig:
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     batch_size: Count = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    monitor: Literal["val_shift_accuracy", "val_loss", "val_accuracy"] = "val_shift_accuracy"
     augmented_validation: bool = False
     label_smoothing: Share = 0.0
     focal: Annotated[float, Field(ge=0)] = 0.0

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from toolkit import weights
 from toolkit.config import Config, Phase
@@ -18,7 +19,8 @@ from toolkit.models import Network
 from toolkit.progress import Progress
 from toolkit.runs import Run
 
-HISTORY = ("phase", "epoch", "seconds", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "best")
+MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
+HISTORY = ("phase", "epoch", "seconds", "learning_rate", *MEASURES, "best")
 
 
 @dataclass
@@ -69,8 +71,13 @@ class Keeper(keras.callbacks.Callback):
         self._write_history()
         self.note = ""
 
-    def begin_phase(self, number: int, phase: Phase, network: Network, steps: int) -> None:
-        """Tells of the phase that `fit` is about to run, or go on with."""
+    def begin_phase(
+        self, number: int, phase: Phase, network: Network, steps: int, shifted: tf.data.Dataset
+    ) -> None:
+        """Tells of the phase that `fit` is about to run, or go on with.
+
+        shifted: corrupted validation images in batches, as the model takes them: (pixels or features, labels, weights).
+        """
         if number != self.state.phase:
             self.state = State(
                 phase=number,
@@ -80,6 +87,9 @@ class Keeper(keras.callbacks.Callback):
                 cpu_seconds=self.state.cpu_seconds,
             )
         self.phase, self.network, self.steps = phase, network, steps
+        model = self.model
+        self.predict = tf.function(lambda inputs: tf.argmax(model(inputs, training=False), -1), reduce_retracing=True)
+        self.shifted = shifted
 
     def restore(self) -> None:
         """Gives model and optimiser the values they had after the last epoch."""
@@ -106,7 +116,10 @@ class Keeper(keras.callbacks.Callback):
 
     def on_test_end(self, logs=None) -> None:
         """Keeps the best weights now, while the averaged ones are in the model."""
-        value = self._value({f"val_{key}": number for key, number in logs.items()})
+        right = [self.predict(inputs) == tf.argmax(labels, -1) for inputs, labels, _ in self.shifted]
+        self.shift_accuracy = float(np.concatenate(right).mean())
+        logs = {f"val_{key}": number for key, number in logs.items()}
+        value = self._value(logs | {"val_shift_accuracy": self.shift_accuracy})
         best = self.state.best_row
         self.is_best = math.isfinite(value) and (best is None or value < self._value(best))
         if self.is_best:
@@ -122,7 +135,7 @@ class Keeper(keras.callbacks.Callback):
         seconds = time.perf_counter() - self.started
         row = {"phase": state.phase, "epoch": epoch, "seconds": round(seconds, 1)}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
-        row |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        row |= {key: float(logs[key]) for key in MEASURES if key in logs} | {"val_shift_accuracy": self.shift_accuracy}
         row["best"] = int(self.is_best)
         state.rows.append(row)
         state.best_row = row if self.is_best else state.best_row
@@ -131,7 +144,7 @@ class Keeper(keras.callbacks.Callback):
         state.cpu_seconds += time.process_time() - self.started_cpu
         self._append(row)
         self._write_state()
-        self.note = f"phase {state.phase + 1}, validation accuracy {row['val_accuracy']:.3f}"
+        self.note = f"phase {state.phase + 1}, validation accuracy {row['val_accuracy']:.3f}, shifted {row['val_shift_accuracy']:.3f}"
         self.model.stop_training = state.stopped
 
     def _value(self, row: dict) -> float:

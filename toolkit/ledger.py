@@ -14,20 +14,24 @@ from toolkit.runs import Run
 
 @dataclass(frozen=True)
 class Row:
-    """One run. Scores are shares in 0..1 of its test part, None until it is evaluated.
+    """One run. Scores are shares in 0..1 of `part`, the test part where it was opened; None until it is evaluated.
 
-    shifted: accuracy on the corrupted copy. seconds: of training. megabytes: of the package, 10^6 bytes.
+    shift: accuracy on chains of corruptions. foretold: for a hidden test set. test_openings: how often the test part
+    was looked at. seconds: of training. megabytes: of the package, 10^6 bytes.
     """
 
     name: str
     backbone: str
     augmentation: str
     fine_tuning: str
+    part: str | None
     accuracy: float | None
     precision: float | None
     recall: float | None
     f1: float | None
-    shifted: float | None
+    shift: float | None
+    foretold: float | None
+    test_openings: int
     seconds: float | None
     megabytes: float | None
 
@@ -57,18 +61,24 @@ def _row(run: Run) -> Row:
         settings = config.read(run.config)
     except CbtoolError as error:
         raise InputError(f"the run {run.folder} cannot be read: {error.sentence}", "Move it elsewhere.") from error
-    test, shifted = (_json(run.metrics).get(part, {}) for part in ("test", "test-shifted"))
+    metrics = _json(run.metrics)
+    part = next((part for part in ("test", "validation") if part in metrics), None)
+    found = metrics.get(part, {})
+    scores = found.get("scores", {}).get("clean", {})
     size = sum(path.stat().st_size for path in run.package.glob("*")) / 1e6 if run.package.exists() else None
     return Row(
         name=run.folder.name,
         backbone=settings.model.backbone,
         augmentation=_augmentation(settings),
         fine_tuning=", ".join(_phase(phase) for phase in settings.train.phases),
-        accuracy=test.get("accuracy"),
-        precision=test.get("macro_precision"),
-        recall=test.get("macro_recall"),
-        f1=test.get("macro_f1"),
-        shifted=shifted.get("accuracy"),
+        part=part,
+        accuracy=scores.get("accuracy"),
+        precision=scores.get("macro_precision"),
+        recall=scores.get("macro_recall"),
+        f1=scores.get("macro_f1"),
+        shift=found.get("shift"),
+        foretold=found.get("foretold"),
+        test_openings=len(_json(run.test_openings)),
         seconds=_json(run.finished).get("seconds"),
         megabytes=None if size is None else round(size, 1),
     )

@@ -1,9 +1,27 @@
-"""Scores of predicted labels."""
+"""Scores of predictions, with the intervals that the number of images leaves them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+ROUNDS = 2000  # of the bootstrap
+BINS = 15  # of confidence; Guo et al., arXiv:1706.04599
+SMALLEST = 1e-7  # probability whose logarithm is taken
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def values(self) -> dict[str, float]:
+        """As a dictionary, ready for JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -45,3 +63,32 @@ def scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Scores:
     return Scores(
         len(truth), accuracy, precision, recall, f1, per_class, confusion_matrix(truth, predicted, labels=every)
     )
+
+
+def bootstrapped(values: np.ndarray) -> Estimate:
+    """The mean of `values`, float [n] or [copies, n], by a bootstrap over the n images (Efron, 1979).
+
+    The copies of one image go together: an image is hard in all of them.
+    """
+    images = np.atleast_2d(values).mean(axis=0)
+    drawn = resampled(len(images)) @ images
+    return Estimate(float(images.mean()), *np.quantile(drawn, (0.025, 0.975)).tolist())
+
+
+def resampled(n: int, seed: int = 0) -> np.ndarray:
+    """The share of each of `n` images in each round of a bootstrap, float64 [ROUNDS, n]; rows sum to 1."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), ROUNDS) / n
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The expected calibration error of `probabilities` [n, classes]: how far confidence lies from accuracy, on average
+    over bins of confidence (Guo et al., arXiv:1706.04599)."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, confidence - right, BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The negative logarithm of the true class's probability, [n]."""
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))

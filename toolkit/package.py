@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,8 @@ import h5py
 import keras
 import numpy as np
 
-from toolkit import config, models, verify, weights
+from toolkit import config, foretell, models, sandbox, verify, weights
+from toolkit.calibrate import Steps
 from toolkit.errors import InputError, SubmissionError
 from toolkit.export import Operation
 from toolkit.files import atomic, digest, write_text
@@ -47,7 +49,7 @@ def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: P
     network = trained(run)
     provenance = read_provenance(run)
     stored, verification = verify.rewritten(network, images, lambda operations: rounded(operations, dtype), progress)
-    views = _views(run.package)  # before the old manifest goes
+    chosen, shares = _chosen(run.package)  # before the old manifest goes
     (run.package / "manifest.json").unlink(missing_ok=True)
     with atomic(run.package / "model.py") as temporary:
         temporary.write_bytes(model_source())
@@ -58,12 +60,14 @@ def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: P
         "format": FORMAT,
         "image_shape": provenance["image_shape"],
         "class_names": provenance["class_names"],
+        **shares,
         "networks": [
             {
                 "backbone": network.name,
                 "gflop": round(verification.gflop, 4),
                 "bfloat16": verification.bfloat16,
-                "views": views,
+                "families": foretell.known(config.read(run.config)),
+                **chosen,
                 "weights": {"file": "weights.h5", "dtype": dtype, "sha256": digest(run.package / "weights.h5")},
                 "operations": [operation.entry for operation in stored],
             }
@@ -117,16 +121,37 @@ def hdf5(operations: list[Operation]) -> memoryview:
     return memory.getbuffer()
 
 
-def choose_views(run: Run, views: list[str]) -> None:
-    """Makes `views`, best first, those that the package of `run` looks at each image in."""
+def choose(run: Run, views: list[str], steps: Steps) -> None:
+    """Makes `views`, best first, those that the package of `run` looks at each image in, and `steps` those it takes
+    afterwards."""
     manifest = read_manifest(run.package)
+    without_steps(manifest)
     manifest["networks"][0]["views"] = views
+    if steps.temperature:
+        manifest["networks"][0]["temperature"] = steps.temperature
+    if steps.shares:
+        manifest["class_shares"] = steps.shares
     write_text(run.package / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def without_steps(manifest: dict) -> None:
+    """Takes the steps after training out of `manifest`."""
+    manifest.pop("class_shares", None)
+    for network in manifest["networks"]:
+        network.pop("temperature", None)
 
 
 def read_manifest(folder: Path) -> dict:
     """The manifest of the package in `folder`. Raises OSError or ValueError when there is none."""
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def families(path: Path) -> tuple[str, ...]:
+    """The families of corruptions that the networks in the zip at `path` were trained on; none where it does not tell."""
+    with sandbox.open_zip(path) as archive, suppress(KeyError, ValueError):
+        networks = json.loads(archive.read("manifest.json"))["networks"]
+        return tuple(dict.fromkeys(family for network in networks for family in network["families"]))
+    return ()
 
 
 def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: int = 0) -> str:
@@ -160,6 +185,8 @@ def _together(folders: list[Path]) -> tuple[dict, dict[str, Path]]:
                     f"{folder.parent} was trained on other {what} than {folders[0].parent}.",
                     "Average runs of one training file.",
                 )
+        if "class_shares" not in other:  # a step that does not pay for all of them
+            manifest.pop("class_shares", None)
         name = "weights.h5" if number == 1 else f"weights_{number}.h5"
         other["networks"][0]["weights"]["file"] = name
         manifest["networks"] += other["networks"]
@@ -173,11 +200,17 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _views(folder: Path) -> list[str]:
+def _chosen(folder: Path) -> tuple[dict, dict]:
+    """What `choose` wrote into the package in `folder`, if anything: of its network, and of the whole."""
     try:
-        return read_manifest(folder)["networks"][0]["views"]
-    except (OSError, ValueError, KeyError):
-        return ["identity"]
+        manifest = read_manifest(folder)
+    except (OSError, ValueError):
+        return {"views": ["identity"]}, {}
+    network = manifest["networks"][0]
+    return (
+        {key: network[key] for key in ("views", "temperature") if key in network},
+        {key: manifest[key] for key in ("class_shares",) if key in manifest},
+    )
 
 
 def model_source() -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures, as PNG files: contact sheets, the PCA scatter, the confusion matrix."""
+"""Pictures, as PNG files: contact sheets, the PCA scatter, the confusion matrix, trials of foretelling."""
 
 from pathlib import Path
 
@@ -48,6 +48,17 @@ def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -
         axes.scatter(*dropped.T, s=28, color="#c03030", marker="x", label=f"dropped ({len(dropped):,})")
     axes.set(xlabel="first component (standard deviations)", ylabel="second component (standard deviations)")
     axes.legend(loc="upper right", frameon=False)
+    _write(figure, path)
+
+
+def trials_picture(points: dict[str, list[tuple[float, float]]], path: Path) -> None:
+    """Draws (foretold, obtained) accuracies, in 0..1, by run: on the line where they are equal, foretelling is perfect."""
+    figure, axes = _figure("Foretold and obtained, one family held out at a time")
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for (name, found), marker in zip(points.items(), "osD^vP*X<>" * len(points)):
+        axes.scatter(*zip(*found), s=36, marker=marker, label=name)
+    axes.set(xlabel="foretold accuracy", ylabel="obtained accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(loc="upper left", frameon=False)
     _write(figure, path)
 
 

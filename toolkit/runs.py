@@ -47,7 +47,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The weights after the epoch with the lowest validation loss."""
+        """The weights after the best epoch by the monitored metric."""
         return self.folder / "checkpoints" / "best.npz"
 
     @property
@@ -69,8 +69,13 @@ class Run:
         """The folder that becomes the zip."""
         return self.folder / "package"
 
-    def predictions(self, part: str) -> Path:
-        return self.folder / "predictions" / f"{part}.npz"
+    @property
+    def test_openings(self) -> Path:
+        """When the test part was looked at."""
+        return self.folder / "test_openings.json"
+
+    def predictions(self, part: str, condition: str) -> Path:
+        return self.folder / "predictions" / f"{part}-{condition}.npz"
 
 
 @dataclass(frozen=True)
@@ -173,9 +178,9 @@ def _open(folder: Path) -> Run:
     return run
 
 
-def read_predictions(run: Run, part: str) -> Predictions:
-    """What `evaluate` stored for `part`. Raises InputError when it has not."""
-    path = run.predictions(part)
+def read_predictions(run: Run, part: str, condition: str) -> Predictions:
+    """What `evaluate` stored for `part` under `condition`. Raises InputError when it has not."""
+    path = run.predictions(part, condition)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Predictions(arrays["ids"], arrays["probabilities"], arrays["labels"])

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit import models, precision, weights
+from toolkit import models, precision, shift, weights
 from toolkit.augment import blocks, chain
 from toolkit.config import Config, Phase
 from toolkit.data import Samples
@@ -19,6 +19,8 @@ from toolkit.runs import Run
 from toolkit.split import Split
 
 MOMENTUM = 0.9  # of plain gradient descent
+# Of the shift benchmark's chains; never those that `evaluate` scores, so that what was selected on is not scored again.
+MONITORED_DRAWS = (1000, 1001)
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -96,18 +98,20 @@ def _train_phase(
     train_rows, validation_rows = (parts.rows(part, samples) for part in ("train", "validation"))
     augmented = phase.augment and bool(settings.augment)
     validation = blocks.fixed(samples, validation_rows, settings, settings.train.augmented_validation)
+    shifted = _shifted(samples.take(validation_rows), settings.train.batch_size)
     if phase.trainable == "head" and not augmented:
         model = network.head
         shown = blocks.balanced(samples, train_rows, settings)
         features = _features(network.trunk, blocks.fixed(samples, shown, settings, False))
         training, steps = blocks.reordered(features, settings, epoch)
         validation = tf.data.Dataset.from_tensor_slices(_features(network.trunk, validation)).batch(256)
+        shifted = tf.data.Dataset.from_tensor_slices(_features(network.trunk, shifted)).batch(256)
     else:
         model = network.model
         training, steps = blocks.stream(samples, train_rows, settings, augmented, epoch)
     _compile(model, phase, settings)
     keeper.set_model(model)
-    keeper.begin_phase(number, phase, network, steps)
+    keeper.begin_phase(number, phase, network, steps, shifted)
     if resumed:
         keeper.restore()
     averages = [keras.callbacks.SwapEMAWeights()] if settings.train.ema else []
@@ -122,6 +126,14 @@ def _train_phase(
         # The keeper first: it keeps the best weights while the averages are still swapped in.
         callbacks=[keeper, *averages],
     )
+
+
+def _shifted(held_out: Samples, batch_size: int) -> tf.data.Dataset:
+    """Corrupted copies of `held_out` in batches as `blocks.fixed`'s, each of weight 1."""
+    copies = [shift.mixture(held_out.images, held_out.ids, draw) for draw in MONITORED_DRAWS]
+    labels = np.tile(tf.one_hot(held_out.labels, len(held_out.class_names)), (len(copies), 1))
+    batches = tf.data.Dataset.from_tensor_slices((np.concatenate(copies), labels, np.ones(len(labels), np.float32)))
+    return batches.batch(batch_size).map(lambda images, *rest: (tf.cast(images, tf.float32), *rest))
 
 
 def _first_trainable(network: models.Network, phase: Phase, number: int) -> int:

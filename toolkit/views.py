@@ -6,21 +6,19 @@ import numpy as np
 import tensorflow as tf
 
 from submission.model import VIEWS
+from toolkit.metrics import Estimate, log_loss
 
 PLAIN = "identity"
 MOST = 8  # views in a set: each costs as much time as the plain one
 SURE = 1.96  # standard errors; 95 % of a normal distribution
-SMALLEST = 1e-7  # probability whose logarithm is taken
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What looking at images in `views` changes against the plain view: accuracy, in 0..1, and its 95 % interval."""
+    """What looking at images in `views` changes against the plain view: accuracy, in 0..1."""
 
     views: tuple[str, ...]
-    gain: float
-    low: float
-    high: float
+    gain: Estimate
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,15 @@ def choose(probabilities: dict[str, np.ndarray], labels: np.ndarray) -> Choice:
     while len(chosen) < MOST:
         now = _mean(probabilities, chosen)
         gains = {
-            view: _loss(now, labels) - _loss(_mean(probabilities, [*chosen, view]), labels)
+            view: log_loss(now, labels) - log_loss(_mean(probabilities, [*chosen, view]), labels)
             for view in probabilities
             if view not in chosen
         }
         best = max(gains, key=lambda view: gains[view].mean(), default=None)
-        if best is None or _interval(gains[best])[1] <= 0:
+        if best is None or _interval(gains[best]).low <= 0:
             break
-        if _gain(probabilities, [*chosen, best], labels).gain < _gain(probabilities, chosen, labels).gain:
+        after, before = (_gain(probabilities, views, labels).gain.value for views in ([*chosen, best], chosen))
+        if after < before:
             break
         chosen.append(best)
     alone = tuple(_gain(probabilities, [PLAIN, view], labels) for view in probabilities if view != PLAIN)
@@ -68,18 +67,14 @@ def choose(probabilities: dict[str, np.ndarray], labels: np.ndarray) -> Choice:
 
 def _gain(probabilities: dict[str, np.ndarray], views: list[str], labels: np.ndarray) -> Gain:
     right, plain = (_mean(probabilities, some).argmax(axis=1) == labels for some in (views, [PLAIN]))
-    return Gain(tuple(views), *_interval(right.astype(float) - plain))
+    return Gain(tuple(views), _interval(right.astype(float) - plain))
 
 
-def _interval(differences: np.ndarray) -> tuple[float, float, float]:
+def _interval(differences: np.ndarray) -> Estimate:
     mean = float(differences.mean())
     error = SURE * float(differences.std()) / np.sqrt(len(differences))
-    return mean, mean - error, mean + error
+    return Estimate(mean, mean - error, mean + error)
 
 
 def _mean(probabilities: dict[str, np.ndarray], views: list[str]) -> np.ndarray:
     return np.mean([probabilities[view] for view in views], axis=0)
-
-
-def _loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))

@@ -1,4 +1,4 @@
-"""`cbtool bench`: what our forms of things gain, side by side in one run."""
+"""`cbtool bench`: what our forms of things gain, side by side in one run, and how well foretelling does."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +11,7 @@ from tools.evaluate import load_data
 
 @click.group()
 def bench() -> None:
-    """Measure training, augmentation and prediction against the stock forms."""
+    """Measure training, augmentation and prediction against the stock forms; corruptions; foretelling."""
 
 
 @bench.command()
@@ -91,6 +91,49 @@ def predict(
     _print({name: value for name, value in report.items() if name not in ("rows", "left_out")}, False)
     for form, why in measured.left_out.items():
         output.hint(f"Left out: {form}: {why}")
+
+
+@bench.command()
+@click.option("--images", type=click.IntRange(min=100), default=2000, show_default=True, metavar="N", help="How many.")
+@options.json
+def shift(images: int, as_json: bool) -> None:
+    """Time the making of corrupted copies, in chains, of drawn cells of 96 × 96 pixels."""
+    with output.quiet_tensorflow():
+        from toolkit import bench as benches
+    _print(benches.shift(images), as_json)
+
+
+@bench.command()
+@click.argument("folders", metavar="DIR...", type=options.PATH, nargs=-1, required=True)
+@click.option("--picture", type=options.PATH, metavar="FILE", help="Draw foretold against obtained scores, as PNG.")
+@options.part
+@options.json
+def foretell(folders: tuple[Path, ...], picture: Path | None, part: str, as_json: bool) -> None:
+    """Try the foretold score on leaderboards that are known: evaluated runs, one family of corruptions held out each.
+
+    For each family that a run was not trained on, its score on chains with that family is foretold from chains without.
+    """
+    from toolkit import pictures, runs, trials
+
+    found = {folder.name: trials.trials(runs.open_finished(folder), part) for folder in folders}
+    errors = {name: sum(abs(trial.foretold.value - trial.obtained) for trial in row) / len(row) for name, row in found.items()}
+    every = [trial for row in found.values() for trial in row]
+    total = sum(abs(trial.foretold.value - trial.obtained) for trial in every) / len(every)
+    covered = sum(trial.foretold.low <= trial.obtained <= trial.foretold.high for trial in every) / len(every)
+    if picture:
+        points = {name: [(trial.foretold.value, trial.obtained) for trial in row] for name, row in found.items()}
+        pictures.trials_picture(points, picture)
+    if as_json:
+        rows = [dataclasses.asdict(trial) for trial in every]
+        output.as_json({"trials": rows, "mean_absolute_error": total, "by_run": errors, "covered": covered})
+        return
+    rows = [
+        (trial.run, trial.family, trial.foretold.value, f"{trial.foretold.low:.3f} to {trial.foretold.high:.3f}", trial.obtained)
+        for trial in every
+    ]
+    output.table(("run", "family held out", "foretold", "95 % interval", "obtained"), rows)
+    output.table(("run", "mean absolute error"), [*errors.items(), ("all", total)])
+    click.echo(f"The interval held the obtained score in {covered:.0%} of {len(every)} trials.")
 
 
 def _print(values: dict, as_json: bool) -> None:

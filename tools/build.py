@@ -57,7 +57,7 @@ def build(
     no package yet, the network is rewritten for speed, and each rewrite compared with the trained network on
     validation images; the build stops when labels change.
     """
-    from toolkit import runs, split
+    from toolkit import runs, split, zips
 
     chosen = [runs.open_finished(folder) for folder in folders]
     with output.quiet_tensorflow():
@@ -69,6 +69,7 @@ def build(
                 rows = split.read(run.split).rows("validation", samples)
                 package.export_run(run, samples.images[rows], weights or "float16", progress)
         digest = package.write_zip([run.package for run in chosen], out, time_limit, images)
+    zips.note_build(chosen, out, digest)
     for run in chosen:
         verification = json.loads((run.package / "verification.json").read_text(encoding="utf-8"))
         output.table(

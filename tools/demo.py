@@ -45,7 +45,7 @@ def demo(out: Path) -> int:
             from toolkit import evaluate as evaluation
             from toolkit import package
 
-            results = evaluation.evaluate(run, samples, progress=progress).scores
+            found = evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
         with stages.stage("build"):
             package.write_zip([run.package], zip_file)
         with stages.stage("validate"):
@@ -53,18 +53,18 @@ def demo(out: Path) -> int:
         with stages.stage("time"):
             measured = timing.measure(zip_file, TIMED_IMAGES)
         with stages.stage("score"):
-            _, scores = score.score_zip(zip_file, cells, sys.executable, sandbox.TIME_LIMIT)
+            labels = score.labels_of(zip_file, {"cells": cells.images}, cells, sys.executable, sandbox.TIME_LIMIT)["cells"]
     failed = [check.name for check in found if check.status == "failed"]
     output.table(
         ("stage", "result"),
         [
             ("clean", f"{int((~cleaning.kept).sum())} of {len(samples):,} images dropped"),
             ("train", f"{sum(1 for _ in run.history.open()) - 1} epochs"),
-            ("evaluate", f"accuracy {results['test'].accuracy:.3f} on {results['test'].n} held-out cells"),
+            ("evaluate", f"accuracy {found.clean.value:.3f} on held-out cells, {found.shift.value:.3f} through corruptions"),
             ("build", f"{zip_file} ({zip_file.stat().st_size / 1e6:.1f} MB)"),
             ("validate", f"failed: {', '.join(failed)}" if failed else f"{len(found)} checks passed"),
             *((f"time: {name}", text) for name, text in timing_command.rows(measured, sandbox.TIME_LIMIT)),
-            ("score", f"accuracy {scores.accuracy:.3f} on {scores.n} newly drawn cells"),
+            ("score", f"accuracy {(labels == cells.labels).mean():.3f} on {len(cells)} newly drawn cells"),
         ],
         title="The whole road, on drawn cells",
     )

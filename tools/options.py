@@ -40,6 +40,15 @@ limit = click.option(
     metavar="SECONDS",
     help="Stop the zip after this.",
 )
+runs_folder = click.option(
+    "--runs",
+    "folder",
+    type=PATH,
+    default="runs",
+    show_default=True,
+    metavar="DIR",
+    help="The folder of the runs, whose ledger notes what is found of a zip it knows.",
+)
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 classes = click.option(
     "--classes",
@@ -47,6 +56,14 @@ classes = click.option(
     default=8,
     show_default=True,
     help="How many classes there are, if the file does not name them.",
+)
+part = click.option(
+    "--split",
+    "part",
+    type=click.Choice(["validation", "test"]),
+    default="validation",
+    show_default=True,
+    help="Which part's predictions; those of `test` are there after evaluate --split test.",
 )
 run = click.option("--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder.")
 training_file = click.option(

@@ -6,6 +6,8 @@ import click
 
 from tools import evaluate, options, output
 
+PART = "validation"  # what is compared with `evaluate`; the test part is opened there only
+
 
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
@@ -14,18 +16,13 @@ from tools import evaluate, options, output
 )
 @click.option(
     "--run",
-    "folder",
+    "run_folder",
     type=options.PATH,
     metavar="DIR",
-    help="Score this run's held-out part of FILE only, and compare with `evaluate`.",
+    help="Score this run's validation part of FILE only, and compare with `evaluate`.",
 )
-@click.option(
-    "--part",
-    type=click.Choice(["validation", "test"]),
-    default="test",
-    show_default=True,
-    help="Which part, with --run.",
-)
+@options.runs_folder
+@click.option("--shift", is_flag=True, help="Score corrupted copies, too, and foretell the hidden test set's score.")
 @options.classes
 @options.interpreter
 @options.limit
@@ -33,8 +30,9 @@ from tools import evaluate, options, output
 def score(
     file: Path,
     data_file: Path,
-    folder: Path | None,
-    part: str,
+    run_folder: Path | None,
+    folder: Path,
+    shift: bool,
     classes: int,
     evaluator: str | None,
     python: str | None,
@@ -44,48 +42,63 @@ def score(
     """Run ZIP on FILE.npz and score its labels.
 
     Only the zip is run, in a clean process, none of the training code. With --run, exits with 1 when a label
-    differs from the one `evaluate` gave.
+    differs from the one `evaluate` gave. With --shift, the numbers are those of `evaluate`, from the zip alone; of more
+    than 1,000 images, 1,000 are drawn.
     """
-    from toolkit import data, split
+    from toolkit import benchmark, data, metrics, package, split, zips
 
     samples = data.load(data_file, classes)
-    run = expected = None
-    if folder:
+    run = None
+    if run_folder:
         from toolkit import runs
 
-        run = runs.open_finished(folder)
-        expected = runs.read_predictions(run, part)
-        samples = samples.take(split.read(run.split).rows(part, samples))
+        run = runs.open_finished(run_folder)
+        runs.read_predictions(run, PART, benchmark.CLEAN)  # to fail before the zip is run
+        samples = samples.take(split.read(run.split).rows(PART, samples))
+    if run or shift:
+        samples = benchmark.subject(samples)
+    conditions = benchmark.CONDITIONS if shift else (benchmark.CLEAN,)
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("score"):
-            labels, scores = score_zip(file, samples, interpreter, limit)
-    report = {"zip": str(file), "data": str(data_file), "part": part if run else None, **scores.summary}
+            labels = labels_of(file, {name: benchmark.copies(samples, name) for name in conditions}, samples, interpreter, limit)
+    report = {"zip": str(file), "data": str(data_file), "part": PART if run else None}
     differing = None
     if run:
-        differing = int((labels != expected.predicted).sum())
+        stored = {name: runs.read_predictions(run, PART, name).predicted for name in conditions}
+        differing = sum(int((labels[name] != stored[name]).sum()) for name in conditions)
         report["labels_differing_from_evaluate"] = differing
+    judgement = benchmark.judged(samples, labels, package.families(file)) if shift else None
+    scores = metrics.scores(samples.labels, labels[benchmark.CLEAN], len(samples.class_names))
+    if judgement:
+        zips.note_scores(folder, file, PART if run else data_file.name, judgement.headline)
     if as_json:
-        output.as_json(report)
+        output.as_json(report | scores.summary | (judgement.values if judgement else {}))
+        return 1 if differing else 0
+    title = f"{PART} part" if run else f"{len(samples):,} images"
+    if judgement:
+        evaluate.judgement(title, judgement, samples.class_names)
     else:
-        evaluate.summary({part if run else "all": scores})
-        evaluate.per_class(part if run else "whole", scores, samples.class_names)
-        if run:
-            click.echo(f"labels that differ from evaluate's: {differing} of {len(labels)}")
+        found = metrics.bootstrapped(labels[benchmark.CLEAN] == samples.labels)
+        click.echo(f"accuracy {found.value:.4f} on {len(samples):,} images, 95 % interval {found.low:.4f} to {found.high:.4f}")
+        evaluate.per_class(title, scores, samples.class_names)
+    if run:
+        click.echo(f"labels that differ from evaluate's: {differing} of {sum(map(len, labels.values()))}")
     return 1 if differing else 0
 
 
-def score_zip(file: Path, samples, python: str, limit: float):
-    """The labels the zip gives `samples`, int [n], and their scores."""
-    from toolkit import metrics, sandbox
+def labels_of(file: Path, images: dict, samples, python: str, limit: float) -> dict:
+    """The labels the zip gives `images`, arrays by name whose lengths are multiples of `samples`': int [n] by name."""
+    from toolkit import sandbox
     from toolkit.errors import SubmissionError
 
-    labels = sandbox.run(file, {"images": samples.images}, python, limit).output("images")
-    classes = len(samples.class_names)
-    if labels.shape != samples.labels.shape or labels.min() < 0 or labels.max() >= classes:
-        raise SubmissionError(
-            f"the zip gave labels of shape {labels.shape} from {labels.min()} to {labels.max()}"
-            f" for {len(samples)} images of {classes} classes.",
-            f"Run: cbtool validate {file}.",
-        )
-    return labels, metrics.scores(samples.labels, labels, classes)
+    outcome = sandbox.run(file, images, python, limit)
+    found = {name: outcome.output(name) for name in images}
+    for name, labels in found.items():
+        if len(labels) != len(images[name]) or labels.min() < 0 or labels.max() >= len(samples.class_names):
+            raise SubmissionError(
+                f"the zip gave labels of shape {labels.shape} from {labels.min()} to {labels.max()}"
+                f" for {len(images[name])} images of {len(samples.class_names)} classes.",
+                f"Run: cbtool validate {file}.",
+            )
+    return found

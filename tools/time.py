@@ -14,22 +14,24 @@ from tools import options, output
 )
 @options.interpreter
 @options.limit
+@options.runs_folder
 @options.json
 def time(
-    file: Path, images: int, evaluator: str | None, python: str | None, limit: float, as_json: bool
+    file: Path, images: int, evaluator: str | None, python: str | None, limit: float, folder: Path, as_json: bool
 ) -> int:
     """Time ZIP, and project to N images.
 
     On this machine, in a fresh process; speed is measured on one call of at most 512 images. Beside it stands what
     the machine's float32 matrix product reaches. Exits with 4 when the projection is beyond the limit.
     """
-    from toolkit import timing
+    from toolkit import timing, zips
     from toolkit.errors import LimitError
 
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("time"):
             measured = timing.measure(file, images, interpreter, limit)
+    zips.note(folder, file, seconds=round(measured.projected_seconds, 1), images=images)
     if as_json:
         output.as_json(values(measured) | {"limit_seconds": limit})
     else:
