@@ -5,6 +5,8 @@ import json
 import pytest
 from conftest import assert_one_sentence, cbtool
 
+from toolkit import shift
+
 
 def test_training_is_timed_against_the_stock_network():
     result = cbtool("bench", "train", "--backbone", "convnext-tiny", "--batch", "2", "--steps", "1", "--json")
@@ -54,3 +56,9 @@ def test_prediction_needs_one_network():
 def test_there_must_be_something_to_compare():
     assert_one_sentence(cbtool("bench", "train", "--backbone", "simple-cnn"), "no stock network of 'simple-cnn'")
     assert_one_sentence(cbtool("bench", "augment", "--preset", "report-base-unclean"), "no augmentations to measure")
+
+
+def test_corruptions_are_timed_in_chains_and_by_family():
+    report = json.loads(cbtool("bench", "shift", "--images", 100, "--json").stdout)
+    assert set(report) == {f"{name}_images_per_second" for name in ("chains", *shift.FAMILIES)}
+    assert all(speed > 10 for speed in report.values())

@@ -1,6 +1,8 @@
 """Scoring and timing the zip itself."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -29,6 +31,14 @@ def test_shifted_scores_of_the_zip_are_those_of_evaluate(evaluated, submission_z
     assert report["labels_differing_from_evaluate"] == 0
     for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high", "families", "absent_families"):
         assert report[key] == metrics[key]
+
+
+def test_predictions_of_another_split_are_an_error(evaluated, submission_zip, training_file, tmp_path):
+    run = runs.Run(shutil.copytree(evaluated, tmp_path / "run"))
+    found = runs.read_predictions(run, "validation", "clean")
+    dataclasses.replace(found, ids=found.ids + 1).save(run.predictions("validation", "clean"))
+    result = cbtool("score", submission_zip, "--data", training_file, "--run", run.folder)
+    assert_one_sentence(result, "of another split")
 
 
 def test_another_zip_is_told_apart(evaluated, training_file, tmp_path):

@@ -31,7 +31,7 @@ def test_the_bytes_stay_what_they_were():
     ramp = (np.arange(64 * 64 * 3).reshape(1, 64, 64, 3) % 251).astype(np.uint8)
     copies = shift.mixture(np.repeat(ramp, 40, axis=0), np.arange(40))
     singles = [shift.single(ramp, np.array([5]), family, 4) for family in shift.FAMILIES]
-    assert int(copies.astype(np.int64).sum()) == 55_539_226
+    assert int(copies.astype(np.int64).sum()) == 54_176_402
     assert [int(copy.astype(np.int64).sum()) for copy in singles] == [763928, 2599781, 1522613, 1532615, 1536521, 1326474, 1925295]
 
 

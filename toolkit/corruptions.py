@@ -80,6 +80,13 @@ def _hue(picture: Image.Image, strength: float, generator: np.random.Generator) 
     return picture.convert("HSV").point(table).convert("RGB")
 
 
+def _swapped(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+    """Mixed with itself with the colour channels in another order."""
+    channels, turn = picture.split(), int(generator.integers(1, 3))
+    other = Image.merge("RGB", (*channels[turn:], *channels[:turn]))
+    return Image.blend(picture, other, strength)
+
+
 def _inverted(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
     """Inverted, in whole or above a level, and mixed with the picture."""
     other = ImageOps.invert(picture) if generator.integers(2) else ImageOps.solarize(picture, 128)
@@ -220,13 +227,15 @@ def _shone_through(picture: Image.Image, strength: float, generator: np.random.G
 
 
 FAMILIES: dict[str, tuple[Corruption, ...]] = {
-    "geometric": (_moved, _moved, _perspective, _mirrored),  # the first stands for three: turning, moving, scaling
+    # the first stands for three: turning, moving, scaling
+    "geometric": (_moved, _moved, _moved, _perspective, _mirrored),
     "photometric": (
         _enhanced(ImageEnhance.Brightness),
         _enhanced(ImageEnhance.Contrast),
         _enhanced(ImageEnhance.Color),
         _cast,
         _hue,
+        _swapped,
         _inverted,
         _gamma,
     ),

@@ -27,13 +27,13 @@ LENGTH = 2
 FREQUENCIES = {
     "geometric": 8.0,
     "photometric": 10.0,
-    "noise": 0.25,
-    "blur": 0.25,
-    "digital": 1.0,
-    "occlusion": 0.25,
-    "overlay": 0.75,
+    "noise": 0.2,
+    "blur": 0.2,
+    "digital": 0.7,
+    "occlusion": 0.2,
+    "overlay": 0.5,
 }
-SHARES = (0.15, 0.15, 0.2, 0.25, 0.25)
+SHARES = (0.1, 0.2, 0.2, 0.25, 0.25)
 
 
 def single(images: np.ndarray, ids: np.ndarray, family: str, severity: int, seed: int = 0) -> np.ndarray:

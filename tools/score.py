@@ -53,11 +53,12 @@ def score(
         from toolkit import runs
 
         run = runs.open_finished(run_folder)
-        runs.read_predictions(run, PART, benchmark.CLEAN)  # to fail before the zip is run
         samples = samples.take(split.read(run.split).rows(PART, samples))
     if run or shift:
         samples = benchmark.subject(samples)
     conditions = benchmark.CONDITIONS if shift else (benchmark.CLEAN,)
+    if run:
+        stored = {name: _stored(run, samples, name) for name in conditions}
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("score"):
@@ -65,7 +66,6 @@ def score(
     report = {"zip": str(file), "data": str(data_file), "part": PART if run else None}
     differing = None
     if run:
-        stored = {name: runs.read_predictions(run, PART, name).predicted for name in conditions}
         differing = sum(int((labels[name] != stored[name]).sum()) for name in conditions)
         report["labels_differing_from_evaluate"] = differing
     judgement = benchmark.judged(samples, labels, package.families(file)) if shift else None
@@ -85,6 +85,23 @@ def score(
     if run:
         click.echo(f"labels that differ from evaluate's: {differing} of {sum(map(len, labels.values()))}")
     return 1 if differing else 0
+
+
+def _stored(run, samples, condition: str):
+    """The labels that `evaluate` gave `samples` under `condition`. Raises InputError where it saw others."""
+    import numpy as np
+
+    from toolkit import benchmark, runs
+    from toolkit.errors import InputError
+
+    predictions = runs.read_predictions(run, PART, condition)
+    ids = benchmark.shown(samples, condition).ids
+    if len(predictions.ids) % len(ids) or not np.array_equal(predictions.ids, np.resize(ids, len(predictions.ids))):
+        raise InputError(
+            f"the predictions in {run.folder} are of another split than its split.json.",
+            f"Run: cbtool evaluate --run {run.folder}.",
+        )
+    return predictions.predicted
 
 
 def labels_of(file: Path, images: dict, samples, python: str, limit: float) -> dict:
