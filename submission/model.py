@@ -261,9 +261,8 @@ class Model:
 
     def _factor(self, X: np.ndarray) -> float:
         """What brings the pixels of `X` to 0..255: 255 for fractions in 0..1, which some evaluators pass."""
-        if X.dtype.kind != "f" or np.fmin.reduce(X, axis=None, initial=0) < 0:  # past NaN
-            return 1.0
-        if not 0 < np.fmax.reduce(X, axis=None, initial=0) <= 1:
+        least, most = np.fmin.reduce, np.fmax.reduce  # past NaN
+        if X.dtype.kind != "f" or least(X, axis=None, initial=0) < 0 or not 0 < most(X, axis=None, initial=0) <= 1:
             return 1.0
         self._warn("the images lie within 0..1; they are multiplied by 255")
         return 255.0
