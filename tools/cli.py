@@ -20,7 +20,7 @@ def cli() -> None:
     """From a competition's training file to a checked and scored CodaBench submission.
 
     The road: data clean, train, evaluate, build, validate, time, score. Start with `cbtool demo`; compare with
-    `cbtool runs`.
+    `cbtool runs list`.
     """
 
 

@@ -45,7 +45,7 @@ def demo(out: Path) -> int:
             from toolkit import evaluate as evaluation
             from toolkit import package
 
-            found = evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
+            judged = evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
         with stages.stage("build"):
             package.write_zip([run.package], zip_file)
         with stages.stage("validate"):
@@ -60,7 +60,7 @@ def demo(out: Path) -> int:
         [
             ("clean", f"{int((~cleaning.kept).sum())} of {len(samples):,} images dropped"),
             ("train", f"{sum(1 for _ in run.history.open()) - 1} epochs"),
-            ("evaluate", f"accuracy {found.clean.value:.3f} on held-out cells, {found.shift.value:.3f} through corruptions"),
+            ("evaluate", f"accuracy {judged.clean.value:.3f} on held-out cells, {judged.shift.value:.3f} through corruptions"),
             ("build", f"{zip_file} ({zip_file.stat().st_size / 1e6:.1f} MB)"),
             ("validate", f"failed: {', '.join(failed)}" if failed else f"{len(found)} checks passed"),
             *((f"time: {name}", text) for name, text in timing_command.rows(measured, sandbox.TIME_LIMIT)),
