@@ -49,7 +49,7 @@ def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: P
     network = trained(run)
     provenance = read_provenance(run)
     stored, verification = verify.rewritten(network, images, lambda operations: rounded(operations, dtype), progress)
-    chosen, shares = _chosen(run.package)  # before the old manifest goes
+    shares, chosen = _chosen(run.package)  # before the old manifest goes
     (run.package / "manifest.json").unlink(missing_ok=True)
     with atomic(run.package / "model.py") as temporary:
         temporary.write_bytes(model_source())
@@ -60,7 +60,7 @@ def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: P
         "format": FORMAT,
         "image_shape": provenance["image_shape"],
         "class_names": provenance["class_names"],
-        **shares,
+        "class_shares": shares,
         "networks": [
             {
                 "backbone": network.name,
@@ -125,20 +125,16 @@ def choose(run: Run, views: list[str], steps: Steps) -> None:
     """Makes `views`, best first, those that the package of `run` looks at each image in, and `steps` those it takes
     afterwards."""
     manifest = read_manifest(run.package)
-    without_steps(manifest)
-    manifest["networks"][0]["views"] = views
-    if steps.temperature:
-        manifest["networks"][0]["temperature"] = steps.temperature
-    if steps.shares:
-        manifest["class_shares"] = steps.shares
+    manifest["class_shares"] = steps.shares
+    manifest["networks"][0] |= {"views": views, "temperature": steps.temperature}
     write_text(run.package / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
 
 def without_steps(manifest: dict) -> None:
     """Takes the steps after training out of `manifest`."""
-    manifest.pop("class_shares", None)
+    manifest["class_shares"] = None
     for network in manifest["networks"]:
-        network.pop("temperature", None)
+        network["temperature"] = None
 
 
 def read_manifest(folder: Path) -> dict:
@@ -185,8 +181,8 @@ def _together(folders: list[Path]) -> tuple[dict, dict[str, Path]]:
                     f"{folder.parent} was trained on other {what} than {folders[0].parent}.",
                     "Average runs of one training file.",
                 )
-        if "class_shares" not in other:  # a step that does not pay for all of them
-            manifest.pop("class_shares", None)
+        if not other["class_shares"]:  # a step that does not pay for all of them
+            manifest["class_shares"] = None
         name = "weights.h5" if number == 1 else f"weights_{number}.h5"
         other["networks"][0]["weights"]["file"] = name
         manifest["networks"] += other["networks"]
@@ -200,17 +196,14 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _chosen(folder: Path) -> tuple[dict, dict]:
-    """What `choose` wrote into the package in `folder`, if anything: of its network, and of the whole."""
+def _chosen(folder: Path) -> tuple[list[float] | None, dict]:
+    """What `choose` wrote into the package in `folder`, if anything: class shares; views and temperature."""
     try:
         manifest = read_manifest(folder)
-    except (OSError, ValueError):
-        return {"views": ["identity"]}, {}
-    network = manifest["networks"][0]
-    return (
-        {key: network[key] for key in ("views", "temperature") if key in network},
-        {key: manifest[key] for key in ("class_shares",) if key in manifest},
-    )
+        network = manifest["networks"][0]
+        return manifest["class_shares"], {"views": network["views"], "temperature": network["temperature"]}
+    except (OSError, ValueError, KeyError):
+        return None, {"views": ["identity"], "temperature": None}
 
 
 def model_source() -> bytes:
