@@ -181,7 +181,7 @@ def _together(folders: list[Path]) -> tuple[dict, dict[str, Path]]:
                     f"{folder.parent} was trained on other {what} than {folders[0].parent}.",
                     "Average runs of one training file.",
                 )
-        if not other["class_shares"]:  # a step that does not pay for all of them
+        if not other.get("class_shares"):  # a step that does not pay for all of them
             manifest["class_shares"] = None
         name = "weights.h5" if number == 1 else f"weights_{number}.h5"
         other["networks"][0]["weights"]["file"] = name
