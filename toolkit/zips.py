@@ -97,6 +97,8 @@ def running_error(entries: list[Entry]) -> float | None:
 
 def _find(entries: list[Entry], zip_or_sha256: Path | str) -> Entry | None:
     """The zip of that file, or whose SHA-256 begins so (with 8 digits or more)."""
+    if not entries:  # before a large file is read for nothing
+        return None
     wanted = digest(Path(zip_or_sha256)) if Path(zip_or_sha256).is_file() else str(zip_or_sha256)
     found = [entry for entry in entries if len(wanted) >= 8 and entry.sha256.startswith(wanted)]
     return found[0] if len(found) == 1 else None

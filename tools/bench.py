@@ -106,7 +106,7 @@ def shift(images: int, as_json: bool) -> None:
 @bench.command()
 @click.argument("folders", metavar="DIR...", type=options.PATH, nargs=-1, required=True)
 @click.option("--picture", type=options.PATH, metavar="FILE", help="Draw foretold against obtained scores, as PNG.")
-@options.part
+@options.stored_part
 @options.json
 def foretell(folders: tuple[Path, ...], picture: Path | None, part: str, as_json: bool) -> None:
     """Try the foretold score on leaderboards that are known: evaluated runs, one family of corruptions held out each.

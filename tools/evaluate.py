@@ -10,14 +10,7 @@ from tools import options, output
 @click.command()
 @options.run
 @options.training_file
-@click.option(
-    "--split",
-    "part",
-    type=click.Choice(["validation", "test"]),
-    default="validation",
-    show_default=True,
-    help="The part whose scores count. `test` shows both, and is noted in the run: looked at often, it is no test.",
-)
+@options.part("The part whose scores count. `test` shows both, and is noted in the run: looked at often, it is no test.")
 @click.option("--no-views", is_flag=True, help="Look at each image as it is only: heavy networks, CPUs.")
 @options.json
 def evaluate(folder: Path, data_file: Path | None, part: str, no_views: bool, as_json: bool) -> None:

@@ -9,6 +9,12 @@ import click
 PATH = click.Path(path_type=Path)  # existence is checked where the file is read: one sentence for all ways in
 
 
+def part(help_text: str) -> Callable:
+    """--split: the held-out part a command is about."""
+    choice = click.Choice(["validation", "test"])
+    return click.option("--split", "part", type=choice, default="validation", show_default=True, help=help_text)
+
+
 def interpreter(command: Callable) -> Callable:
     """Adds --evaluator and --python: what to run the zip with, which `chosen_python` makes one interpreter of."""
     evaluator = click.option(
@@ -49,6 +55,7 @@ runs_folder = click.option(
     metavar="DIR",
     help="The folder of the runs, whose ledger notes what is found of a zip it knows.",
 )
+stored_part = part("Which part's predictions; those of `test` are there after evaluate --split test.")
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 classes = click.option(
     "--classes",
@@ -56,14 +63,6 @@ classes = click.option(
     default=8,
     show_default=True,
     help="How many classes there are, if the file does not name them.",
-)
-part = click.option(
-    "--split",
-    "part",
-    type=click.Choice(["validation", "test"]),
-    default="validation",
-    show_default=True,
-    help="Which part's predictions; those of `test` are there after evaluate --split test.",
 )
 run = click.option("--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder.")
 training_file = click.option(

@@ -41,7 +41,7 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
 @runs.command()
 @click.argument("first", metavar="A", type=options.PATH)
 @click.argument("second", metavar="B", type=options.PATH)
-@options.part
+@options.stored_part
 @options.json
 def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     """Say whether run A is really better than run B.
