@@ -9,7 +9,7 @@ import click
 
 from toolkit.errors import CbtoolError, LimitError
 from toolkit.files import write_error
-from tools import bench, build, data, demo, evaluate, output, runs, score, time, train, validate
+from tools import bench, build, bundle, data, demo, evaluate, output, rehearse, runs, score, time, train, validate
 
 INTERRUPTED = 130
 
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 def cli() -> None:
     """From a competition's training file to a checked and scored CodaBench submission.
 
-    The road: data clean, train, evaluate, build, validate, time, score. Start with `cbtool demo`; compare with
+    The road: data clean, train, evaluate, build, validate, time, score, rehearse. Start with `cbtool demo`; compare with
     `cbtool runs list`.
     """
 
@@ -33,6 +33,8 @@ for command in (
     validate.validate,
     time.time,
     score.score,
+    rehearse.rehearse,
+    bundle.bundle,
     runs.runs,
     bench.bench,
 ):

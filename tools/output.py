@@ -56,6 +56,15 @@ def table(columns: tuple[str, ...], rows: list[tuple], title: str = "") -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(drawn)
 
 
+def log(name: str, text: str) -> None:
+    """Prints a log under its name; an empty one on one line."""
+    if not text.strip():
+        click.echo(f"-- {name}: empty")
+        return
+    click.echo(f"-- {name}:")
+    click.echo(text.rstrip("\n"))
+
+
 def _cell(value) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"

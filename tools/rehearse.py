@@ -1,0 +1,126 @@
+"""`cbtool rehearse`: a submission through an organiser's bundle, as CodaBench's worker would run it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from tools import options, output
+from tools.validate import MARKS
+
+RECORD = "rehearsal.json"  # by which a folder is known as one of ours
+
+
+@click.command()
+@click.argument("file", metavar="ZIP", type=options.PATH)
+@click.option(
+    "--bundle", "source", type=options.PATH, required=True, metavar="DIR|ZIP", help="The organiser's bundle, with competition.yaml."
+)
+@click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the first]")
+@click.option(
+    "--backend",
+    type=click.Choice(["docker", "podman", "bubblewrap", "processes"]),
+    help="What runs the programs. [default: the first of these that works here]",
+)
+@options.interpreter
+@click.option(
+    "--out", type=options.PATH, default="rehearsal", show_default=True, metavar="DIR", help="Where logs and outputs are kept."
+)
+@options.json
+def rehearse(
+    file: Path,
+    source: Path,
+    wanted: str | None,
+    backend: str | None,
+    evaluator: str | None,
+    python: str | None,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Run ZIP through a competition's own ingestion and scoring programs.
+
+    By the rules of CodaBench's compute worker: its folders, commands without a shell, exit codes, scores, time limit; the
+    network off. Docker and podman run the competition's image; bubblewrap and plain processes run this machine's programs,
+    with the Python that --evaluator or --python names. Exits with 1 when CodaBench would show no score, 4 when time ran out.
+    """
+    from toolkit import bundle as bundles
+    from toolkit import containers, quirks, worker
+    from toolkit.errors import LimitError, SubmissionError
+
+    _empty(out)
+    with output.stages() as stages, bundles.opened(source) as bundle:
+        phase = bundle.phase(wanted)
+        found = quirks.of_submission(file, bundle, phase)
+        found += quirks.of_commands(bundle, phase, out / "programs")
+        interpreter = options.chosen_python(stages, evaluator, python)
+        with stages.stage("rehearse") as progress, containers.engine(backend, bundle.docker_image, interpreter, progress) as engine:
+            rehearsals = worker.rehearse(file, bundle, phase, engine, out, progress)
+        found += [check for rehearsal in rehearsals for check in quirks.of_rehearsal(rehearsal, bundle)]
+    report = {
+        "zip": str(file),
+        "competition": bundle.title,
+        "phase": phase.name,
+        "backend": engine.name,
+        "passed_over": engine.passed_over,
+        "not_reproduced": engine.lacks,
+        "tasks": [_values(rehearsal) for rehearsal in rehearsals],
+        "checks": [vars(check) for check in found],
+    }
+    (out / RECORD).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        output.as_json(report)
+    else:
+        _show(report, rehearsals, bundle, found)
+    if any(rehearsal.timed_out for rehearsal in rehearsals):
+        return LimitError.exit_code
+    return 0 if all(rehearsal.status == "Finished" and rehearsal.scores for rehearsal in rehearsals) else SubmissionError.exit_code
+
+
+def _empty(out: Path) -> None:
+    """Makes `out` an empty folder. Raises InputError when something else than an earlier rehearsal lies there."""
+    from toolkit.errors import InputError
+
+    if out.exists() and not (out / RECORD).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not an earlier rehearsal.", "Choose a new folder with --out.")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / RECORD).touch()
+
+
+def _values(rehearsal) -> dict:
+    return {
+        "task": rehearsal.task,
+        "status": rehearsal.status,
+        "details": rehearsal.details,
+        "scores": rehearsal.scores,
+        "steps": [vars(step) for step in rehearsal.steps],
+        "logs": {name: str(path) for name, path in rehearsal.logs.items()},
+        "detailed_result": str(rehearsal.detailed_result) if rehearsal.detailed_result else None,
+    }
+
+
+def _show(report: dict, rehearsals: list, bundle, found: list) -> None:
+    click.echo(f"{report['competition']}, phase {report['phase']}; run by {report['backend']}")
+    for name in ("passed_over", "not_reproduced"):
+        for text in report[name]:
+            click.echo(f"{name.replace('_', ' ')}: {text}")
+    for rehearsal in rehearsals:
+        for name, path in rehearsal.logs.items():
+            output.log(f"{rehearsal.task}: {name}", path.read_text(encoding="utf-8", errors="replace"))
+    for rehearsal in rehearsals:
+        click.echo(f"{rehearsal.task}: {rehearsal.status}{', ' + rehearsal.details if rehearsal.details else ''}")
+        if rehearsal.detailed_result:
+            click.echo(f"detailed results: {rehearsal.detailed_result}")
+        for board in bundle.leaderboards:
+            scores = board.computed(rehearsal.scores)
+            cells = [(column.title, column.key, _rounded(scores.get(column.key), column.precision)) for column in board.columns]
+            output.table(("column", "key", "score"), cells, title=board.title)
+    output.table(("check", "", "found"), [(check.name, MARKS[check.status], check.detail) for check in found])
+    for check in found:
+        if check.hint:
+            output.hint(f"{check.name}: {check.hint}")
+
+
+def _rounded(score: float | None, precision: int) -> str:
+    return "" if score is None else f"{score:.{precision}f}"
