@@ -97,3 +97,22 @@ def evaluator() -> list[str]:
 def images() -> np.ndarray:
     """Eight images of noise, uint8 [8, 32, 32, 3]."""
     return np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def servers():
+    """Two HTTP servers that answer nothing yet."""
+    from pytest_httpserver import HTTPServer
+
+    with HTTPServer(threaded=True) as api, HTTPServer(threaded=True) as storage:
+        yield api, storage
+
+
+@pytest.fixture
+def standin(servers):
+    """A stand-in for CodaBench, with a server for the API and one for the storage."""
+    from standin import StandIn
+
+    for server in servers:
+        server.clear()
+    return StandIn(*servers)

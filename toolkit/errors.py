@@ -30,3 +30,18 @@ class LimitError(CbtoolError):
     """Out of time or memory."""
 
     exit_code = 4
+
+
+class PlatformError(CbtoolError):
+    """CodaBench refused, failed, or could not be reached. status: the HTTP code; None where no answer came."""
+
+    exit_code = 3
+
+    def __init__(self, sentence: str, hint: str = "", status: int | None = None):
+        super().__init__(sentence, hint)
+        self.status = status
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well be answered a little later."""
+        return self.status is None or self.status == 429 or self.status >= 500

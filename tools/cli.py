@@ -9,7 +9,8 @@ import click
 
 from toolkit.errors import CbtoolError, LimitError
 from toolkit.files import write_error
-from tools import bench, build, bundle, data, demo, evaluate, output, rehearse, runs, score, time, train, validate
+from tools import account, bench, build, bundle, competitions, data, demo, evaluate, output, rehearse, runs, score, submissions
+from tools import time, train, upload, validate
 
 INTERRUPTED = 130
 
@@ -19,7 +20,7 @@ INTERRUPTED = 130
 def cli() -> None:
     """From a competition's training file to a checked and scored CodaBench submission.
 
-    The road: data clean, train, evaluate, build, validate, time, score, rehearse. Start with `cbtool demo`; compare with
+    The road: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start with `cbtool demo`; compare with
     `cbtool runs list`.
     """
 
@@ -35,6 +36,16 @@ for command in (
     score.score,
     rehearse.rehearse,
     bundle.bundle,
+    account.login,
+    account.logout,
+    account.whoami,
+    competitions.competitions,
+    upload.upload,
+    submissions.status,
+    submissions.logs,
+    submissions.leaderboard,
+    submissions.cancel,
+    submissions.delete,
     runs.runs,
     bench.bench,
 ):
@@ -44,7 +55,7 @@ for command in (
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
-    0 ok; 1 a check failed; 2 wrong use or bad input; 4 out of time or memory; 130 interrupted.
+    0 ok; 1 a check failed; 2 wrong use or bad input; 3 CodaBench refused; 4 out of time or memory; 130 interrupted.
     """
     # TensorFlow reads these when it is imported, which happens inside the commands.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -111,6 +111,26 @@ def stages() -> Iterator[Stages]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         yield Stages(bars)
+
+
+@contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """A function that shows how something stands: a living line on a terminal, elsewhere a line whenever it changes."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(stderr=True).status("") as living:
+            yield living.update
+        return
+    last = ""
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if text != last:
+            last = text
+            click.echo(text, err=True)
+
+    yield tell
 
 
 def _lines(name: str) -> Progress:

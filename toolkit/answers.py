@@ -1,0 +1,184 @@
+"""What CodaBench's JSON says, of older and newer servers alike, as data."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+FINAL = ("Finished", "Failed", "Cancelled")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A leaderboard's column."""
+
+    key: str
+    title: str
+    index: int
+    precision: int
+    primary: bool
+
+
+@dataclass(frozen=True)
+class Phase:
+    """status: "Previous", "Current" or "Next". end: None for never. limit: seconds a step. files: "public_data" and "starting_kit",
+    as far as there are any, by their keys. used, allowed: submissions of this user, today and in all; None where there is no limit."""
+
+    id: int
+    name: str
+    status: str
+    start: datetime | None
+    end: datetime | None
+    limit: int
+    used_today: int
+    allowed_today: int | None
+    used: int
+    allowed: int | None
+    hides_output: bool
+    hides_scores: bool
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Competition:
+    """participant: None, "unknown", "pending", "approved" or "denied". rule: who puts submissions on the leaderboard."""
+
+    id: int
+    title: str
+    participant: str | None
+    phases: tuple[Phase, ...]
+    columns: tuple[Column, ...]
+    rule: str
+    docker_image: str
+    starts_by_itself: bool
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One row. scores: by column key; of several tasks, the first one's. children: a submission for each task."""
+
+    id: int
+    phase: int
+    phase_name: str
+    status: str
+    details: str
+    filename: str
+    created: str
+    scores: dict[str, float]
+    on_leaderboard: bool
+    children: tuple[int, ...]
+
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row of a leaderboard. scores: by column key, as texts rounded by the server."""
+
+    id: int
+    owner: str
+    created: str
+    scores: dict[str, str]
+
+
+def competition(values: dict) -> Competition:
+    """Of GET competitions/<id>/."""
+    boards = values["leaderboards"]
+    columns = [
+        Column(column["key"], column["title"], column["index"], column.get("precision", 2), column["index"] == board["primary_index"])
+        for board in boards
+        for column in board["columns"]
+        if not column.get("hidden")
+    ]
+    return Competition(
+        id=values["id"],
+        title=values["title"],
+        participant=values.get("participant_status"),
+        phases=tuple(phase(each) for each in sorted(values["phases"], key=lambda each: each["index"])),
+        columns=tuple(columns),
+        rule=boards[0]["submission_rule"] if boards else "",
+        docker_image=values.get("docker_image") or "",
+        starts_by_itself=values.get("auto_run_submissions", True),
+    )
+
+
+def phase(values: dict) -> Phase:
+    """Of one of a competition's phases."""
+    limited = values.get("has_max_submissions", True)
+    files = {label: values[label] for label in ("public_data", "starting_kit") if values.get(label)}
+    return Phase(
+        id=values["id"],
+        name=values["name"],
+        status=values.get("status") or "",
+        start=moment(values.get("start")),
+        end=moment(values.get("end")),
+        limit=values.get("execution_time_limit") or 0,
+        used_today=values.get("used_submissions_per_day") or 0,
+        allowed_today=values.get("max_submissions_per_day") if limited else None,
+        used=values.get("used_submissions_per_person") or 0,
+        allowed=values.get("max_submissions_per_person") if limited else None,
+        hides_output=bool(values.get("hide_output")),
+        hides_scores=bool(values.get("hide_score_output")),
+        files={label: each["key"] if isinstance(each, dict) else each for label, each in files.items()},
+    )
+
+
+def submission(values: dict) -> Submission:
+    """Of GET submissions/<id>/, of a row of the list, and of the answer to POST submissions/, which says less."""
+    scores: dict[str, float] = {}
+    for score in values.get("scores") or ():
+        if score["score"] is None:
+            continue
+        scores.setdefault(score["column_key"], float(score["score"]))
+    return Submission(
+        id=values["id"],
+        phase=values["phase"],
+        phase_name=values.get("phase_name") or "",
+        status=values["status"],
+        details=values.get("status_details") or "",
+        filename=values.get("filename") or "",
+        created=values.get("created_when") or "",
+        scores=scores,
+        on_leaderboard=bool(values.get("on_leaderboard")),
+        children=tuple(child["id"] if isinstance(child, dict) else child for child in values.get("children") or ()),
+    )
+
+
+def leaderboard(values: dict) -> tuple[list[Column], list[Place]]:
+    """Of GET phases/<id>/get_leaderboard/: its columns, each once, and its rows, best first."""
+    columns: dict[str, Column] = {}
+    for task in values["tasks"]:
+        for column in task["columns"]:
+            if not column.get("hidden"):
+                primary = column["index"] == values.get("primary_index", 0)
+                columns.setdefault(
+                    column["key"], Column(column["key"], column["title"], column["index"], column.get("precision", 2), primary)
+                )
+    places = []
+    for row in values["submissions"]:
+        scores: dict[str, str] = {}
+        for score in row["scores"]:
+            scores.setdefault(score["column_key"], str(score["score"]))
+        places.append(Place(row["id"], row["owner"], row.get("created_when") or "", scores))
+    return sorted(columns.values(), key=lambda column: column.index), places
+
+
+def telling_log(logs: dict[str, str]) -> str | None:
+    """The name of the log that tells best why a submission failed; None when all are empty.
+
+    The first with a traceback, in the order of the run: a scoring that misses predictions only repeats what an ingestion
+    told. Else the last step's errors, else what was printed last.
+    """
+    filled = [name for name, text in logs.items() if text.strip()]
+    for name in filled:
+        if "Traceback (most recent call last)" in logs[name]:
+            return name
+    return next((name for name in reversed(filled) if name.endswith("stderr")), filled[-1] if filled else None)
+
+
+def moment(text: str | None) -> datetime | None:
+    """An ISO date and time with its zone; UTC where it names none."""
+    if not text:
+        return None
+    found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

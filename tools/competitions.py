@@ -1,0 +1,120 @@
+"""`cbtool competitions`: what there is to take part in."""
+
+from pathlib import Path
+
+import click
+
+from tools import options, output
+from tools.account import connected
+
+number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
+
+
+@click.group()
+def competitions() -> None:
+    """Find, join and look at CodaBench's competitions."""
+
+
+@competitions.command(name="list")
+@click.option("--search", default="", metavar="WORDS", help="In title and description.")
+@click.option("--joined", is_flag=True, help="Those you take part in.")
+@options.json
+def list_(search: str, joined: bool, as_json: bool) -> None:
+    """List public competitions, or those you take part in."""
+    found = connected(required=joined).competitions(search, joined)
+    if as_json:
+        output.as_json({"competitions": [{key: each.get(key) for key in ("id", "title", "created_by")} for each in found]})
+        return
+    rows = [(each["id"], each["title"], each.get("created_by", ""), each.get("participants_count", "")) for each in found]
+    output.table(("id", "competition", "organiser", "participants"), rows)
+
+
+@competitions.command()
+@number
+@options.json
+def show(number: int, as_json: bool) -> None:
+    """Show a competition's phases, and what is left of their limits today."""
+    from toolkit import preflight
+
+    competition = preflight.find(connected(required=False), number)
+    if as_json:
+        phases = [
+            {
+                "id": phase.id,
+                "name": phase.name,
+                "status": phase.status,
+                "start": phase.start.isoformat() if phase.start else None,
+                "end": phase.end.isoformat() if phase.end else None,
+                "left_today": left(phase.used_today, phase.allowed_today),
+                "left": left(phase.used, phase.allowed),
+                "limit_seconds": phase.limit,
+            }
+            for phase in competition.phases
+        ]
+        output.as_json({"id": competition.id, "title": competition.title, "participant": competition.participant, "phases": phases})
+        return
+    rows = [
+        (
+            phase.name,
+            phase.status,
+            preflight.local(phase.start),
+            preflight.local(phase.end) or "never",
+            limits(phase.used_today, phase.allowed_today),
+            limits(phase.used, phase.allowed),
+            f"{phase.limit} s",
+        )
+        for phase in competition.phases
+    ]
+    columns = ("phase", "", "begins", "ends", "left today", "left in all", "time limit")
+    output.table(columns, rows, title=f"{competition.title} ({competition.id})")
+    click.echo(f"you: {competition.participant or 'not a participant'}; image: {competition.docker_image}")
+    click.echo(f"scores: {', '.join(column.title for column in competition.columns)}; leaderboard rule: {competition.rule}")
+
+
+@competitions.command()
+@number
+def join(number: int) -> None:
+    """Apply for a competition, whose terms you accept by that."""
+    from toolkit import preflight
+    from toolkit.errors import PlatformError
+
+    client = connected()
+    competition = preflight.find(client, number)
+    try:
+        state = client.join(number)
+    except PlatformError as error:
+        if error.status != 400 or "already applied" not in error.sentence:
+            raise
+        state = preflight.find(client, number).participant
+    waiting = "" if state == "approved" else ": an organiser has to approve you"
+    click.echo(f"{competition.title}: {state}{waiting}")
+
+
+@competitions.command()
+@number
+@click.option("--out", type=options.PATH, default=".", show_default=True, metavar="DIR", help="Where they go.")
+def download(number: int, out: Path) -> None:
+    """Fetch a competition's public data and starting kits."""
+    from toolkit import preflight
+
+    client = connected()
+    competition = preflight.find(client, number)
+    files = {key: f"{phase.name}-{label}.zip" for phase in competition.phases for label, key in phase.files.items()}
+    if not files:
+        click.echo(f"{competition.title} offers no files.")
+    with output.stages() as stages:
+        for key, name in files.items():
+            path = out / name.replace("/", "-")
+            with stages.stage(path.name) as progress:
+                client.download(key, path, progress)
+            click.echo(path)
+
+
+def left(used: int, allowed: int | None) -> int | None:
+    """How many submissions remain; None where there is no limit."""
+    return None if allowed is None else max(allowed - used, 0)
+
+
+def limits(used: int, allowed: int | None) -> str:
+    """The same for a person."""
+    return "no limit" if allowed is None else f"{left(used, allowed)} of {allowed}"

@@ -1,0 +1,228 @@
+"""`cbtool status`, `logs`, `leaderboard`, `cancel`, `delete`: what became of submissions."""
+
+from pathlib import Path
+
+import click
+
+from tools import options, output
+from tools.account import connected
+
+TAIL = 15  # lines of a log that are shown by the way
+
+number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
+
+
+@click.command()
+@click.argument("number", metavar="[ID]", type=click.IntRange(min=1), required=False)
+@click.option("--competition", type=click.IntRange(min=1), metavar="ID", help="List your submissions to this one, from anywhere.")
+@options.runs_folder
+@options.json
+def status(number: int | None, competition: int | None, folder: Path, as_json: bool) -> int:
+    """Show how submission ID stands, with its score.
+
+    Without ID, all that were uploaded from this machine. Scores are noted in the ledger of --runs. Exits with 3 when
+    submission ID has failed.
+    """
+    from toolkit import preflight
+    from toolkit import upload as uploads
+    from toolkit.errors import PlatformError
+
+    client = connected()
+    if number is None:
+        _list(client, competition, as_json)
+        return 0
+    found = client.submission(number)
+    known = _recorded(client, number)
+    columns = preflight.find(client, known.competition).columns if known else ()
+    show(client, found, columns, as_json)
+    if known:
+        known = uploads.seen(known, found)
+    if known and found.status == "Finished" and found.scores:
+        note(known, columns, folder)
+    return PlatformError.exit_code if found.status == "Failed" else 0
+
+
+@click.command()
+@number
+@click.option("--out", type=options.PATH, metavar="DIR", help="Write them there, with the detailed results.")
+def logs(number: int, out: Path | None) -> None:
+    """Print the logs of submission ID: both steps, both programs."""
+    from toolkit.errors import PlatformError
+    from toolkit.files import write_text
+
+    client = connected()
+    for name, text in client.logs(number).items():
+        if out is None:
+            output.log(name, text)
+        else:
+            write_text(out / f"{name}.txt", text)
+            click.echo(out / f"{name}.txt")
+    if out is not None:
+        try:
+            client.detailed_result(number, out / "detailed_results.html")
+        except PlatformError as error:
+            output.hint(f"No detailed results: {error.sentence}")
+        else:
+            click.echo(out / "detailed_results.html")
+
+
+@click.command()
+@click.option("--competition", type=click.IntRange(min=1), metavar="ID", help="[default: the latest upload's]")
+@click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the latest upload's, or the current one]")
+@click.option("--add", type=click.IntRange(min=1), metavar="ID", help="Put this submission of yours on it first.")
+@click.option("--remove", type=click.IntRange(min=1), metavar="ID", help="Take this one off it first.")
+@options.json
+def leaderboard(competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool) -> None:
+    """Show a phase's leaderboard, best first."""
+    from toolkit import preflight
+    from toolkit import upload as uploads
+    from toolkit.errors import InputError
+
+    client = connected(required=bool(add or remove))
+    if competition is None:
+        latest = next((each for each in uploads.earlier() if each.url == client.url), None)
+        if latest is None:
+            raise InputError("nothing was uploaded from here yet.", "Name a competition: --competition ID.")
+        competition, wanted = latest.competition, wanted or latest.phase_name
+    found = preflight.find(client, competition)
+    if remove:
+        client.leave_leaderboard(remove)
+    if add:
+        enter(client, add, found.rule)
+    phase = preflight.chosen_phase(found, wanted)
+    columns, places = client.leaderboard(phase.id)
+    if as_json:
+        output.as_json({"competition": found.title, "phase": phase.name, "places": [vars(place) for place in places]})
+        return
+    rows = [
+        (position, place.owner, *(place.scores.get(column.key, "") for column in columns), place.id)
+        for position, place in enumerate(places, 1)
+    ]
+    output.table(("", "user", *(column.title for column in columns), "submission"), rows, title=f"{found.title}, {phase.name}")
+
+
+@click.command()
+@number
+def cancel(number: int) -> None:
+    """Cancel submission ID, which still counts against the day's limit."""
+    done = connected().cancel(number)
+    click.echo(f"Submission {number} is cancelled." if done else f"Submission {number} had ended already.")
+
+
+@click.command()
+@number
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(number: int, yes: bool) -> None:
+    """Delete submission ID for good; one on the leaderboard stays."""
+    if not yes:
+        click.confirm(f"Delete submission {number}?", abort=True, err=True)
+    connected().delete(number)
+    click.echo(f"Submission {number} is deleted.")
+
+
+def line(row) -> str:
+    """A submission's state in few words."""
+    host = row.details.startswith(("ingestion_hostname", "scoring_hostname"))
+    return f"submission {row.id}: {row.status}{f', {row.details}' if row.details and not host else ''}"
+
+
+def show(client, row, columns: tuple, as_json: bool) -> None:
+    """Prints a submission, its scores, and the ends of its logs once it has ended."""
+    from toolkit import answers
+    from toolkit.errors import PlatformError
+
+    if as_json:
+        output.as_json({key: value for key, value in vars(row).items() if key != "children"})
+    else:
+        click.echo(line(row))
+        titles = {column.key: column.title for column in columns}
+        for key, score in row.scores.items():
+            click.echo(f"{titles.get(key, key)}: {score:.10g}")
+    for number in row.children if not as_json else ():
+        child = client.submission(number)
+        click.echo(f"  {line(child)} {', '.join(f'{key} {score:.10g}' for key, score in child.scores.items())}")
+    if not row.final:
+        return
+    try:
+        found = client.logs(row.id)
+    except PlatformError as error:
+        output.hint(f"No logs: {error.sentence}")
+        return
+    telling = answers.telling_log(found) if row.status == "Failed" else None
+    shown = [telling] if telling else [name for name, text in found.items() if text.strip()]
+    for name in shown:
+        lines = found[name].rstrip().splitlines()
+        output.hint(f"-- {name}{f', last {TAIL} of {len(lines)} lines' if len(lines) > TAIL else ''}:")
+        output.hint("\n".join(lines[-TAIL:]))
+    if row.status == "Failed":
+        output.error(PlatformError(f"{line(row)}.", f"All logs: cbtool logs {row.id}."))
+
+
+def note(begun, columns: tuple, folder: Path) -> None:
+    """Notes the primary score in the ledger of `folder`, where that knows the zip."""
+    from toolkit import zips
+    from toolkit.errors import InputError
+
+    primary = next((column.key for column in columns if column.primary), None)
+    score = (begun.scores or {}).get(primary)
+    if score is None or not 0 <= score <= 1:
+        output.hint("The ledger keeps shares in 0..1 only; this score is not noted.")
+        return
+    try:
+        entry = zips.note_online(folder, begun.sha256, score, begun.phase_name)
+    except InputError:
+        output.hint(f"The ledger in {folder} does not know this zip; name that of its runs with --runs.")
+        return
+    away = "" if entry.foretold is None else f": foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"
+    output.hint(f"Noted in the ledger{away}.")
+
+
+def enter(client, number: int, rule: str) -> None:
+    """Puts a submission on the leaderboard, if that is for participants to do."""
+    from toolkit.errors import PlatformError
+
+    try:
+        client.enter_leaderboard(number)
+    except PlatformError as error:
+        if error.status != 403 or not rule.startswith("Force"):
+            raise
+        output.hint(f"The leaderboard picks submissions by itself ({rule}).")
+    else:
+        click.echo(f"Submission {number} is on the leaderboard.")
+
+
+def _recorded(client, number: int):
+    """The upload from this machine that became submission `number`."""
+    from toolkit import upload as uploads
+
+    return next((each for each in uploads.earlier() if (each.url, each.submission) == (client.url, number)), None)
+
+
+def _list(client, competition: int | None, as_json: bool) -> None:
+    """Shows the submissions to a competition, or those uploaded from here."""
+    from toolkit import preflight
+    from toolkit import upload as uploads
+    from toolkit.errors import InputError
+
+    if competition:
+        found = [row for phase in preflight.find(client, competition).phases for row in client.submissions(phase.id)]
+    else:
+        found = [client.submission(each.submission) for each in uploads.earlier() if each.url == client.url and each.submission]
+    if not found and not as_json:
+        raise InputError("there are no submissions.", "List a competition's: cbtool status --competition ID.")
+    if as_json:
+        output.as_json({"submissions": [{key: value for key, value in vars(row).items() if key != "children"} for row in found]})
+        return
+    rows = [
+        (
+            str(row.id),
+            row.phase_name,
+            row.filename,
+            row.created[:16].replace("T", " "),
+            row.status,
+            ", ".join(f"{key} {score:.6g}" for key, score in row.scores.items()),
+            "yes" if row.on_leaderboard else "",
+        )
+        for row in found
+    ]
+    output.table(("id", "phase", "file", "created, UTC", "status", "scores", "on leaderboard"), rows)

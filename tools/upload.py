@@ -1,0 +1,158 @@
+"""`cbtool upload`: from a zip to its score on CodaBench."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from tools import options, output, submissions
+from tools.account import connected
+from tools.competitions import limits
+
+
+@click.command()
+@click.argument("file", metavar="ZIP", type=options.PATH, required=False)
+@click.option("--competition", "number", type=click.IntRange(min=1), metavar="ID", help="The number in the competition's address.")
+@click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the current one]")
+@click.option("--wait", is_flag=True, help="Stay until it is scored; print score and logs.")
+@click.option("--leaderboard", is_flag=True, help="Wait, and put it on the leaderboard.")
+@click.option("--resume", is_flag=True, help="Go on with the latest upload, or that of ZIP, which was stopped.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Validate, show the plan, and send nothing.")
+@click.option("--force", is_flag=True, help="Upload what fails `validate`, too.")
+@click.option("--again", is_flag=True, help="Enter a zip that was scored in this phase once more.")
+@click.option("--limit", type=click.FloatRange(min=1), default=7200.0, show_default=True, metavar="SECONDS", help="Stop waiting then.")
+@options.interpreter
+@options.runs_folder
+@options.json
+def upload(
+    file: Path | None,
+    number: int | None,
+    wanted: str | None,
+    wait: bool,
+    leaderboard: bool,
+    resume: bool,
+    yes: bool,
+    dry_run: bool,
+    force: bool,
+    again: bool,
+    limit: float,
+    evaluator: str | None,
+    python: str | None,
+    folder: Path,
+    as_json: bool,
+) -> int:
+    """Upload ZIP to a competition on CodaBench, and follow it to its score.
+
+    Validates it first, shows what will happen, and asks. Stopped at any point, `cbtool upload --resume` goes on: a zip is
+    entered once. The online score is noted in the ledger of --runs. Exits with 3 when CodaBench refuses it or the submission
+    fails, with 1 when it does not pass `validate`.
+    """
+    from toolkit import upload as uploads
+
+    if resume == bool(number) or (file is None and not resume):
+        raise click.UsageError("Give ZIP and --competition ID; or --resume.")
+    client = connected()
+    with output.stages() as stages:
+        if resume:
+            begun = uploads.unfinished(file)
+            if begun.url != client.url:
+                raise click.UsageError(f"That upload goes to {begun.url}: cbtool login --url {begun.url}.")
+        else:
+            interpreter = options.chosen_python(stages, evaluator, python)
+            with stages.stage("validate"):
+                failed = _failed_checks(file, interpreter)
+            for check in failed:
+                output.hint(f"{check.name}: {check.detail}. {check.hint}")
+            if failed and not force:
+                output.hint(f"{file} fails {len(failed)} checks; nothing was sent. --force sends it all the same.")
+                return 1
+            begun = _planned(client, file, number, wanted, yes, dry_run, again)
+            if begun is None:
+                return 0
+        with _resumable(), stages.stage("upload") as progress:
+            begun = uploads.send(client, begun, progress)
+    click.echo(f"{Path(begun.file).name} is submission {begun.submission} in {begun.phase_name}.", err=as_json)
+    if not (wait or leaderboard or resume):
+        output.hint(f"Next: cbtool status {begun.submission}; or cbtool upload --resume, which waits for the score.")
+        return 0
+    with _resumable():
+        return _followed(client, begun, leaderboard, limit, folder, as_json)
+
+
+def _failed_checks(file: Path, interpreter: str) -> list:
+    from toolkit import checks
+
+    return [check for check in checks.validate(file, interpreter) if check.status == "failed"]
+
+
+def _planned(client, file: Path, number: int, wanted: str | None, yes: bool, dry_run: bool, again: bool):
+    """A new upload, if the user wants it after having seen the plan."""
+    from toolkit import preflight
+    from toolkit import upload as uploads
+
+    plan = preflight.plan(client, file, number, wanted)
+    phase = plan.phase
+    rows = [
+        ("zip", f"{file}, {plan.size / 1e6:.1f} MB"),
+        ("competition", f"{plan.competition.title} at {client.url}"),
+        ("phase", f"{phase.name}, ends {preflight.local(phase.end) or 'never'}"),
+        ("left today", limits(phase.used_today, phase.allowed_today)),
+        ("left in all", limits(phase.used, phase.allowed)),
+        ("time limit", f"{phase.limit} s"),
+        ("storage left", f"{plan.free / 1e9:.2f} GB"),
+        *(("note", note) for note in plan.notes),
+    ]
+    for name, text in rows:
+        output.hint(f"{name:<13} {text}")
+    if dry_run:
+        output.hint("Nothing was sent.")
+        return None
+    if not again:
+        uploads.refuse_repetition(client, plan, file)
+    return uploads.begin(client, plan, file) if yes or _agreed() else None
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("Upload it?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError("There is nobody to ask: add --yes.") from None
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Says how to go on where the user breaks off."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        output.hint("Stopped; cbtool upload --resume goes on.")
+        raise
+
+
+def _followed(client, begun, leaderboard: bool, limit: float, folder: Path, as_json: bool) -> int:
+    """Waits for the end, notes it, and shows it."""
+    from toolkit import preflight
+    from toolkit import upload as uploads
+    from toolkit.errors import PlatformError
+
+    competition = preflight.find(client, begun.competition)
+    phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
+    hidden = bool(phase and phase.hides_scores)
+    with output.status() as tell:
+        found = uploads.follow(client, begun.submission, lambda row: tell(submissions.line(row)), limit, not hidden)
+    begun = uploads.seen(begun, found)
+    submissions.show(client, found, competition.columns, as_json)
+    if found.status != "Finished":
+        return PlatformError.exit_code
+    if not found.scores and not hidden:
+        output.hint("Finished with no score: the scoring program wrote none that the leaderboard has. Rehearse: cbtool rehearse.")
+        return PlatformError.exit_code
+    submissions.note(begun, competition.columns, folder)
+    if leaderboard:
+        submissions.enter(client, found.id, competition.rule)
+    return 0
