@@ -62,7 +62,7 @@ def test_help_does_not_import_the_heavy_packages():
 @pytest.mark.parametrize(
     "command",
     ["data inspect", "data clean", "data download", "train", "evaluate", "build", "validate", "time", "score", "demo"]
-    + ["rehearse", "bundle"],
+    + ["rehearse", "bundle", "login", "logout", "whoami", "competitions show", "upload", "status", "logs", "leaderboard", "cancel"],
 )
 def test_every_command_has_help(command):
     result = cbtool(*command.split(), "--help")

@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -94,7 +95,11 @@ def rehearse(request, tmp_path):
             found = quirks.of_submission(path, bundle, phase) + quirks.of_commands(bundle, phase, out / "programs")
             rehearsals = worker.rehearse(path, bundle, phase, engine, out)
             found += [check for rehearsal in rehearsals for check in quirks.of_rehearsal(rehearsal, bundle)]
-        bad = {check.name: check for check in found if check.status != "ok"}
+        bad = {}
+        for check in found:
+            if check.status != "ok":
+                before = f"{bad[check.name].detail}; " if check.name in bad else ""
+                bad[check.name] = replace(check, detail=before + check.detail)
         return rehearsals[0] if len(rehearsals) == 1 else rehearsals, bad
 
     return run
@@ -277,6 +282,15 @@ def test_each_task_of_a_phase_is_run(rehearse, tmp_path):
     assert [(each.task, each.scores) for each in rehearsals] == [("task", {"score": 0.5}), ("second", {"score": 0.5})]
 
 
+def test_what_the_documentation_promises_and_the_worker_lacks(rehearse, tmp_path):
+    command = "python3 /app/ingestion_program/run.py $hidden"
+    folder = make_bundle(tmp_path / "b", program(INGESTION, command), execution_time_limit=900)
+    rehearsal, bad = rehearse(folder, MODEL)
+    assert rehearsal.status == "Finished" and rehearsal.steps[0].exit_codes["ingestion"]  # it is not there
+    assert "$hidden" in bad["command"].detail and "nowhere else" in bad["command"].detail
+    assert "public machines 600" in bad["time limit"].detail
+
+
 def test_detailed_results_and_the_empty_zip(rehearse, tmp_path):
     scoring = SCORING + "pathlib.Path('/app/output/page.html').write_text('<p>')"
     folder = make_bundle(tmp_path / "b", INGESTION, scoring, enable_detailed_results=True)
@@ -292,6 +306,18 @@ def test_bubblewrap_is_tried_where_it_is():
     if shutil.which("bwrap"):
         with containers.engine("bubblewrap", "small:1", "python3") as engine:
             assert engine.name == "bubblewrap" and any("small:1" in lack for lack in engine.lacks)
+
+
+def test_what_the_organiser_set_is_told(tmp_path):
+    folder = make_bundle(tmp_path / "b", docker_image=bundles.DEFAULT_IMAGE, terms="", auto_run_submissions=False, hide_output=True)
+    description = yaml.safe_load((folder / "competition.yaml").read_text())
+    description["leaderboards"][0]["submission_rule"] = "Add"
+    (folder / "competition.yaml").write_text(yaml.safe_dump(description))
+    with bundles.opened(folder) as bundle:
+        found = quirks.of_submission(make_zip(tmp_path / "s.zip", MODEL), bundle, bundle.phase("main"))
+    bad = {check.name: check.detail for check in found if check.status != "ok"}
+    assert set(bad) == {"bundle", "image", "start", "hidden", "leaderboard"}
+    assert "lacks terms" in bad["bundle"] and "Python 3.7" in bad["image"]
 
 
 def test_columns_that_the_server_computes():

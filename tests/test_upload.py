@@ -254,7 +254,7 @@ def test_ctrl_c_says_how_to_go_on(standin, zip_file):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate()
-    assert process.returncode == 130 and "cbtool upload --resume goes on" in told and "Traceback" not in told
+    assert process.returncode == 130 and "cbtool upload --resume goes on" in told and "Interrupted" in told and "Traceback" not in told
 
 
 def test_an_expired_address_is_asked_for_anew(standin, zip_file):

@@ -91,7 +91,7 @@ class Phase:
 
 @dataclass(config=_FIELDS)
 class Bundle:
-    """A competition. missing: what the server's unpacker will ask for in vain."""
+    """A competition. queue: the organiser's own machines, if any; missing: what the server's unpacker will ask for in vain."""
 
     folder: Path
     title: str
@@ -101,6 +101,7 @@ class Bundle:
     docker_image: str = DEFAULT_IMAGE
     enable_detailed_results: bool = False
     auto_run_submissions: bool = True
+    queue: str | None = None
     missing: tuple[str, ...] = ()
 
     def phase(self, name: str | None) -> Phase:

@@ -1,12 +1,15 @@
 """A client of CodaBench's REST API, as a real server answered it (v1.25) and as newer ones do."""
 
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from pathlib import Path
 
 from toolkit import answers
 from toolkit.credentials import Account
 from toolkit.progress import Progress, silent
 from toolkit.transport import TIMEOUT, Transport, understood
+
+MOST = 100  # competitions that are listed: a server has thousands, twenty a page
 
 
 class Client:
@@ -38,11 +41,13 @@ class Client:
             return str(found["username"])
 
     def competitions(self, search: str = "", joined: bool = False) -> list[dict]:
-        """Public competitions, or those the user takes part in: dictionaries with id, title and created_by."""
+        """Public competitions, MOST at most, or those the user takes part in: dictionaries with id, title and created_by."""
         query = {"search": search} if search else {}
         if joined:
-            return list(self._transport.pages("competitions/", query | {"participating_in": "true"}))
-        return list(self._transport.pages("competitions/public/", query))
+            found = self._transport.pages("competitions/", query | {"participating_in": "true"})
+        else:
+            found = self._transport.pages("competitions/public/", query | {"ordering": "recent"})
+        return list(islice(found, MOST))
 
     def competition(self, number: int) -> answers.Competition:
         """What this user sees of a competition."""

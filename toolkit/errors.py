@@ -33,15 +33,14 @@ class LimitError(CbtoolError):
 
 
 class PlatformError(CbtoolError):
-    """CodaBench refused, failed, or could not be reached. status: the HTTP code; None where no answer came."""
+    """CodaBench refused, failed, or could not be reached.
+
+    status: the HTTP code, where an answer came. passing: whether the same request may well be answered a little later.
+    """
 
     exit_code = 3
 
-    def __init__(self, sentence: str, hint: str = "", status: int | None = None):
+    def __init__(self, sentence: str, hint: str = "", status: int | None = None, passing: bool = False):
         super().__init__(sentence, hint)
         self.status = status
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may well be answered a little later."""
-        return self.status is None or self.status == 429 or self.status >= 500
+        self.passing = passing

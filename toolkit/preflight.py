@@ -9,7 +9,6 @@ from toolkit.codabench import Client
 from toolkit.errors import PlatformError
 
 LARGEST_PUT = 5 * 2**30  # bytes; S3 takes no more in one request
-LARGE = 1e9  # bytes; larger zips hang now and then (codalab/codabench, issue 2250)
 SKEW = timedelta(minutes=5)  # a clock further off than that is told
 
 
@@ -56,7 +55,7 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
         )
     if size > LARGEST_PUT:
         raise PlatformError(f"{path.name} has {size / 1e9:.2f} GB; the storage takes {LARGEST_PUT / 1e9:.2f}.", "Store float16.")
-    return Plan(competition, phase, size, free, tuple(_notes(client, competition, phase, size)))
+    return Plan(competition, phase, size, free, tuple(_notes(client, competition, phase)))
 
 
 def find(client: Client, number: int) -> Competition:
@@ -91,13 +90,11 @@ def _phases(competition: Competition) -> str:
     return f"Its phases: {', '.join(f'{phase.name} ({phase.status.lower()})' for phase in competition.phases)}."
 
 
-def _notes(client: Client, competition: Competition, phase: Phase, size: int) -> list[str]:
+def _notes(client: Client, competition: Competition, phase: Phase) -> list[str]:
     notes = []
     if abs(client.clock_offset) > SKEW:
         minutes = client.clock_offset.total_seconds() / 60
         notes.append(f"this machine's clock is {abs(minutes):.0f} minutes {'behind' if minutes > 0 else 'ahead of'} the server's")
-    if size > LARGE:
-        notes.append("zips beyond 1 GB hang on CodaBench now and then")
     if not competition.starts_by_itself:
         notes.append("an organiser starts each submission by hand: it stays Submitting until then")
     if phase.hides_scores:

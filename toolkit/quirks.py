@@ -10,7 +10,7 @@ from toolkit.checks.subject import Check, Subject, failed, passed, warning
 from toolkit.sandbox import open_zip
 from toolkit.worker import METADATA, NO_SCORES_FILE, NONZERO, OUTPUT_METADATA, Rehearsal, command_in, command_of, storable
 
-LARGE = 1e9  # bytes; larger zips hang now and then (codalab/codabench, issue 2250)
+PUBLIC_LIMIT = 600  # seconds a step on the default queue, whatever the phase says
 NEAR = 0.5  # share of the time limit that another machine may well need twice
 SHELL = re.compile(r"&&|\|\||[|<>;*?`]|\$\w+|\$\(")
 VARIABLES = ("input", "output", "program", "ingestion_program", "hidden", "shared", "submission_program", "tmp", "predictions")
@@ -26,7 +26,8 @@ def of_submission(path: Path, bundle: Bundle, phase: Phase) -> list[Check]:
         except (zipfile.BadZipFile, RuntimeError):  # damaged, encrypted: the rehearsal will say so
             command = None
     names = [entry.filename for entry in entries if not entry.is_dir()]
-    found = [_nested(names), contents.entry_names(Subject(path, entries, None, {}, None)), _size(path)]
+    subject = Subject(path, entries, None, {}, None)
+    found = [_nested(names), contents.entry_names(subject), contents.size(subject)]
     found += _command("submission", command, set(names), required=False)
     if re.search(r"\$input\b", command or ""):
         where = "the submission's $input is /app/input, which is not there when it runs"
@@ -39,6 +40,9 @@ def of_submission(path: Path, bundle: Bundle, phase: Phase) -> list[Check]:
     if bundle.missing:
         keys = ", ".join(bundle.missing)
         found.append(failed("bundle", f"competition.yaml lacks {keys}", "CodaBench refuses to unpack it; tell the organiser."))
+    if phase.execution_time_limit > PUBLIC_LIMIT and not bundle.queue:
+        asked = f"the phase allows {phase.execution_time_limit} s a step, CodaBench's public machines {PUBLIC_LIMIT}"
+        found.append(warning("time limit", asked, "Stay below that, unless the organiser runs machines of his own."))
     if bundle.docker_image == DEFAULT_IMAGE:
         found.append(warning("image", f"{DEFAULT_IMAGE}: Python 3.7, no recent TensorFlow", "Ask whether that is meant."))
     if not bundle.auto_run_submissions:
@@ -60,6 +64,8 @@ def of_commands(bundle: Bundle, phase: Phase, folder: Path) -> list[Check]:
                 files = {str(path.relative_to(place)) for path in place.rglob("*")}
                 command = command_of(place)
                 found += _command(f"{part} of {task.name}", command, files, required=True)
+                if part == "ingestion_program" and "$hidden" in (command or "") and not task.ingestion_only_during_scoring:
+                    found.append(failed("command", f"$hidden of the {part} is not there in the prediction", "Labels are the scoring's."))
                 if task.ingestion_only_during_scoring and "$program" in (command or ""):
                     where = f"$program of the {part} of {task.name} becomes /app/ingestion_program, which is not there"
                     found.append(failed("command", where, "Say /app/program: the ingestion runs during scoring only."))
@@ -136,13 +142,6 @@ def _nested(names: list[str]) -> Check:
     return passed("nested folder", "files lie at the top")
 
 
-def _size(path: Path) -> Check:
-    size = path.stat().st_size
-    if size > LARGE:
-        return warning("size", f"{size / 1e9:.2f} GB", "Zips beyond 1 GB hang now and then; cbtool build stores float16.")
-    return passed("size", f"{size / 1e6:.1f} MB")
-
-
 def _command(name: str, command: str | None, files: set[str], required: bool) -> list[Check]:
     """What of a program's command the worker, which runs no shell, takes otherwise than it was meant."""
     if command is None:
@@ -152,6 +151,9 @@ def _command(name: str, command: str | None, files: set[str], required: bool) ->
     plain = re.sub(r"\$(" + "|".join(VARIABLES) + r")\b", "", command)
     if "$input_data" in command:
         found.append(failed("command", f"$input_data of the {name} becomes /app/input_data_data", "Say $input, or /app/input_data."))
+    elif "/app/ingestion_program" in command:
+        where = f"/app/ingestion_program of the {name} is in the documentation, and nowhere else"
+        found.append(failed("command", where, "Say $ingestion_program, or /app/program."))
     elif match := SHELL.search(plain):
         found.append(failed("command", f"'{match[0]}' of the {name} reaches it as a word: there is no shell", "bash -c '...' is one."))
     first = command.split()[0]

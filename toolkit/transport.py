@@ -167,7 +167,9 @@ def understood(what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlatformError(
-            f"what the server said to {what} cannot be understood.", "Check the server's address; else try again later.", 200
+            f"what the server said to {what} cannot be understood.",
+            "Check the server's address; else try again later.",
+            passing=True,
         ) from error
 
 
@@ -178,9 +180,9 @@ def refused(response: requests.Response, what: str) -> PlatformError:
     if status in (401, 403) and any(word in said.lower() for word in ("invalid token", "credentials were not provided")):
         return PlatformError(f"{place} does not accept this login: {said}", "Log in again: cbtool login.", status)
     if status >= 500:
-        return PlatformError(f"{place} failed at {what}: {said}", "Try again later.", status)
+        return PlatformError(f"{place} failed at {what}: {said}", "Try again later.", status, passing=True)
     if status == 429:
-        return PlatformError(f"{place} has had too many requests: {said}", "Wait a minute.", status)
+        return PlatformError(f"{place} has had too many requests: {said}", "Wait a minute.", status, passing=True)
     return PlatformError(f"{place} refuses {what}: {said}", "Do what it says, or ask the organiser.", status)
 
 
@@ -215,7 +217,7 @@ def _reached(url: str) -> Iterator[None]:
         yield
     except requests.RequestException as error:
         raise PlatformError(
-            f"cannot reach {urlsplit(url).netloc}: {reason(error)}.", "Check the network and the address, and try again."
+            f"cannot reach {urlsplit(url).netloc}: {reason(error)}.", "Check the network and the address, and try again.", passing=True
         ) from error
 
 

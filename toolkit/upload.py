@@ -127,7 +127,7 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
         try:
             row = client.create_submission(upload.key, upload.phase)
         except PlatformError as error:
-            if not error.passing and error.status != 200:  # refused: nothing was entered
+            if not error.passing:  # refused: nothing was entered
                 save(replace(upload, entering=False))
                 raise
             # A server that says it failed is done with it; without an answer, or behind a proxy, it may still be at it.
@@ -158,7 +158,7 @@ def follow(
         try:
             found = client.submission(number)
         except PlatformError as error:
-            if not (error.passing or error.status == 200) or now - answered > PATIENCE:
+            if not error.passing or now - answered > PATIENCE:
                 raise
         else:
             answered = now

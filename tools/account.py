@@ -18,7 +18,7 @@ def login(url: str | None, username: str | None) -> None:
     """Log in at CodaBench, once.
 
     Asks for the password, or reads it from a pipe, exchanges it for a token and keeps that in a file only you can read. The
-    password is not kept. Accounts made through GitHub have none: set one on the web page, under Account. CODABENCH_TOKEN and
+    password is not kept. Accounts made through GitHub have none: reset it on the web page to get one. CODABENCH_TOKEN and
     CODABENCH_URL, where they are set, go before the file.
     """
     from toolkit import credentials

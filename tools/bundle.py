@@ -15,8 +15,8 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
 @click.option("--out", type=options.PATH, required=True, metavar="DIR|ZIP", help="A new folder, or the zip that CodaBench takes.")
 @click.option("--data", "data_file", type=options.PATH, metavar="FILE", help="An npz of the hidden images. [default: drawn cells]")
 @click.option("--final", "final_file", type=options.PATH, metavar="FILE", help="The same for a second phase, Final.")
-@click.option("--start", type=DATE, default=lambda: datetime.now().strftime("%Y-%m-%d"), help="When it begins. [default: today]")
-@click.option("--final-start", type=DATE, help="When Final follows the first phase.")
+@click.option("--start", type=DATE, metavar="DATE", help="When it begins, as YYYY-MM-DD. [default: today]")
+@click.option("--final-start", type=DATE, metavar="DATE", help="When Final follows the first phase.")
 @click.option("--title", default="Image classification", show_default=True, help="The competition's name.")
 @click.option("--docker-image", metavar="IMAGE", help="What submissions run in. [default: TensorFlow 2.17.0]")
 @click.option("--limit", type=click.IntRange(min=1), default=600, show_default=True, metavar="SECONDS", help="Time limit of a step.")
@@ -26,7 +26,7 @@ def bundle(
     out: Path,
     data_file: Path | None,
     final_file: Path | None,
-    start: datetime,
+    start: datetime | None,
     final_start: datetime | None,
     title: str,
     docker_image: str | None,
@@ -41,6 +41,7 @@ def bundle(
     """
     from toolkit import data, hosting, synthetic
 
+    start = start or datetime.now()
     if (final_file is None) != (final_start is None):
         raise click.UsageError("--final and --final-start go together.")
     if final_start and final_start <= start:

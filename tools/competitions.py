@@ -20,13 +20,17 @@ def competitions() -> None:
 @click.option("--joined", is_flag=True, help="Those you take part in.")
 @options.json
 def list_(search: str, joined: bool, as_json: bool) -> None:
-    """List public competitions, or those you take part in."""
+    """List public competitions, the latest first, or those you take part in."""
+    from toolkit.codabench import MOST
+
     found = connected(required=joined).competitions(search, joined)
     if as_json:
         output.as_json({"competitions": [{key: each.get(key) for key in ("id", "title", "created_by")} for each in found]})
         return
     rows = [(each["id"], each["title"], each.get("created_by", ""), each.get("participants_count", "")) for each in found]
     output.table(("id", "competition", "organiser", "participants"), rows)
+    if len(found) == MOST:
+        output.hint(f"These are the first {MOST}; narrow them with --search WORDS.")
 
 
 @competitions.command()

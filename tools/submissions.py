@@ -165,7 +165,9 @@ def note(begun, columns: tuple, folder: Path) -> None:
 
     primary = next((column.key for column in columns if column.primary), None)
     score = (begun.scores or {}).get(primary)
-    if score is None or not 0 <= score <= 1:
+    if score is None:
+        return
+    if not 0 <= score <= 1:
         output.hint("The ledger keeps shares in 0..1 only; this score is not noted.")
         return
     try:

@@ -13,7 +13,7 @@ from tools.competitions import limits
 
 
 @click.command()
-@click.argument("file", metavar="ZIP", type=options.PATH, required=False)
+@click.argument("file", metavar="[ZIP]", type=options.PATH, required=False)
 @click.option("--competition", "number", type=click.IntRange(min=1), metavar="ID", help="The number in the competition's address.")
 @click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the current one]")
 @click.option("--wait", is_flag=True, help="Stay until it is scored; print score and logs.")
@@ -50,50 +50,60 @@ def upload(
     entered once. The online score is noted in the ledger of --runs. Exits with 3 when CodaBench refuses it or the submission
     fails, with 1 when it does not pass `validate`.
     """
+    from toolkit import preflight
     from toolkit import upload as uploads
+    from toolkit.errors import SubmissionError
 
     if resume == bool(number) or (file is None and not resume):
         raise click.UsageError("Give ZIP and --competition ID; or --resume.")
     client = connected()
-    with output.stages() as stages:
-        if resume:
-            begun = uploads.unfinished(file)
-            if begun.url != client.url:
-                raise click.UsageError(f"That upload goes to {begun.url}: cbtool login --url {begun.url}.")
-        else:
-            interpreter = options.chosen_python(stages, evaluator, python)
-            with stages.stage("validate"):
-                failed = _failed_checks(file, interpreter)
-            for check in failed:
-                output.hint(f"{check.name}: {check.detail}. {check.hint}")
-            if failed and not force:
-                output.hint(f"{file} fails {len(failed)} checks; nothing was sent. --force sends it all the same.")
-                return 1
-            begun = _planned(client, file, number, wanted, yes, dry_run, again)
-            if begun is None:
-                return 0
-        with _resumable(), stages.stage("upload") as progress:
-            begun = uploads.send(client, begun, progress)
-    click.echo(f"{Path(begun.file).name} is submission {begun.submission} in {begun.phase_name}.", err=as_json)
-    if not (wait or leaderboard or resume):
-        output.hint(f"Next: cbtool status {begun.submission}; or cbtool upload --resume, which waits for the score.")
-        return 0
+    if resume:
+        begun = uploads.unfinished(file)
+        if begun.url != client.url:
+            raise click.UsageError(f"That upload goes to {begun.url}: cbtool login --url {begun.url}.")
+    else:
+        if failed := _failed_checks(file, evaluator, python):
+            if not force:
+                output.hint(f"{file} fails {failed} checks; nothing was sent. --force sends it all the same.")
+                return SubmissionError.exit_code
+        plan = preflight.plan(client, file, number, wanted)
+        _show(client, plan, file)
+        if dry_run:
+            output.hint("Nothing was sent.")
+            return 0
+        if not again:
+            uploads.refuse_repetition(client, plan, file)
+        if not yes and not _agreed():
+            return 0
+        begun = uploads.begin(client, plan, file)
     with _resumable():
-        return _followed(client, begun, leaderboard, limit, folder, as_json)
+        with output.stages() as stages, stages.stage("upload") as progress:
+            begun = uploads.send(client, begun, progress)
+        click.echo(f"{Path(begun.file).name} is submission {begun.submission} in {begun.phase_name}.", err=as_json)
+        if wait or leaderboard or resume:
+            return _followed(client, begun, leaderboard, limit, folder, as_json)
+    output.hint(f"Next: cbtool status {begun.submission}; or cbtool upload --resume, which waits for the score.")
+    return 0
 
 
-def _failed_checks(file: Path, interpreter: str) -> list:
+def _failed_checks(file: Path, evaluator: str | None, python: str | None) -> int:
+    """How many of `validate`'s checks fail; tells what they and those that warn have found."""
     from toolkit import checks
 
-    return [check for check in checks.validate(file, interpreter) if check.status == "failed"]
+    with output.stages() as stages:
+        interpreter = options.chosen_python(stages, evaluator, python)
+        with stages.stage("validate"):
+            found = checks.validate(file, interpreter)
+    for check in found:
+        if check.status != "ok":
+            output.hint(f"{check.name}: {check.detail}. {check.hint}")
+    return sum(check.status == "failed" for check in found)
 
 
-def _planned(client, file: Path, number: int, wanted: str | None, yes: bool, dry_run: bool, again: bool):
-    """A new upload, if the user wants it after having seen the plan."""
+def _show(client, plan, file: Path) -> None:
+    """Says what will be sent where, and what that uses up."""
     from toolkit import preflight
-    from toolkit import upload as uploads
 
-    plan = preflight.plan(client, file, number, wanted)
     phase = plan.phase
     rows = [
         ("zip", f"{file}, {plan.size / 1e6:.1f} MB"),
@@ -107,12 +117,6 @@ def _planned(client, file: Path, number: int, wanted: str | None, yes: bool, dry
     ]
     for name, text in rows:
         output.hint(f"{name:<13} {text}")
-    if dry_run:
-        output.hint("Nothing was sent.")
-        return None
-    if not again:
-        uploads.refuse_repetition(client, plan, file)
-    return uploads.begin(client, plan, file) if yes or _agreed() else None
 
 
 def _agreed() -> bool:
@@ -126,11 +130,14 @@ def _agreed() -> bool:
 
 @contextmanager
 def _resumable() -> Iterator[None]:
-    """Says how to go on where the user breaks off."""
+    """Says how to go on where the user breaks off, or the network does."""
+    from toolkit.errors import PlatformError
+
     try:
         yield
-    except KeyboardInterrupt:
-        output.hint("Stopped; cbtool upload --resume goes on.")
+    except (KeyboardInterrupt, PlatformError) as error:
+        if isinstance(error, KeyboardInterrupt) or error.passing or error.status in (401, 403):
+            output.hint("What was reached is kept; cbtool upload --resume goes on.")
         raise
 
 
@@ -150,8 +157,10 @@ def _followed(client, begun, leaderboard: bool, limit: float, folder: Path, as_j
     if found.status != "Finished":
         return PlatformError.exit_code
     if not found.scores and not hidden:
-        output.hint("Finished with no score: the scoring program wrote none that the leaderboard has. Rehearse: cbtool rehearse.")
-        return PlatformError.exit_code
+        raise PlatformError(
+            f"submission {found.id} finished with no score: the scoring program wrote none that the leaderboard has.",
+            "Tell the organiser; with the bundle, cbtool rehearse shows why.",
+        )
     submissions.note(begun, competition.columns, folder)
     if leaderboard:
         submissions.enter(client, found.id, competition.rule)
