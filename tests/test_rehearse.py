@@ -313,10 +313,12 @@ def test_what_the_organiser_set_is_told(tmp_path):
     description = yaml.safe_load((folder / "competition.yaml").read_text())
     description["leaderboards"][0]["submission_rule"] = "Add"
     (folder / "competition.yaml").write_text(yaml.safe_dump(description))
+    manifest = {"time_limit": 900, "networks": [{"gflop": 1, "views": [], "weights": {}}]}
+    submission = make_zip(tmp_path / "s.zip", MODEL | {"manifest.json": json.dumps(manifest)})
     with bundles.opened(folder) as bundle:
-        found = quirks.of_submission(make_zip(tmp_path / "s.zip", MODEL), bundle, bundle.phase("main"))
+        found = quirks.of_submission(submission, bundle, bundle.phase("main"))
     bad = {check.name: check.detail for check in found if check.status != "ok"}
-    assert set(bad) == {"bundle", "image", "start", "hidden", "leaderboard"}
+    assert set(bad) == {"bundle", "image", "start", "hidden", "leaderboard", "own limit"}
     assert "lacks terms" in bad["bundle"] and "Python 3.7" in bad["image"]
 
 

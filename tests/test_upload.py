@@ -85,6 +85,16 @@ def test_without_waiting_and_as_json(standin, zip_file):
     assert len(standin.rows) == 1
 
 
+def test_a_submission_sees_nothing_of_the_users_account(standin, home):
+    """Neither the token nor the folders that the environment names reach the process that `validate` starts."""
+    path = home / "curious.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        names = "[name for name in os.environ if name.startswith(('CODABENCH', 'XDG'))]"
+        archive.writestr("model.py", f"import os\nassert not {names}, {names}\n{MODEL}")
+    result = sent(path, "--dry-run")
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_dry_run_and_a_no_send_nothing(standin, zip_file):
     result = sent(zip_file, "--dry-run")
     assert result.returncode == 0 and "Nothing was sent." in result.stderr and "left today" in result.stderr
@@ -327,6 +337,7 @@ def test_cancel_and_delete(standin, zip_file):
     assert "is cancelled" in cbtool("cancel", 1).stdout and "had ended already" in cbtool("cancel", 1).stdout
     assert cbtool("delete", 1, input="n\n").returncode == 130 and not standin.rows[0].deleted
     assert "is deleted" in cbtool("delete", 1, "--yes").stdout and standin.rows[0].deleted
+    assert "deleted" in cbtool("status").stdout
 
 
 def test_competitions_are_listed_shown_joined_and_fetched(standin, home):

@@ -4,6 +4,7 @@ import re
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from toolkit import checks
 from toolkit.bundle import DEFAULT_IMAGE, Bundle, Phase
 from toolkit.checks import contents
 from toolkit.checks.subject import Check, Subject, failed, passed, warning
@@ -40,6 +41,10 @@ def of_submission(path: Path, bundle: Bundle, phase: Phase) -> list[Check]:
     if bundle.missing:
         keys = ", ".join(bundle.missing)
         found.append(failed("bundle", f"competition.yaml lacks {keys}", "CodaBench refuses to unpack it; tell the organiser."))
+    own = checks.read_manifest(path).get("time_limit")
+    if own and own > phase.execution_time_limit:
+        hint = f"Build it with --time-limit {phase.execution_time_limit}."
+        found.append(warning("own limit", f"the zip keeps to {own:g} s, the phase allows {phase.execution_time_limit}", hint))
     if phase.execution_time_limit > PUBLIC_LIMIT and not bundle.queue:
         asked = f"the phase allows {phase.execution_time_limit} s a step, CodaBench's public machines {PUBLIC_LIMIT}"
         found.append(warning("time limit", asked, "Stay below that, unless the organiser runs machines of his own."))

@@ -22,6 +22,7 @@ from toolkit.files import write_error
 TIME_LIMIT = 1200.0  # seconds; CodaBench's default queue allows no more for a step
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
 POLL = 0.05  # seconds between two looks at a running process
+USERS_OWN = ("XDG_", "MPLCONFIGDIR", "CODABENCH_")  # beginnings of environment variables
 HIDDEN_MODULES = ("toolkit", "tools", "submission")  # ours, which no evaluator has
 
 
@@ -130,7 +131,9 @@ def run(
 
 def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> None:
     """Runs the child process to its end, or ends it after `time_limit` seconds."""
-    environment = {**os.environ, "HOME": str(temporary), "TMPDIR": str(temporary), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    # Neither the user's folders, into which libraries write, nor what opens the user's account.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(USERS_OWN)}
+    environment = {**kept, "HOME": str(temporary), "TMPDIR": str(temporary), "TF_CPP_MIN_LOG_LEVEL": "2"}
     child = shutil.copy(sandbox_child.__file__, root)
     command = [python, "-I", "-B", child, str(root / "request.json")]
     with (root / "stderr").open("w+", errors="replace") as log:

@@ -179,6 +179,8 @@ def refused(response: requests.Response, what: str) -> PlatformError:
     place = urlsplit(response.url).netloc
     if status in (401, 403) and any(word in said.lower() for word in ("invalid token", "credentials were not provided")):
         return PlatformError(f"{place} does not accept this login: {said}", "Log in again: cbtool login.", status)
+    if status == 404:
+        return PlatformError(f"{place} has nothing at {what}: {said}", "Check the number: cbtool status lists what is yours.", status)
     if status >= 500:
         return PlatformError(f"{place} failed at {what}: {said}", "Try again later.", status, passing=True)
     if status == 429:

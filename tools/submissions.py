@@ -200,6 +200,19 @@ def _recorded(client, number: int):
     return next((each for each in uploads.earlier() if (each.url, each.submission) == (client.url, number)), None)
 
 
+def _row(client, begun):
+    """How the submission that `begun` became stands; "deleted" where it is gone."""
+    from toolkit import answers
+    from toolkit.errors import PlatformError
+
+    try:
+        return client.submission(begun.submission)
+    except PlatformError as error:
+        if error.status != 404:
+            raise
+        return answers.Submission(begun.submission, begun.phase, begun.phase_name, "deleted", "", begun.name, "", {}, False, ())
+
+
 def _list(client, competition: int | None, as_json: bool) -> None:
     """Shows the submissions to a competition, or those uploaded from here."""
     from toolkit import preflight
@@ -209,7 +222,7 @@ def _list(client, competition: int | None, as_json: bool) -> None:
     if competition:
         found = [row for phase in preflight.find(client, competition).phases for row in client.submissions(phase.id)]
     else:
-        found = [client.submission(each.submission) for each in uploads.earlier() if each.url == client.url and each.submission]
+        found = [_row(client, each) for each in uploads.earlier() if each.url == client.url and each.submission]
     if not found and not as_json:
         raise InputError("there are no submissions.", "List a competition's: cbtool status --competition ID.")
     if as_json:

@@ -102,7 +102,7 @@ def _failed_checks(file: Path, evaluator: str | None, python: str | None) -> int
 
 def _show(client, plan, file: Path) -> None:
     """Says what will be sent where, and what that uses up."""
-    from toolkit import preflight
+    from toolkit import checks, preflight
 
     phase = plan.phase
     rows = [
@@ -115,6 +115,9 @@ def _show(client, plan, file: Path) -> None:
         ("storage left", f"{plan.free / 1e9:.2f} GB"),
         *(("note", note) for note in plan.notes),
     ]
+    own = checks.read_manifest(file).get("time_limit")
+    if own and own > phase.limit:
+        rows.append(("note", f"the zip keeps to {own:g} s, the phase allows {phase.limit}: cbtool build --time-limit {phase.limit}"))
     for name, text in rows:
         output.hint(f"{name:<13} {text}")
 

@@ -35,7 +35,7 @@ def page(labels: np.ndarray, predictions: np.ndarray, names: list[str], accuracy
         counts = [int(((labels == label) & (predictions == guess)).sum()) for guess in range(len(names))]
         shades = [count / max(sum(counts), 1) for count in counts]
         cells = "".join(
-            f'<td style="background: rgba(60, 110, 180, {shade:.2f})">{count}</td>' for count, shade in zip(counts, shades)
+            f'<td style="background: rgba(60, 110, 180, {0.7 * shade:.2f})">{count}</td>' for count, shade in zip(counts, shades)
         )
         rows += f"<tr><th>{html.escape(name)}</th>{cells}</tr>\n"
     style = "body { font: 14px sans-serif; } td, th { padding: .3em .6em; text-align: right; }"
