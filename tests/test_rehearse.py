@@ -272,6 +272,16 @@ def test_the_network_is_off(rehearse, tmp_path):
     assert told or "Network is unreachable" in log(rehearsal, "prediction_ingestion_stderr")
 
 
+def test_links_that_a_program_makes_lead_nobody_out(rehearse, tmp_path):
+    """What is rewritten or made writable for the next program lies in the rehearsal's folders."""
+    outside = tmp_path / "outside.py"
+    outside.write_text("path = '/app/program'")
+    outside.chmod(0o600)
+    code = f"import os; os.symlink({str(outside)!r}, '/app/output/link.py'); os.symlink({str(outside)!r}, '/app/program/link.py')"
+    rehearse(make_bundle(tmp_path / "b", INGESTION), {"main.py": code, "metadata": "command: python3 main.py"})
+    assert outside.read_text() == "path = '/app/program'" and outside.stat().st_mode & 0o777 == 0o600
+
+
 def test_each_task_of_a_phase_is_run(rehearse, tmp_path):
     folder = make_bundle(tmp_path / "b", INGESTION)
     description = yaml.safe_load((folder / "competition.yaml").read_text())
@@ -322,11 +332,22 @@ def test_what_the_organiser_set_is_told(tmp_path):
     assert "lacks terms" in bad["bundle"] and "Python 3.7" in bad["image"]
 
 
+def test_what_a_description_leaves_out_has_the_servers_defaults(tmp_path):
+    folder = make_bundle(tmp_path / "b", execution_time_limit=None)
+    description = yaml.safe_load((folder / "competition.yaml").read_text())
+    del description["tasks"][0]["name"], description["docker_image"]
+    (folder / "competition.yaml").write_text(yaml.safe_dump(description))
+    with bundles.opened(folder) as bundle:
+        phase = bundle.phase(None)
+        assert (phase.execution_time_limit, phase.max_submissions_per_day, bundle.docker_image) == (600, 5, bundles.DEFAULT_IMAGE)
+        assert [task.name for task in bundle.tasks_of(phase)] == ["task"]
+
+
 def test_columns_that_the_server_computes():
     columns = [bundles.Column("A", "a", 0), bundles.Column("B", "b", 1)]
     for computation, value in {"avg": 2.0, "sum": 4.0, "min": 1.0, "max": 3.0}.items():
         computed = bundles.Column("C", "c", 2, computation=computation, computation_indexes=[0, 1])
-        board = bundles.Leaderboard("L", "l", [*columns, computed])
+        board = bundles.Leaderboard([*columns, computed])
         assert board.computed({"a": 1.0, "b": 3.0}) == {"a": 1.0, "b": 3.0, "c": value}
 
 

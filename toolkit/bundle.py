@@ -45,9 +45,8 @@ class Column:
 class Leaderboard:
     """submission_rule: "Add" leaves it to participants to put a submission there."""
 
-    title: str
-    key: str
     columns: list[Column]
+    title: str = "Leaderboard"
     submission_rule: str = "Add"
 
     def computed(self, scores: dict[str, float]) -> dict[str, float]:
@@ -66,9 +65,9 @@ class Leaderboard:
 class Task:
     """One data set with its programs: names of folders or zips in the bundle."""
 
-    name: str
     scoring_program: str
     index: int = 0
+    name: str = "task"
     input_data: str | None = None
     reference_data: str | None = None
     ingestion_program: str | None = None
@@ -79,9 +78,9 @@ class Task:
 class Phase:
     """execution_time_limit: seconds for each of a task's two steps. tasks: their indexes."""
 
-    name: str
     tasks: list[int]
     index: int = 0
+    name: str = "phase"
     execution_time_limit: int = 600
     max_submissions: int = 100
     max_submissions_per_day: int = 5
@@ -169,7 +168,8 @@ def _read(folder: Path, source: Path) -> Bundle:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place else ""
         raise InputError(f"{source}/competition.yaml is not valid YAML{where}.", "Correct it.") from error
-    if not isinstance(values, dict) or str(values.get("version")) != "2":
+    values = _filled(values)
+    if not isinstance(values, dict) or str(values.get("version")) not in ("2", "2.0"):
         raise InputError(f"{source}/competition.yaml is not of version 2.", "CodaBench's bundles say: version: 2.")
     missing = tuple(key for key in REQUIRED if not values.get(key))
     try:
@@ -180,6 +180,13 @@ def _read(folder: Path, source: Path) -> Bundle:
         if not bundle.tasks_of(phase):
             raise InputError(f"phase '{phase.name}' in {source} has no task.", "List indexes of tasks there.")
     return bundle
+
+
+def _filled(values: Any) -> Any:
+    """`values` without keys that hold nothing, for which the defaults stand."""
+    if isinstance(values, list):
+        return [_filled(value) for value in values]
+    return {key: _filled(value) for key, value in values.items() if value is not None} if isinstance(values, dict) else values
 
 
 def _sentence(error: Any, source: Path) -> str:

@@ -238,7 +238,8 @@ def _works(command: list[str], seconds: float | None = 60) -> bool:
 
 def _let_everybody_write(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
-        path.chmod(0o777 if path.is_dir() else 0o666)
+        if not path.is_symlink():  # which may lead out of here
+            path.chmod(0o777 if path.is_dir() else 0o666)
 
 
 def _moved(text: str, root: Path) -> str:
@@ -249,6 +250,6 @@ def _moved(text: str, root: Path) -> str:
 def _move_root(program: Path, root: Path) -> None:
     """Rewrites the worker's places in the program's own files."""
     for path in program.rglob("*"):
-        if path.suffix in REWRITTEN and path.is_file():
+        if path.suffix in REWRITTEN and path.is_file() and not path.is_symlink():
             with suppress(UnicodeDecodeError):
                 path.write_text(_moved(path.read_text(encoding="utf-8"), root), encoding="utf-8")

@@ -107,6 +107,7 @@ def _description(title: str, phases: list[HostedPhase], docker_image: str, limit
             {
                 "index": number,
                 "name": phase.name,
+                "description": f"{len(phase.samples)} hidden images",
                 "start": phase.start,
                 **({"end": phase.end} if phase.end else {}),
                 "tasks": [number],
