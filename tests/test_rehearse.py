@@ -232,6 +232,12 @@ def test_commands_know_no_shell(rehearse, tmp_path):
     assert found["words"][5].endswith("input_data_data") and found["words"][6:] == ["&&", "two words", "$HOME"]
     assert "input_data_data" in bad["command"].detail
     shutil.rmtree(tmp_path / "out")
+    _, bad = rehearse(make_bundle(tmp_path / "s", program("", "python3 $program/run.py | cat")), MODEL)
+    assert "'|' of the ingestion_program" in bad["command"].detail
+    shutil.rmtree(tmp_path / "out")
+    _, bad = rehearse(make_bundle(tmp_path / "t", program("", "bash -c 'cd /tmp && ls | cat'")), MODEL)
+    assert "command" not in bad
+    shutil.rmtree(tmp_path / "out")
     scoring = {"run.sh": "#!/bin/sh\nexit 0\n", "metadata.yaml": "command: ./run.sh"}
     rehearsal, bad = rehearse(make_bundle(tmp_path / "c", INGESTION, scoring), MODEL)
     assert rehearsal.details == worker.NONZERO and "executable bit" in bad["command"].detail
@@ -270,6 +276,11 @@ def test_the_network_is_off(rehearse, tmp_path):
     with containers.engine("processes", "small:1", "python3") as engine:
         told = "the network is on" in engine.lacks  # where a system allows plain processes no namespace
     assert told or "Network is unreachable" in log(rehearsal, "prediction_ingestion_stderr")
+
+
+def test_a_module_that_only_the_image_has_is_told(rehearse, tmp_path):
+    rehearsal, bad = rehearse(make_bundle(tmp_path / "b", "import nowhere"), MODEL)
+    assert rehearsal.status == "Finished" and bad["module"].detail == "nowhere is missing where this ran"
 
 
 def test_links_that_a_program_makes_lead_nobody_out(rehearse, tmp_path):

@@ -115,15 +115,24 @@ class Bundle:
         """The tasks of `phase`, in its order."""
         return [task for index in phase.tasks for task in self.tasks if task.index == index]
 
-    def unpack(self, task: Task, part: str, place: Path) -> bool:
-        """Puts `part` (one of PARTS) of `task` into the new folder `place` as the worker finds it; False without any.
-
-        Modes are lost, as they are when zips are unpacked. Raises InputError where the bundle lacks it.
-        """
+    def source(self, task: Task, part: str) -> Path | None:
+        """The folder or zip that is `part` (one of PARTS) of `task`. Raises InputError where the bundle lacks what it names."""
         name = getattr(task, part)
         if name is None:
+            return None
+        found = self.folder / name
+        if not found.is_dir() and not zipfile.is_zipfile(found):
+            raise InputError(
+                f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip in the bundle.",
+                "If it is the key of a dataset on CodaBench, download that and name the file instead.",
+            )
+        return found
+
+    def unpack(self, task: Task, part: str, place: Path) -> bool:
+        """Puts `part` of `task` into the new folder `place` as the worker finds it, without modes; False where it has none."""
+        source = self.source(task, part)
+        if source is None:
             return False
-        source = self.folder / name
         if source.is_dir():
             for path in sorted(source.rglob("*")):
                 target = place / path.relative_to(source)
@@ -132,20 +141,15 @@ class Bundle:
                 else:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(path.read_bytes())
-        elif zipfile.is_zipfile(source):
+        else:
             with zipfile.ZipFile(source) as archive:
                 archive.extractall(place)
-        else:
-            raise InputError(
-                f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip in the bundle.",
-                "If it is the key of a dataset on CodaBench, download that and name the file instead.",
-            )
         return True
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Bundle]:
-    """The bundle in the folder or zip at `path`. Raises InputError when it is none, or of another version."""
+    """The bundle in the folder or zip at `path`. Raises InputError when it is none, of another version, or not whole."""
     path = Path(path)
     if path.is_dir():
         yield _read(path, path)
@@ -179,6 +183,9 @@ def _read(folder: Path, source: Path) -> Bundle:
     for phase in bundle.phases:
         if not bundle.tasks_of(phase):
             raise InputError(f"phase '{phase.name}' in {source} has no task.", "List indexes of tasks there.")
+    for task in bundle.tasks:
+        for part in PARTS:
+            bundle.source(task, part)
     return bundle
 
 

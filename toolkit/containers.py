@@ -19,7 +19,7 @@ from toolkit.progress import Progress, silent
 APP = "/app"  # where CodaBench mounts everything
 CWD = f"{APP}/program"
 PLACES = ("program", "ingested_program", "input_data", "input", "output", "shared", "data")
-OUTPUT_LIMIT = 100_000_000  # bytes of a log; more fills disks, and CodaBench stores it whole
+OUTPUT_LIMIT = 100_000_000  # bytes of a log; what prints more is taken to print until its time is over
 POLL = 0.05  # seconds between two looks at a running process
 CANNOT_START, NOT_FOUND = 126, 127  # exit codes of a command that is no program, and of one that is not there
 

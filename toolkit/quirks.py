@@ -92,6 +92,10 @@ def of_rehearsal(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
             if code and not (step.name == "scoring" and kind == "program"):
                 hint = f"CodaBench does not look at this code and goes on; read {step.name}'s logs."
                 found.append(warning(f"{step.name} exit code", f"the {kind} ended with {code}", hint))
+    text = "".join(log.read_text(encoding="utf-8", errors="replace") for log in rehearsal.logs.values())
+    for module in sorted(set(re.findall("ModuleNotFoundError: No module named '(.+)'", text))):
+        hint = "If the competition's image has it, rehearse in docker or podman, or name a Python that has it: --python."
+        found.append(warning("module", f"{module} is missing where this ran", hint))
     outcome = {
         OUTPUT_METADATA: ("metadata", "Name that file otherwise: the worker writes its own metadata there."),
         NONZERO: ("scoring", "Read scoring_stderr: what it missed, the prediction should have written."),
@@ -153,17 +157,16 @@ def _command(name: str, command: str | None, files: set[str], required: bool) ->
         hint = "Without one it is not run at all; add metadata.yaml with: command: python3 PROGRAM.py."
         return [failed("command", f"the {name} has none", hint)] if required else []
     found = []
+    words = command.split()
     plain = re.sub(r"\$(" + "|".join(VARIABLES) + r")\b", "", command)
     if "$input_data" in command:
         found.append(failed("command", f"$input_data of the {name} becomes /app/input_data_data", "Say $input, or /app/input_data."))
     elif "/app/ingestion_program" in command:
         where = f"/app/ingestion_program of the {name} is in the documentation, and nowhere else"
         found.append(failed("command", where, "Say $ingestion_program, or /app/program."))
-    elif match := SHELL.search(plain):
+    elif words[0] not in ("bash", "sh") and (match := SHELL.search(plain)):
         found.append(failed("command", f"'{match[0]}' of the {name} reaches it as a word: there is no shell", "bash -c '...' is one."))
-    first = command.split()[0]
-    if first.removeprefix("./") in files:
-        found.append(
-            failed("command", f"{first} of the {name} has no executable bit after unpacking", f"Name its program: bash {first}.")
-        )
+    if words[0].removeprefix("./") in files:
+        where = f"{words[0]} of the {name} has no executable bit after unpacking"
+        found.append(failed("command", where, f"Name its program: bash {words[0]}."))
     return found

@@ -93,7 +93,7 @@ def rehearse(
     found = []
     tasks = bundle.tasks_of(phase)
     for position, task in enumerate(tasks):
-        run = _Run(bundle, phase, task, engine, place / (str(task.index) if len(tasks) > 1 else "task"))
+        run = _Run(bundle, phase, task, engine, place / f"task-{position}")
         (run.root / "logs").mkdir(parents=True)
         logs = {name: run.root / "logs" / f"{name}.txt" for name in LOGS}
         for log in logs.values():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -56,7 +57,9 @@ def rehearse(
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("rehearse") as progress, containers.engine(backend, bundle.docker_image, interpreter, progress) as engine:
             rehearsals = worker.rehearse(file, bundle, phase, engine, out, progress)
-        found += [check for rehearsal in rehearsals for check in quirks.of_rehearsal(rehearsal, bundle)]
+        for rehearsal in rehearsals:
+            of_task = f"{rehearsal.task}: " if len(rehearsals) > 1 else ""
+            found += [replace(check, name=of_task + check.name) for check in quirks.of_rehearsal(rehearsal, bundle)]
     report = {
         "zip": str(file),
         "competition": bundle.title,
