@@ -77,8 +77,9 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
 
 
 def test_without_waiting_and_as_json(standin, zip_file):
-    result = sent(zip_file)
+    result = sent(zip_file, "--json")
     assert result.returncode == 0 and "Next: cbtool status 1" in result.stderr
+    assert json.loads(result.stdout) == {"id": 1, "phase_name": "main", "status": "Submitting", "scores": {}}
     result = cbtool("upload", "--resume", "--json", "--runs", zip_file.parent)
     report = json.loads(result.stdout)
     assert (report["id"], report["status"], report["scores"]) == (1, "Finished", {"score": 0.5})

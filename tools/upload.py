@@ -82,6 +82,8 @@ def upload(
         click.echo(f"{Path(begun.file).name} is submission {begun.submission} in {begun.phase_name}.", err=as_json)
         if wait or leaderboard or resume:
             return _followed(client, begun, leaderboard, limit, folder, as_json)
+    if as_json:
+        output.as_json({"id": begun.submission, "phase_name": begun.phase_name, "status": begun.status, "scores": {}})
     output.hint(f"Next: cbtool status {begun.submission}; or cbtool upload --resume, which waits for the score.")
     return 0
 
