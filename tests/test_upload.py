@@ -260,11 +260,14 @@ def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
 def test_ctrl_c_says_how_to_go_on(standin, zip_file):
     standin.next_row = {"walk": ("Submitted",)}
     command = [sys.executable, "-m", "tools", "upload", zip_file, "--competition", "1", "--yes", "--wait"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not standin.count("GET /api/submissions/1/"):
+    # A shell starts background jobs deaf to Ctrl-C, and what they start inherits it: tests may run in one.
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **listening)
+    deadline = time.monotonic() + 60
+    while not standin.count("GET /api/submissions/1/") and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate()
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "cbtool upload --resume goes on" in told and "Interrupted" in told and "Traceback" not in told
 
 
