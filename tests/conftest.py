@@ -1,7 +1,9 @@
 """Shared parts: small data, one trained run, its zip, and the competition's own environment."""
 
 import csv
+import functools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,13 @@ def cbtool(*arguments, **options) -> subprocess.CompletedProcess:
     """Runs the command line as a user does: a process of its own."""
     command = [sys.executable, "-m", "tools", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=options.pop("cwd", ROOT), timeout=400, **options)
+
+
+def started(*arguments) -> subprocess.Popen:
+    """Starts the command line, to be interrupted. Shells start background jobs deaf to Ctrl-C, which a test in one would inherit."""
+    command = [sys.executable, "-m", "tools", *map(str, arguments)]
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=listen)
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess, *words: str, code: int = 2) -> None:

@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
-from conftest import ROOT, assert_one_sentence, cbtool
+from conftest import assert_one_sentence, cbtool, started
 
 from tools import cli, output
 from toolkit import runs
@@ -28,20 +26,7 @@ def test_the_demo_walks_the_whole_road(tmp_path):
 def test_ctrl_c_leaves_nothing_half_written_under_a_final_name(training_file, tmp_path):
     folder = tmp_path / "run"
     settings = ["--set", "train.phases.1.epochs=500", "--set", "split.validation=0.2", "--set", "split.test=0.2"]
-    command = [
-        sys.executable,
-        "-m",
-        "tools",
-        "train",
-        "--preset",
-        "tiny",
-        "--data",
-        training_file,
-        "--run",
-        folder,
-        *settings,
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = started("train", "--preset", "tiny", "--data", training_file, "--run", folder, *settings)
     run = runs.Run(folder)
     deadline = time.monotonic() + 120
     while not run.checkpoint.exists():

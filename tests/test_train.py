@@ -138,7 +138,7 @@ def test_layers_beyond_the_network_are_an_error(training_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if "xlarge" in name else name for name in config.preset_names()]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if "large" in name else name for name in config.preset_names()]
 )
 def test_every_preset_takes_two_steps(name, cells, tmp_path):
     """The last phase as it stands, but for the images, the epochs and pretrained weights."""

@@ -3,14 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 
 import pytest
 import standin as recorded
-from conftest import ROOT, assert_one_sentence, cbtool
+from conftest import assert_one_sentence, cbtool, started
 
 from toolkit import files, preflight, upload, zips
 from toolkit.codabench import Client
@@ -242,13 +240,12 @@ def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
         return handler(side, request)
 
     standin._answer = slow
-    command = [sys.executable, "-m", "tools", "upload", zip_file, "--competition", "1", "--yes", "--wait"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started("upload", zip_file, "--competition", 1, "--yes", "--wait")
     deadline = time.monotonic() + 60
     while not reached and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
-    process.wait()
+    process.communicate()
     result = cbtool("upload", "--resume", "--runs", zip_file.parent)
     assert result.returncode == 0, result.stderr
     assert "Score: 0.5" in result.stdout and len(standin.rows) == 1
@@ -259,10 +256,7 @@ def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
 
 def test_ctrl_c_says_how_to_go_on(standin, zip_file):
     standin.next_row = {"walk": ("Submitted",)}
-    command = [sys.executable, "-m", "tools", "upload", zip_file, "--competition", "1", "--yes", "--wait"]
-    # A shell starts background jobs deaf to Ctrl-C, and what they start inherits it: tests may run in one.
-    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **listening)
+    process = started("upload", zip_file, "--competition", 1, "--yes", "--wait")
     deadline = time.monotonic() + 60
     while not standin.count("GET /api/submissions/1/") and time.monotonic() < deadline:
         time.sleep(0.05)
