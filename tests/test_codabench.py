@@ -55,7 +55,6 @@ def _put(client, path):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(transport, "BACKOFF", 0.01)
-    monkeypatch.setattr(transport, "UPLOAD_TIMEOUT", (5, 1))
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def client(standin):
     standin.rows.append(recorded.Row(1, 1, "known", "s.zip"))
     standin.files["kit"] = "kit.zip"
     standin.objects["kit.zip"] = b"kit"
-    return Client(Account(standin.url, recorded.TOKEN), timeout=(5, 1))
+    return Client(Account(standin.url, recorded.TOKEN))
 
 
 def shape(values):
@@ -170,6 +169,8 @@ def test_every_fault_on_every_call_is_one_sentence(client, standin, tmp_path, na
     """However long a fault lasts, it ends in one error with a way out, which shows no secret; nothing is half-written."""
     request, call = CALLS[name]
     standin.fail(request, *[fault] * 9)
+    if fault == "slow":
+        client = Client(Account(standin.url, recorded.TOKEN), timeout=(5, 0.5))
     with pytest.raises(PlatformError) as caught:
         call(client, tmp_path)
     text = "".join(traceback.format_exception(caught.value)) + repr(client.__dict__) + repr(client._transport.__dict__)
