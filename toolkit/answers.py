@@ -84,12 +84,7 @@ class Place:
 def competition(values: dict) -> Competition:
     """Of GET competitions/<id>/."""
     boards = values["leaderboards"]
-    columns = [
-        Column(column["key"], column["title"], column["index"], column.get("precision", 2), column["index"] == board["primary_index"])
-        for board in boards
-        for column in board["columns"]
-        if not column.get("hidden")
-    ]
+    columns = [column for board in boards for column in _columns(board["columns"], board["primary_index"])]
     return Competition(
         id=values["id"],
         title=values["title"],
@@ -148,12 +143,8 @@ def leaderboard(values: dict) -> tuple[list[Column], list[Place]]:
     """Of GET phases/<id>/get_leaderboard/: its columns, each once, and its rows, best first."""
     columns: dict[str, Column] = {}
     for task in values["tasks"]:
-        for column in task["columns"]:
-            if not column.get("hidden"):
-                primary = column["index"] == values.get("primary_index", 0)
-                columns.setdefault(
-                    column["key"], Column(column["key"], column["title"], column["index"], column.get("precision", 2), primary)
-                )
+        for column in _columns(task["columns"], values.get("primary_index", 0)):
+            columns.setdefault(column.key, column)
     places = []
     for row in values["submissions"]:
         scores: dict[str, str] = {}
@@ -182,3 +173,12 @@ def moment(text: str | None) -> datetime | None:
         return None
     found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _columns(columns: list[dict], primary: int) -> list[Column]:
+    """The columns that are shown; `primary` is the index of the one that ranks."""
+    return [
+        Column(column["key"], column["title"], column["index"], column.get("precision", 2), column["index"] == primary)
+        for column in columns
+        if not column.get("hidden")
+    ]

@@ -12,6 +12,7 @@ from toolkit.data import CELL_NAMES, Samples
 from toolkit.errors import InputError
 from toolkit.files import digest, write_error
 from toolkit.progress import Progress, silent
+from toolkit.transport import reason
 
 BLOCK = 1 << 14  # bytes read at a time; what a cut connection leaves of a block is lost
 TRIES = 5  # times a cut connection is taken up again
@@ -52,7 +53,7 @@ def fetch(source: Source, path: Path, progress: Progress = silent) -> None:
             except requests.RequestException as error:
                 if attempt == TRIES:
                     raise InputError(
-                        f"the download of {source.url} broke off: {_reason(error)}.",
+                        f"the download of {source.url} broke off: {reason(error)}.",
                         "Run the same command again: it goes on where it stopped.",
                     ) from error
                 time.sleep(attempt)
@@ -104,9 +105,3 @@ def _fetch_rest(source: Source, part: Path, progress: Progress) -> bool:
     if size < total:
         raise requests.ConnectionError(f"{size} of {total} bytes came")
     return True
-
-
-def _reason(error: Exception) -> str:
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    return str(getattr(error, "reason", None) or error)

@@ -7,6 +7,7 @@ from pathlib import Path
 from toolkit.answers import Competition, Phase
 from toolkit.codabench import Client
 from toolkit.errors import PlatformError
+from toolkit.files import digest
 
 LARGEST_PUT = 5 * 2**30  # bytes; S3 takes no more in one request
 SKEW = timedelta(minutes=5)  # a clock further off than that is told
@@ -14,10 +15,11 @@ SKEW = timedelta(minutes=5)  # a clock further off than that is told
 
 @dataclass(frozen=True)
 class Plan:
-    """What an upload will do. free: bytes left of the user's storage. notes: what to know first."""
+    """What an upload will do. sha256: of the zip. free: bytes left of the user's storage. notes: what to know first."""
 
     competition: Competition
     phase: Phase
+    sha256: str
     size: int
     free: int
     notes: tuple[str, ...]
@@ -55,7 +57,7 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
         )
     if size > LARGEST_PUT:
         raise PlatformError(f"{path.name} has {size / 1e9:.2f} GB; the storage takes {LARGEST_PUT / 1e9:.2f}.", "Store float16.")
-    return Plan(competition, phase, size, free, tuple(_notes(client, competition, phase)))
+    return Plan(competition, phase, digest(path), size, free, tuple(_notes(client, competition, phase)))
 
 
 def find(client: Client, number: int) -> Competition:

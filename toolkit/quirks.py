@@ -9,12 +9,11 @@ from toolkit.bundle import DEFAULT_IMAGE, Bundle, Phase
 from toolkit.checks import contents
 from toolkit.checks.subject import Check, Subject, failed, passed, warning
 from toolkit.sandbox import open_zip
-from toolkit.worker import METADATA, NO_SCORES_FILE, NONZERO, OUTPUT_METADATA, Rehearsal, command_in, command_of, storable
+from toolkit.worker import METADATA, NO_SCORES_FILE, NONZERO, OUTPUT_METADATA, Rehearsal, command_in, command_of, storable, variables
 
 PUBLIC_LIMIT = 600  # seconds a step on the default queue, whatever the phase says
 NEAR = 0.5  # share of the time limit that another machine may well need twice
 SHELL = re.compile(r"&&|\|\||[|<>;*?`]|\$\w+|\$\(")
-VARIABLES = ("input", "output", "program", "ingestion_program", "hidden", "shared", "submission_program", "tmp", "predictions")
 
 
 def of_submission(path: Path, bundle: Bundle, phase: Phase) -> list[Check]:
@@ -158,7 +157,8 @@ def _command(name: str, command: str | None, files: set[str], required: bool) ->
         return [failed("command", f"the {name} has none", hint)] if required else []
     found = []
     words = command.split()
-    plain = re.sub(r"\$(" + "|".join(VARIABLES) + r")\b", "", command)
+    known = "|".join(map(re.escape, variables(ingestion=False, scoring=False)))
+    plain = re.sub(rf"({known})\b", "", command)
     if "$input_data" in command:
         found.append(failed("command", f"$input_data of the {name} becomes /app/input_data_data", "Say $input, or /app/input_data."))
     elif "/app/ingestion_program" in command:

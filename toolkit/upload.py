@@ -62,9 +62,8 @@ class Upload:
 
 def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
     """Raises InputError where an earlier upload of the zip at `path` to the same phase is unfinished, or was scored."""
-    sha256 = digest(path)
     for other in earlier():
-        if (other.sha256, other.url, other.phase) != (sha256, client.url, plan.phase.id):
+        if (other.sha256, other.url, other.phase) != (plan.sha256, client.url, plan.phase.id):
             continue
         if not other.over:
             raise InputError(
@@ -81,7 +80,7 @@ def begin(client: Client, plan: Plan, path: Path) -> Upload:
     """A new upload of the zip at `path`, written down; nothing of it is sent yet."""
     stem = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:STEM]
     upload = Upload(
-        sha256=digest(path),
+        sha256=plan.sha256,
         file=str(path.absolute()),
         size=plan.size,
         url=client.url,
@@ -131,10 +130,9 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
                 save(replace(upload, entering=False))
                 raise
             # A server that says it failed is done with it; without an answer, or behind a proxy, it may still be at it.
-            found = _look_for(client, upload, 0 if error.status == 500 else SETTLE)
-            if not found:
+            row = _look_for(client, upload, 0 if error.status == 500 else SETTLE)
+            if not row:
                 raise _explained(client, upload, error) from error
-            row = found
         return _entered(upload, row)
 
 

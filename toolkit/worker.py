@@ -133,7 +133,14 @@ def command_in(metadata: str) -> str | None:
 def substituted(command: str, ingestion: bool, scoring: bool, only_during_scoring: bool = False) -> str:
     """`command` with the worker's variables replaced: as plain text, one after the other, so that "$input_data" becomes
     /app/input_data_data."""
-    values = {
+    for name, value in variables(ingestion, scoring, only_during_scoring).items():
+        command = command.replace(name, value)
+    return command
+
+
+def variables(ingestion: bool, scoring: bool, only_during_scoring: bool = False) -> dict[str, str]:
+    """What commands may say, and what the worker puts there, in its order."""
+    return {
         "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
         "$output": f"{APP}/output",
         "$program": f"{APP}/ingestion_program" if only_during_scoring and scoring else f"{APP}/program",
@@ -144,9 +151,6 @@ def substituted(command: str, ingestion: bool, scoring: bool, only_during_scorin
         "$tmp": f"{APP}/output",
         "$predictions": f"{APP}/input/res" if scoring else f"{APP}/output",
     }
-    for name, value in values.items():
-        command = command.replace(name, value)
-    return command
 
 
 def _prediction(run: _Run, submission: Path) -> None:

@@ -132,7 +132,7 @@ def show(client, row, columns: tuple, as_json: bool) -> None:
     from toolkit.errors import PlatformError
 
     if as_json:
-        output.as_json({key: value for key, value in vars(row).items() if key != "children"})
+        output.as_json(_values(row))
     else:
         click.echo(line(row))
         titles = {column.key: column.title for column in columns}
@@ -193,6 +193,11 @@ def enter(client, number: int, rule: str) -> None:
         click.echo(f"Submission {number} is on the leaderboard.")
 
 
+def _values(row) -> dict:
+    """A submission for a script."""
+    return {key: value for key, value in vars(row).items() if key != "children"}
+
+
 def _recorded(client, number: int):
     """The upload from this machine that became submission `number`."""
     from toolkit import upload as uploads
@@ -226,7 +231,7 @@ def _list(client, competition: int | None, as_json: bool) -> None:
     if not found and not as_json:
         raise InputError("there are no submissions.", "List a competition's: cbtool status --competition ID.")
     if as_json:
-        output.as_json({"submissions": [{key: value for key, value in vars(row).items() if key != "children"} for row in found]})
+        output.as_json({"submissions": [_values(row) for row in found]})
         return
     rows = [
         (
