@@ -9,6 +9,7 @@ import zipfile
 import pytest
 import standin as recorded
 from conftest import assert_one_sentence, cbtool, started
+from werkzeug import Response
 
 from toolkit import files, preflight, upload, zips
 from toolkit.codabench import Client
@@ -222,6 +223,22 @@ def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(standin, 
     assert [row.number for row in standin.rows] == [done.submission]
     assert upload.send(client, done) == done and len(standin.rows) == 1
     assert standin.count("PUT /private/") == 1
+
+
+def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file, monkeypatch):
+    """It has used up the day's limit itself, and that is no proof that it did not arrive."""
+    monkeypatch.setattr(upload, "SETTLE", 0.3)
+    monkeypatch.setattr(upload, "LOOK", 0.1)
+    standin.fail("POST /api/submissions/", "lost")
+    shown = standin._list
+    standin._list = lambda request: Response("[]", content_type="application/json")
+    client = _client(standin)
+    begun = upload.begin(client, preflight.plan(client, zip_file, 2), zip_file)
+    with pytest.raises(PlatformError, match="Reached maximum"):
+        upload.send(client, begun)
+    standin._list = shown
+    assert upload.send(client, upload.unfinished(zip_file)).submission == 1
+    assert len(standin.rows) == 1 and standin.count("POST /api/submissions/") == 1
 
 
 @pytest.mark.parametrize(

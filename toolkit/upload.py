@@ -250,9 +250,7 @@ def _look_for(client: Client, upload: Upload, seconds: float) -> answers.Submiss
 
 def _explained(client: Client, upload: Upload, error: PlatformError) -> PlatformError:
     """Why an entry made no row: an older server answers a used-up limit with a failure and no reason."""
-    reason = client.refusal(upload.phase)
-    if reason:
-        save(replace(upload, entering=False))
+    if reason := client.refusal(upload.phase):
         return PlatformError(f"CodaBench did not take it: {reason}.", "The zip is there; later run: cbtool upload --resume.", error.status)
     return PlatformError(f"{error.sentence[:-1]}; it is not in the list of submissions.", "Run: cbtool upload --resume.", error.status)
 
