@@ -21,10 +21,10 @@ def login(url: str | None, username: str | None) -> None:
     password is not kept. Accounts made through GitHub have none: reset it on the web page to get one. CODABENCH_TOKEN and
     CODABENCH_URL, where they are set, go before the file.
     """
-    from toolkit import credentials
-    from toolkit.codabench import Client
-    from toolkit.credentials import Account
-    from toolkit.errors import PlatformError
+    from toolkit.codabench import credentials
+    from toolkit.codabench.client import Client
+    from toolkit.codabench.credentials import Account
+    from toolkit.core.errors import PlatformError
 
     server = credentials.current(url).url
     name = username or click.prompt(f"User name at {server}", err=True)
@@ -51,7 +51,7 @@ def logout(url: str | None) -> None:
 
     CodaBench itself has no way to withdraw it.
     """
-    from toolkit import credentials
+    from toolkit.codabench import credentials
 
     account = credentials.current(url)
     found = credentials.forget(account)
@@ -72,7 +72,7 @@ def whoami(as_json: bool) -> None:
 
 def connected(required: bool = True):
     """A client for the user's account; where it is not `required`, perhaps for nobody's."""
-    from toolkit import credentials
-    from toolkit.codabench import Client
+    from toolkit.codabench import credentials
+    from toolkit.codabench.client import Client
 
     return Client(credentials.required() if required else credentials.current())

@@ -26,7 +26,7 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     features.
     """
     with output.quiet_tensorflow():
-        from toolkit import bench as benches
+        from toolkit.training import benchmark as benches
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = benches.train(backbone, batch, steps, progress)
     _print({"backbone": backbone, "batch": batch} | measured, as_json)
@@ -40,12 +40,13 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
 @options.json
 def augment(preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool) -> None:
     """Time a preset's augmentations: ours, and the same keras-cv layers mapped as they are."""
-    from toolkit import config, data, synthetic
+    from toolkit.core import config
+    from toolkit.data import dataset, synthetic
 
     chosen = config.preset(preset, settings)
-    samples = data.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
+    samples = dataset.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
     with output.quiet_tensorflow():
-        from toolkit import bench as benches
+        from toolkit.training import benchmark as benches
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = benches.augment(chosen.augment, samples, seconds, progress)
     _print({"preset": preset} | measured, as_json)
@@ -67,20 +68,23 @@ def predict(
     """
     if (backbone is None) == (folder is None):
         raise click.UsageError("give either --backbone NAME or --run DIR.")
-    from toolkit import checks, runs, split
+    from toolkit.data import splitting
+    from toolkit.runtime import checks
+    from toolkit.training import run_folder
 
     with output.quiet_tensorflow():
-        from toolkit import bench_predict, package
+        from toolkit.export import package
+        from toolkit.runtime import inference_benchmark
     if folder:
-        run = runs.open_finished(folder)
+        run = run_folder.open_finished(folder)
         samples = load_data(run, data_file)
-        pictures = samples.images[split.read(run.split).rows("validation", samples)][:images]
+        pictures = samples.images[splitting.read(run.split).rows("validation", samples)][:images]
         stock = network = package.trained(run)
     else:
-        stock, network = bench_predict.random_network(backbone)
+        stock, network = inference_benchmark.random_network(backbone)
         pictures = checks.sample_images({}, images or 64)
     with output.stages() as stages, stages.stage("bench") as progress:
-        measured = bench_predict.measure(stock, network, pictures, progress)
+        measured = inference_benchmark.measure(stock, network, pictures, progress)
     report = {"network": network.name} | dataclasses.asdict(measured)
     rows = report["rows"]
     if as_json:
@@ -99,7 +103,7 @@ def predict(
 def shift(images: int, as_json: bool) -> None:
     """Time the making of corrupted copies, in chains, of drawn cells of 96 × 96 pixels."""
     with output.quiet_tensorflow():
-        from toolkit import bench as benches
+        from toolkit.training import benchmark as benches
     _print(benches.shift(images), as_json)
 
 
@@ -113,16 +117,18 @@ def foretell(folders: tuple[Path, ...], picture: Path | None, part: str, as_json
 
     For each family that a run was not trained on, its score on chains with that family is foretold from chains without.
     """
-    from toolkit import pictures, runs, trials
+    from toolkit.evaluation import backtest
+    from toolkit.report import plots
+    from toolkit.training import run_folder
 
-    found = {folder.name: trials.trials(runs.open_finished(folder), part) for folder in folders}
+    found = {folder.name: backtest.trials(run_folder.open_finished(folder), part) for folder in folders}
     errors = {name: sum(abs(trial.foretold.value - trial.obtained) for trial in row) / len(row) for name, row in found.items()}
     every = [trial for row in found.values() for trial in row]
     total = sum(abs(trial.foretold.value - trial.obtained) for trial in every) / len(every)
     covered = sum(trial.foretold.low <= trial.obtained <= trial.foretold.high for trial in every) / len(every)
     if picture:
         points = {name: [(trial.foretold.value, trial.obtained) for trial in row] for name, row in found.items()}
-        pictures.trials_picture(points, picture)
+        plots.trials_picture(points, picture)
     if as_json:
         rows = [dataclasses.asdict(trial) for trial in every]
         output.as_json({"trials": rows, "mean_absolute_error": total, "by_run": errors, "covered": covered})

@@ -57,19 +57,21 @@ def build(
     no package yet, the network is rewritten for speed, and each rewrite compared with the trained network on
     validation images; the build stops when labels change.
     """
-    from toolkit import runs, split, zips
+    from toolkit.data import splitting
+    from toolkit.export import zip_ledger
+    from toolkit.training import run_folder
 
-    chosen = [runs.open_finished(folder) for folder in folders]
+    chosen = [run_folder.open_finished(folder) for folder in folders]
     with output.quiet_tensorflow():
-        from toolkit import package
+        from toolkit.export import package
     with output.stages() as stages, stages.stage("build") as progress:
         for run in chosen:
             if not package.is_current(run, weights):
                 samples = load_data(run, data_file)
-                rows = split.read(run.split).rows("validation", samples)
+                rows = splitting.read(run.split).rows("validation", samples)
                 package.export_run(run, samples.images[rows], weights or "float16", progress)
         digest = package.write_zip([run.package for run in chosen], out, time_limit, images)
-    zips.note_build(chosen, out, digest)
+    zip_ledger.note_build(chosen, out, digest)
     for run in chosen:
         verification = json.loads((run.package / "verification.json").read_text(encoding="utf-8"))
         output.table(

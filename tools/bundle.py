@@ -39,7 +39,8 @@ def bundle(
     Its ingestion program calls `Model().predict` on the hidden images, its scoring program computes accuracy and a confusion
     matrix. Without --data it has a few cells that the program draws, to try it out.
     """
-    from toolkit import data, hosting, synthetic
+    from toolkit.codabench import hosting
+    from toolkit.data import dataset, synthetic
 
     start = start or datetime.now()
     if (final_file is None) != (final_start is None):
@@ -47,14 +48,14 @@ def bundle(
     if final_start and final_start <= start:
         raise click.UsageError("--final-start has to lie after --start.")
     if data_file:
-        samples = data.load(data_file, classes)
+        samples = dataset.load(data_file, classes)
     else:
         drawn = synthetic.draw(PER_CLASS)
         samples = drawn.take((drawn.ids < PER_CLASS * len(synthetic.KINDS)).nonzero()[0])  # without the irrelevant ones
     change = f"{final_start:%Y-%m-%d}" if final_start else None
     phases = [hosting.HostedPhase("Development", samples, f"{start:%Y-%m-%d}", change)]
     if final_file:
-        phases.append(hosting.HostedPhase("Final", data.load(final_file, classes), change))
+        phases.append(hosting.HostedPhase("Final", dataset.load(final_file, classes), change))
     hosting.write(out, title, phases, docker_image or hosting.DOCKER_IMAGE, limit, per_day)
     click.echo(f"{out}: {', '.join(f'{phase.name} with {len(phase.samples):,} images' for phase in phases)}")
     output.hint(f"Next: cbtool rehearse submission.zip --bundle {out}; CodaBench takes it as a zip, under Benchmarks, Management, Upload.")

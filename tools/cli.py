@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from toolkit.errors import CbtoolError, LimitError
-from toolkit.files import write_error
+from toolkit.core.errors import CbtoolError, LimitError
+from toolkit.core.files import write_error
 from tools import account, bench, build, bundle, competitions, data, demo, evaluate, output, rehearse, runs, score, submissions
 from tools import time, train, upload, validate
 

@@ -21,7 +21,7 @@ def competitions() -> None:
 @options.json
 def list_(search: str, joined: bool, as_json: bool) -> None:
     """List public competitions, the latest first, or those you take part in."""
-    from toolkit.codabench import MOST
+    from toolkit.codabench.client import MOST
 
     found = connected(required=joined).competitions(search, joined)
     if as_json:
@@ -38,9 +38,9 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
 @options.json
 def show(number: int, as_json: bool) -> None:
     """Show a competition's phases, and what is left of their limits today."""
-    from toolkit import preflight
+    from toolkit.codabench import eligibility
 
-    competition = preflight.find(connected(required=False), number)
+    competition = eligibility.find(connected(required=False), number)
     if as_json:
         phases = [
             {
@@ -61,8 +61,8 @@ def show(number: int, as_json: bool) -> None:
         (
             phase.name,
             phase.status,
-            preflight.local(phase.start),
-            preflight.local(phase.end) or "never",
+            eligibility.local(phase.start),
+            eligibility.local(phase.end) or "never",
             limits(phase.used_today, phase.allowed_today),
             limits(phase.used, phase.allowed),
             f"{phase.limit} s",
@@ -79,17 +79,17 @@ def show(number: int, as_json: bool) -> None:
 @number
 def join(number: int) -> None:
     """Apply for a competition, whose terms you accept by that."""
-    from toolkit import preflight
-    from toolkit.errors import PlatformError
+    from toolkit.codabench import eligibility
+    from toolkit.core.errors import PlatformError
 
     client = connected()
-    competition = preflight.find(client, number)
+    competition = eligibility.find(client, number)
     try:
         state = client.join(number)
     except PlatformError as error:
         if error.status != 400 or "already applied" not in error.sentence:
             raise
-        state = preflight.find(client, number).participant
+        state = eligibility.find(client, number).participant
     waiting = "" if state == "approved" else ": an organiser has to approve you"
     click.echo(f"{competition.title}: {state}{waiting}")
 
@@ -99,10 +99,10 @@ def join(number: int) -> None:
 @click.option("--out", type=options.PATH, default=".", show_default=True, metavar="DIR", help="Where they go.")
 def download(number: int, out: Path) -> None:
     """Fetch a competition's public data and starting kits."""
-    from toolkit import preflight
+    from toolkit.codabench import eligibility
 
     client = connected()
-    competition = preflight.find(client, number)
+    competition = eligibility.find(client, number)
     files = {key: f"{phase.name}-{label}.zip" for phase in competition.phases for label, key in phase.files.items()}
     if not files:
         click.echo(f"{competition.title} offers no files.")

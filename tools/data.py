@@ -26,21 +26,22 @@ def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
     """Show what FILE.npz holds, and write a contact sheet per class."""
     import numpy as np
 
-    from toolkit import clean, pictures
-    from toolkit import data as files
-    from toolkit.config import CleanConfig
+    from toolkit.data import cleaning
+    from toolkit.report import plots
+    from toolkit.data import dataset as files
+    from toolkit.core.config import CleanConfig
 
     samples = files.load(file, classes)
     out = out or Path(f"{file.stem}-inspect")
     with output.stages() as stages, stages.stage("copies"):
-        groups = clean.copy_groups(samples.images, CleanConfig().near_copy_bits)
+        groups = cleaning.copy_groups(samples.images, CleanConfig().near_copy_bits)
     sizes = np.bincount(groups)
     with output.stages() as stages, stages.stage("sheets") as progress:
         for label, name in enumerate(samples.class_names):
             progress(label, len(samples.class_names), name)
             images = samples.images[samples.labels == label]
             if len(images):
-                pictures.contact_sheet(images, out / f"{label}-{name.replace(' ', '-')}.png")
+                plots.contact_sheet(images, out / f"{label}-{name.replace(' ', '-')}.png")
     report = {
         "file": str(file),
         "images": list(samples.images.shape),
@@ -93,9 +94,9 @@ def clean(file: Path, out: Path, classes: int) -> None:
     Writes DIR/clean.csv (id, reason, score, kept) and the PCA scatter before and after. FILE stays as it is:
     `cbtool train` cleans by itself.
     """
-    from toolkit import clean as cleaning
-    from toolkit import data as files
-    from toolkit.config import CleanConfig
+    from toolkit.data import cleaning
+    from toolkit.data import dataset as files
+    from toolkit.core.config import CleanConfig
 
     samples = files.load(file, classes)
     files.require_trainable(samples, file)
@@ -131,25 +132,26 @@ def augment_preview(file: Path, preset: str, settings: tuple[str, ...], out: Pat
 
     import numpy as np
 
-    from toolkit import config, pictures
-    from toolkit import data as files
+    from toolkit.core import config
+    from toolkit.report import plots
+    from toolkit.data import dataset as files
 
     chosen = config.preset(preset, settings)
     samples = files.load(file, classes)
     out = out or Path(f"{preset}-augmentations")
-    rows = np.linspace(0, len(samples) - 1, pictures.PREVIEW_IMAGES).astype(int)
+    rows = np.linspace(0, len(samples) - 1, plots.PREVIEW_IMAGES).astype(int)
     with output.stages() as stages, stages.stage("augment") as progress:
         with output.quiet_tensorflow():
-            from toolkit.augment import blocks
+            from toolkit.augment import pipeline
         sheets = {operation.name: (dataclasses.replace(operation, rate=1.0),) for operation in chosen.augment}
         for number, (name, operations) in enumerate({**sheets, "chain": chosen.augment}.items()):
             progress(number, len(sheets) + 1, name)
             shown = dataclasses.replace(chosen, augment=operations)
             copies = [
-                blocks.augmented_once(samples, rows, shown, draw).astype(np.uint8)
-                for draw in range(pictures.PREVIEW_COPIES)
+                pipeline.augmented_once(samples, rows, shown, draw).astype(np.uint8)
+                for draw in range(plots.PREVIEW_COPIES)
             ]
-            pictures.preview(samples.images[rows], copies, out / f"{name}.png")
+            plots.preview(samples.images[rows], copies, out / f"{name}.png")
     click.echo(out)
 
 
@@ -175,7 +177,7 @@ def download(name: str, size: str, part: str, out: Path | None) -> None:
 
     A broken download goes on where it stopped. The published file (up to 1.5 GB) stays beside the converted one.
     """
-    from toolkit import download as downloads
+    from toolkit.data import bloodmnist as downloads
 
     out = out or Path(f"{name}_{size}_{part}.npz")
     with output.stages() as stages, stages.stage("download") as progress:

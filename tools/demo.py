@@ -28,8 +28,10 @@ def demo(out: Path) -> int:
     Clean, train, evaluate, build, validate, time, score. Needs no data and no download: the cells are drawn by the
     program, and the score says nothing about real ones.
     """
-    from toolkit import checks, config, data, sandbox, synthetic, timing
-    from toolkit.errors import InputError
+    from toolkit.core import config
+    from toolkit.data import dataset, synthetic
+    from toolkit.runtime import checks, sandbox, timing
+    from toolkit.core.errors import InputError
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an empty folder.", "Remove it, or choose another with --out.")
@@ -39,11 +41,11 @@ def demo(out: Path) -> int:
             samples = synthetic.draw(PER_CLASS)
             unseen = synthetic.draw(PER_CLASS // 3, HELD_OUT_SEED)
             cells = unseen.take((unseen.ids < len(synthetic.KINDS) * (PER_CLASS // 3)).nonzero()[0])
-            data.save(samples, data_file)
+            dataset.save(samples, data_file)
         run, cleaning = train.train_run(out / "run", config.preset("tiny"), samples, data_file, stages)
         with stages.stage("evaluate") as progress:
-            from toolkit import evaluate as evaluation
-            from toolkit import package
+            from toolkit.evaluation import evaluate as evaluation
+            from toolkit.export import package
 
             judged = evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
         with stages.stage("build"):

@@ -22,12 +22,12 @@ def evaluate(folder: Path, data_file: Path | None, part: str, no_views: bool, as
     training: those that pay. With the code that is submitted: the package is made first, where there is none. Writes the
     predictions, metrics.json and a picture of each confusion matrix into the run folder.
     """
-    from toolkit import runs
+    from toolkit.training import run_folder
 
-    run = runs.open_finished(folder)
+    run = run_folder.open_finished(folder)
     samples = load_data(run, data_file)
     with output.quiet_tensorflow():
-        from toolkit import evaluate as evaluation
+        from toolkit.evaluation import evaluate as evaluation
     with output.stages() as stages, stages.stage("evaluate") as progress:
         evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
     openings = len(evaluation.openings(run))
@@ -47,18 +47,19 @@ def evaluate(folder: Path, data_file: Path | None, part: str, no_views: bool, as
 
 def load_data(run, data_file: Path | None):
     """The samples `run` was trained on, from `data_file` or from where they were."""
-    from toolkit import data, runs
-    from toolkit.errors import InputError
+    from toolkit.data import dataset
+    from toolkit.training import run_folder
+    from toolkit.core.errors import InputError
 
-    provenance = runs.read_provenance(run)
+    provenance = run_folder.read_provenance(run)
     file = data_file or Path(provenance["data"])
     if data_file is None and not file.exists():
         raise InputError(f"the training file is no longer at {file}.", "Say where it is, with --data FILE.")
-    return data.load(file, len(provenance["class_names"]))
+    return dataset.load(file, len(provenance["class_names"]))
 
 
 def judgement(title: str, found, class_names: tuple[str, ...]) -> None:
-    """Prints what `toolkit.benchmark` found: the headline, each family, each class and the worst of them."""
+    """Prints what `toolkit.evaluation.shift_benchmark` found: the headline, each family, each class and the worst of them."""
     rows = [
         ("clean", *_interval(found.clean)),
         ("shift: chains of corruptions", *_interval(found.shift)),

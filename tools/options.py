@@ -32,10 +32,10 @@ def chosen_python(stages, evaluator: str | None, python: str | None) -> str:
         raise click.UsageError("--evaluator and --python name two interpreters; give one.")
     if not evaluator:
         return python or sys.executable
-    from toolkit import evaluators
+    from toolkit.runtime import environments
 
     with stages.stage("evaluator") as progress:
-        return evaluators.python(evaluator, progress)
+        return environments.python(evaluator, progress)
 
 
 limit = click.option(

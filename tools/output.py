@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import click
 
-from toolkit.errors import CbtoolError
-from toolkit.progress import Progress
+from toolkit.core.errors import CbtoolError
+from toolkit.core.progress import Progress
 
 SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 

@@ -45,21 +45,22 @@ def rehearse(
     network off. Docker and podman run the competition's image; bubblewrap and plain processes run this machine's programs,
     with the Python that --evaluator or --python names. Exits with 1 when CodaBench would show no score, 4 when time ran out.
     """
-    from toolkit import bundle as bundles
-    from toolkit import containers, quirks, worker
-    from toolkit.errors import LimitError, SubmissionError
+    from toolkit.codabench import bundle as bundles
+    from toolkit.codabench import worker, worker_checks
+    from toolkit.runtime import engines
+    from toolkit.core.errors import LimitError, SubmissionError
 
     _empty(out)
     with output.stages() as stages, bundles.opened(source) as bundle:
         phase = bundle.phase(wanted)
-        found = quirks.of_submission(file, bundle, phase)
-        found += quirks.of_commands(bundle, phase, out / "programs")
+        found = worker_checks.of_submission(file, bundle, phase)
+        found += worker_checks.of_commands(bundle, phase, out / "programs")
         interpreter = options.chosen_python(stages, evaluator, python)
-        with stages.stage("rehearse") as progress, containers.engine(backend, bundle.docker_image, interpreter, progress) as engine:
+        with stages.stage("rehearse") as progress, engines.engine(backend, bundle.docker_image, interpreter, progress) as engine:
             rehearsals = worker.rehearse(file, bundle, phase, engine, out, progress)
         for rehearsal in rehearsals:
             of_task = f"{rehearsal.task}: " if len(rehearsals) > 1 else ""
-            found += [replace(check, name=of_task + check.name) for check in quirks.of_rehearsal(rehearsal, bundle)]
+            found += [replace(check, name=of_task + check.name) for check in worker_checks.of_rehearsal(rehearsal, bundle)]
     report = {
         "zip": str(file),
         "competition": bundle.title,
@@ -82,7 +83,7 @@ def rehearse(
 
 def _empty(out: Path) -> None:
     """Makes `out` an empty folder. Raises InputError when something else than an earlier rehearsal lies there."""
-    from toolkit.errors import InputError
+    from toolkit.core.errors import InputError
 
     if out.exists() and not (out / RECORD).exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an earlier rehearsal.", "Choose a new folder with --out.")

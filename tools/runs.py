@@ -25,17 +25,17 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
     test part where it was opened, with the accuracy on chains of corruptions and the score foretold; a run that is not
     evaluated yet shows none. [default FOLDER: runs]
     """
-    from toolkit import ledger
-    from toolkit.files import write_text
+    from toolkit.training import run_table
+    from toolkit.core.files import write_text
 
-    table = ledger.rows(folder)
+    table = run_table.rows(folder)
     if csv_file:
-        write_text(csv_file, ledger.as_csv(table))
+        write_text(csv_file, run_table.as_csv(table))
     if as_json:
         output.as_json({"runs": [vars(row) for row in table]})
         return
     cells = [["" if value is None else value for value in vars(row).values()] for row in table]
-    output.table(tuple(column.replace("_", "-") for column in ledger.COLUMNS), cells, title=str(folder))
+    output.table(tuple(column.replace("_", "-") for column in run_table.COLUMNS), cells, title=str(folder))
 
 
 @runs.command()
@@ -48,8 +48,8 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
 
     By a paired bootstrap over the images that both were evaluated on: clean, and through chains of corruptions.
     """
-    from toolkit import runs as run_folders
-    from toolkit.compare import compare as compared
+    from toolkit.training import run_folder as run_folders
+    from toolkit.evaluation.compare import compare as compared
 
     found = compared(*map(run_folders.open_finished, (first, second)), part)
     if as_json:
@@ -79,8 +79,8 @@ def zips(folder: Path, as_json: bool) -> None:
     With the scores of its held-out part, the score foretold, its timing, its online scores, and how far the foretold
     ones were off so far. [default FOLDER: runs]
     """
-    from toolkit import zips as ledger
-    from toolkit.errors import InputError
+    from toolkit.export import zip_ledger as ledger
+    from toolkit.core.errors import InputError
 
     entries = ledger.read(folder)
     if not entries:
@@ -115,7 +115,7 @@ def zips(folder: Path, as_json: bool) -> None:
 @options.runs_folder
 def note_online(wanted: str, score: float, phase: str, folder: Path) -> None:
     """Note what a zip scored online, as a share in 0..1."""
-    from toolkit import zips as ledger
+    from toolkit.export import zip_ledger as ledger
 
     entry = ledger.note_online(folder, wanted, score, phase)
     away = "" if entry.foretold is None else f"; foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"

@@ -45,33 +45,35 @@ def score(
     differs from the one `evaluate` gave. With --shift, the numbers are those of `evaluate`, from the zip alone; of more
     than 1,000 images, 1,000 are drawn.
     """
-    from toolkit import benchmark, data, metrics, package, split, zips
+    from toolkit.data import dataset, splitting
+    from toolkit.evaluation import metrics, shift_benchmark
+    from toolkit.export import package, zip_ledger
 
-    samples = data.load(data_file, classes)
+    samples = dataset.load(data_file, classes)
     run = None
     if run_folder:
-        from toolkit import runs
+        from toolkit.training import run_folder as runs
 
         run = runs.open_finished(run_folder)
-        samples = samples.take(split.read(run.split).rows(PART, samples))
+        samples = samples.take(splitting.read(run.split).rows(PART, samples))
     if run or shift:
-        samples = benchmark.subject(samples)
-    conditions = benchmark.CONDITIONS if shift else (benchmark.CLEAN,)
+        samples = shift_benchmark.subject(samples)
+    conditions = shift_benchmark.CONDITIONS if shift else (shift_benchmark.CLEAN,)
     if run:
         stored = {name: _stored(run, samples, name) for name in conditions}
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("score"):
-            labels = labels_of(file, {name: benchmark.copies(samples, name) for name in conditions}, samples, interpreter, limit)
+            labels = labels_of(file, {name: shift_benchmark.copies(samples, name) for name in conditions}, samples, interpreter, limit)
     report = {"zip": str(file), "data": str(data_file), "part": PART if run else None}
     differing = None
     if run:
         differing = sum(int((labels[name] != stored[name]).sum()) for name in conditions)
         report["labels_differing_from_evaluate"] = differing
-    judgement = benchmark.judged(samples, labels, package.families(file)) if shift else None
-    scores = metrics.scores(samples.labels, labels[benchmark.CLEAN], len(samples.class_names))
+    judgement = shift_benchmark.judged(samples, labels, package.families(file)) if shift else None
+    scores = metrics.scores(samples.labels, labels[shift_benchmark.CLEAN], len(samples.class_names))
     if judgement:
-        zips.note_scores(folder, file, PART if run else data_file.name, judgement.headline)
+        zip_ledger.note_scores(folder, file, PART if run else data_file.name, judgement.headline)
     if as_json:
         output.as_json(report | scores.summary | (judgement.values if judgement else {}))
         return 1 if differing else 0
@@ -79,7 +81,7 @@ def score(
     if judgement:
         evaluate.judgement(title, judgement, samples.class_names)
     else:
-        found = metrics.bootstrapped(labels[benchmark.CLEAN] == samples.labels)
+        found = metrics.bootstrapped(labels[shift_benchmark.CLEAN] == samples.labels)
         click.echo(f"accuracy {found.value:.4f} on {len(samples):,} images, 95 % interval {found.low:.4f} to {found.high:.4f}")
         evaluate.per_class(title, scores, samples.class_names)
     if run:
@@ -91,11 +93,12 @@ def _stored(run, samples, condition: str):
     """The labels that `evaluate` gave `samples` under `condition`. Raises InputError where it saw others."""
     import numpy as np
 
-    from toolkit import benchmark, runs
-    from toolkit.errors import InputError
+    from toolkit.evaluation import shift_benchmark
+    from toolkit.evaluation.predictions import read_predictions
+    from toolkit.core.errors import InputError
 
-    predictions = runs.read_predictions(run, PART, condition)
-    ids = benchmark.shown(samples, condition).ids
+    predictions = read_predictions(run, PART, condition)
+    ids = shift_benchmark.shown(samples, condition).ids
     if len(predictions.ids) % len(ids) or not np.array_equal(predictions.ids, np.resize(ids, len(predictions.ids))):
         raise InputError(
             f"the predictions in {run.folder} are of another split than its split.json.",
@@ -106,8 +109,8 @@ def _stored(run, samples, condition: str):
 
 def labels_of(file: Path, images: dict, samples, python: str, limit: float) -> dict:
     """The labels the zip gives `images`, arrays by name whose lengths are multiples of `samples`': int [n] by name."""
-    from toolkit import sandbox
-    from toolkit.errors import SubmissionError
+    from toolkit.runtime import sandbox
+    from toolkit.core.errors import SubmissionError
 
     outcome = sandbox.run(file, images, python, limit)
     found = {name: outcome.output(name) for name in images}

@@ -23,9 +23,9 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
     Without ID, all that were uploaded from this machine. Scores are noted in the ledger of --runs. Exits with 3 when
     submission ID has failed.
     """
-    from toolkit import preflight
-    from toolkit import upload as uploads
-    from toolkit.errors import PlatformError
+    from toolkit.codabench import eligibility
+    from toolkit.codabench import upload as uploads
+    from toolkit.core.errors import PlatformError
 
     client = connected()
     if number is None:
@@ -33,7 +33,7 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
         return 0
     found = client.submission(number)
     known = _recorded(client, number)
-    columns = preflight.find(client, known.competition).columns if known else ()
+    columns = eligibility.find(client, known.competition).columns if known else ()
     show(client, found, columns, as_json)
     if known:
         known = uploads.seen(known, found)
@@ -47,8 +47,8 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
 @click.option("--out", type=options.PATH, metavar="DIR", help="Write them there, with the detailed results.")
 def logs(number: int, out: Path | None) -> None:
     """Print the logs of submission ID: both steps, both programs."""
-    from toolkit.errors import PlatformError
-    from toolkit.files import write_text
+    from toolkit.core.errors import PlatformError
+    from toolkit.core.files import write_text
 
     client = connected()
     for name, text in client.logs(number).items():
@@ -74,9 +74,9 @@ def logs(number: int, out: Path | None) -> None:
 @options.json
 def leaderboard(competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool) -> None:
     """Show a phase's leaderboard, best first."""
-    from toolkit import preflight
-    from toolkit import upload as uploads
-    from toolkit.errors import InputError
+    from toolkit.codabench import eligibility
+    from toolkit.codabench import upload as uploads
+    from toolkit.core.errors import InputError
 
     client = connected(required=bool(add or remove))
     if competition is None:
@@ -84,12 +84,12 @@ def leaderboard(competition: int | None, wanted: str | None, add: int | None, re
         if latest is None:
             raise InputError("nothing was uploaded from here yet.", "Name a competition: --competition ID.")
         competition, wanted = latest.competition, wanted or latest.phase_name
-    found = preflight.find(client, competition)
+    found = eligibility.find(client, competition)
     if remove:
         client.leave_leaderboard(remove)
     if add:
         enter(client, add, found.rule)
-    phase = preflight.chosen_phase(found, wanted)
+    phase = eligibility.chosen_phase(found, wanted)
     columns, places = client.leaderboard(phase.id)
     if as_json:
         output.as_json({"competition": found.title, "phase": phase.name, "places": [vars(place) for place in places]})
@@ -128,8 +128,8 @@ def line(row) -> str:
 
 def show(client, row, columns: tuple, as_json: bool) -> None:
     """Prints a submission, its scores, and the ends of its logs once it has ended."""
-    from toolkit import answers
-    from toolkit.errors import PlatformError
+    from toolkit.codabench import schema
+    from toolkit.core.errors import PlatformError
 
     if as_json:
         output.as_json(_values(row))
@@ -148,7 +148,7 @@ def show(client, row, columns: tuple, as_json: bool) -> None:
     except PlatformError as error:
         output.hint(f"No logs: {error.sentence}")
         return
-    telling = answers.telling_log(found) if row.status == "Failed" else None
+    telling = schema.telling_log(found) if row.status == "Failed" else None
     shown = [telling] if telling else [name for name, text in found.items() if text.strip()]
     for name in shown:
         lines = found[name].rstrip().splitlines()
@@ -160,8 +160,8 @@ def show(client, row, columns: tuple, as_json: bool) -> None:
 
 def note(begun, columns: tuple, folder: Path) -> None:
     """Notes the primary score in the ledger of `folder`, where that knows the zip."""
-    from toolkit import zips
-    from toolkit.errors import InputError
+    from toolkit.export import zip_ledger
+    from toolkit.core.errors import InputError
 
     primary = next((column.key for column in columns if column.primary), None)
     score = (begun.scores or {}).get(primary)
@@ -171,7 +171,7 @@ def note(begun, columns: tuple, folder: Path) -> None:
         output.hint("The ledger keeps shares in 0..1 only; this score is not noted.")
         return
     try:
-        entry = zips.note_online(folder, begun.sha256, score, begun.phase_name)
+        entry = zip_ledger.note_online(folder, begun.sha256, score, begun.phase_name)
     except InputError:
         output.hint(f"The ledger in {folder} does not know this zip; name that of its runs with --runs.")
         return
@@ -181,7 +181,7 @@ def note(begun, columns: tuple, folder: Path) -> None:
 
 def enter(client, number: int, rule: str) -> None:
     """Puts a submission on the leaderboard, if that is for participants to do."""
-    from toolkit.errors import PlatformError
+    from toolkit.core.errors import PlatformError
 
     try:
         client.enter_leaderboard(number)
@@ -200,32 +200,32 @@ def _values(row) -> dict:
 
 def _recorded(client, number: int):
     """The upload from this machine that became submission `number`."""
-    from toolkit import upload as uploads
+    from toolkit.codabench import upload as uploads
 
     return next((each for each in uploads.earlier() if (each.url, each.submission) == (client.url, number)), None)
 
 
 def _row(client, begun):
     """How the submission that `begun` became stands; "deleted" where it is gone."""
-    from toolkit import answers
-    from toolkit.errors import PlatformError
+    from toolkit.codabench import schema
+    from toolkit.core.errors import PlatformError
 
     try:
         return client.submission(begun.submission)
     except PlatformError as error:
         if error.status != 404:
             raise
-        return answers.Submission(begun.submission, begun.phase, begun.phase_name, "deleted", "", begun.name, "", {}, False, ())
+        return schema.Submission(begun.submission, begun.phase, begun.phase_name, "deleted", "", begun.name, "", {}, False, ())
 
 
 def _list(client, competition: int | None, as_json: bool) -> None:
     """Shows the submissions to a competition, or those uploaded from here."""
-    from toolkit import preflight
-    from toolkit import upload as uploads
-    from toolkit.errors import InputError
+    from toolkit.codabench import eligibility
+    from toolkit.codabench import upload as uploads
+    from toolkit.core.errors import InputError
 
     if competition:
-        found = [row for phase in preflight.find(client, competition).phases for row in client.submissions(phase.id)]
+        found = [row for phase in eligibility.find(client, competition).phases for row in client.submissions(phase.id)]
     else:
         found = [_row(client, each) for each in uploads.earlier() if each.url == client.url and each.submission]
     if not found and not as_json:

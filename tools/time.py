@@ -24,14 +24,15 @@ def time(
     On this machine, in a fresh process; speed is measured on one call of at most 512 images. Beside it stands what
     the machine's float32 matrix product reaches. Exits with 4 when the projection is beyond the limit.
     """
-    from toolkit import timing, zips
-    from toolkit.errors import LimitError
+    from toolkit.export import zip_ledger
+    from toolkit.runtime import timing
+    from toolkit.core.errors import LimitError
 
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("time"):
             measured = timing.measure(file, images, interpreter, limit)
-    zips.note(folder, file, seconds=round(measured.projected_seconds, 1), images=images)
+    zip_ledger.note(folder, file, seconds=round(measured.projected_seconds, 1), images=images)
     if as_json:
         output.as_json(values(measured) | {"limit_seconds": limit})
     else:

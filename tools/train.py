@@ -60,11 +60,12 @@ def train(
 
 
 def _train(folder: Path, preset: str | None, config_file: Path | None, settings: tuple[str, ...], data_file: Path):
-    from toolkit import config, data
+    from toolkit.core import config
+    from toolkit.data import dataset
 
     chosen = config.read(config_file, settings) if config_file else config.preset(preset or "lite", settings)
-    samples = data.load(data_file, chosen.data.classes)
-    data.require_trainable(samples, data_file)
+    samples = dataset.load(data_file, chosen.data.classes)
+    dataset.require_trainable(samples, data_file)
     with output.stages() as stages:
         run, cleaning = train_run(folder, chosen, samples, data_file, stages)
     output.table(("what", "images"), summary(cleaning), title="Cleaning")
@@ -72,42 +73,46 @@ def _train(folder: Path, preset: str | None, config_file: Path | None, settings:
 
 
 def _resume(folder: Path, data_file: Path | None) -> None:
-    from toolkit import config, data, runs, split
+    from toolkit.core import config
+    from toolkit.data import dataset, splitting
+    from toolkit.training import run_folder
+    from toolkit.training.prepare import prepare
 
-    run = runs.open_unfinished(folder)
+    run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
-    data_file = data_file or Path(runs.read_provenance(run)["data"])
-    samples = data.load(data_file, chosen.data.classes)
-    runs.require_data(run, samples)
+    data_file = data_file or Path(run_folder.read_provenance(run)["data"])
+    samples = dataset.load(data_file, chosen.data.classes)
+    run_folder.require_data(run, samples)
     with output.stages() as stages:
         with stages.stage("clean"):
             network = _start(chosen, samples)
-            parts = split.read(run.split) if run.split.exists() else runs.prepare(run, samples, chosen)[1]
+            parts = splitting.read(run.split) if run.split.exists() else prepare(run, samples, chosen)[1]
         _fit(network, run, samples, parts, chosen, stages)
     _report(run)
 
 
 def train_run(folder: Path, chosen, samples, data_file: Path, stages: output.Stages):
     """Makes the run, cleans, splits and trains, a stage at a time. Returns the run and what cleaning found."""
-    from toolkit import runs
+    from toolkit.training import run_folder
+    from toolkit.training.prepare import prepare
 
     with stages.stage("clean"):
         network = _start(chosen, samples)
-        run = runs.begin(folder, chosen, samples, data_file)
-        cleaning, parts = runs.prepare(run, samples, chosen)
+        run = run_folder.begin(folder, chosen, samples, data_file)
+        cleaning, parts = prepare(run, samples, chosen)
     _fit(network, run, samples, parts, chosen, stages)
     return run, cleaning
 
 
 def _start(chosen, samples):
     with output.quiet_tensorflow():
-        from toolkit import train as training
+        from toolkit.training import trainer as training
 
         return training.start(chosen, samples)
 
 
 def _fit(network, run, samples, parts, chosen, stages: output.Stages) -> None:
-    from toolkit import train as training
+    from toolkit.training import trainer as training
 
     with stages.stage("train") as progress:
         training.train(network, run, samples, parts, chosen, progress)

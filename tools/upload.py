@@ -50,9 +50,9 @@ def upload(
     entered once. The online score is noted in the ledger of --runs. Exits with 3 when CodaBench refuses it or the submission
     fails, with 1 when it does not pass `validate`.
     """
-    from toolkit import preflight
-    from toolkit import upload as uploads
-    from toolkit.errors import SubmissionError
+    from toolkit.codabench import eligibility
+    from toolkit.codabench import upload as uploads
+    from toolkit.core.errors import SubmissionError
 
     if resume == bool(number) or (file is None and not resume):
         raise click.UsageError("Give ZIP and --competition ID; or --resume.")
@@ -66,7 +66,7 @@ def upload(
             if not force:
                 output.hint(f"{file} fails {failed} checks; nothing was sent. --force sends it all the same.")
                 return SubmissionError.exit_code
-        plan = preflight.plan(client, file, number, wanted)
+        plan = eligibility.plan(client, file, number, wanted)
         _show(client, plan, file)
         if dry_run:
             output.hint("Nothing was sent.")
@@ -90,7 +90,7 @@ def upload(
 
 def _failed_checks(file: Path, evaluator: str | None, python: str | None) -> int:
     """How many of `validate`'s checks fail; tells what they and those that warn have found."""
-    from toolkit import checks
+    from toolkit.runtime import checks
 
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
@@ -104,13 +104,14 @@ def _failed_checks(file: Path, evaluator: str | None, python: str | None) -> int
 
 def _show(client, plan, file: Path) -> None:
     """Says what will be sent where, and what that uses up."""
-    from toolkit import checks, preflight
+    from toolkit.codabench import eligibility
+    from toolkit.runtime import checks
 
     phase = plan.phase
     rows = [
         ("zip", f"{file}, {plan.size / 1e6:.1f} MB"),
         ("competition", f"{plan.competition.title} at {client.url}"),
-        ("phase", f"{phase.name}, ends {preflight.local(phase.end) or 'never'}"),
+        ("phase", f"{phase.name}, ends {eligibility.local(phase.end) or 'never'}"),
         ("left today", limits(phase.used_today, phase.allowed_today)),
         ("left in all", limits(phase.used, phase.allowed)),
         ("time limit", f"{phase.limit} s"),
@@ -136,7 +137,7 @@ def _agreed() -> bool:
 @contextmanager
 def _resumable() -> Iterator[None]:
     """Says how to go on where the user breaks off, or the network does."""
-    from toolkit.errors import PlatformError
+    from toolkit.core.errors import PlatformError
 
     try:
         yield
@@ -148,11 +149,11 @@ def _resumable() -> Iterator[None]:
 
 def _followed(client, begun, leaderboard: bool, limit: float, folder: Path, as_json: bool) -> int:
     """Waits for the end, notes it, and shows it."""
-    from toolkit import preflight
-    from toolkit import upload as uploads
-    from toolkit.errors import PlatformError
+    from toolkit.codabench import eligibility
+    from toolkit.codabench import upload as uploads
+    from toolkit.core.errors import PlatformError
 
-    competition = preflight.find(client, begun.competition)
+    competition = eligibility.find(client, begun.competition)
     phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
     hidden = bool(phase and phase.hides_scores)
     with output.status() as tell:

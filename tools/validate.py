@@ -19,7 +19,7 @@ def validate(file: Path, evaluator: str | None, python: str | None, limit: float
 
     It is run in a clean process without network. Exits with 1 when a check fails.
     """
-    from toolkit import checks
+    from toolkit.runtime import checks
 
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)

@@ -13,11 +13,11 @@ import tensorflow as tf
 from keras_cv import layers
 from keras_cv.layers import BaseImageAugmentationLayer, RandAugment
 
-from toolkit.augment.draws import Draws, bind
+from toolkit.augment.rng import Draws, bind
 from toolkit.augment.geometry import GEOMETRIC, matrices, warp
-from toolkit.augment.operations import MIXING, OPERATIONS, RAND_AUGMENT_DEVIATION, VALUE_RANGE, Size
-from toolkit.config import Operation
-from toolkit.errors import InputError
+from toolkit.augment.registry import MIXING, OPERATIONS, RAND_AUGMENT_DEVIATION, Size, VALUE_RANGE
+from toolkit.core.config import Operation
+from toolkit.core.errors import InputError
 
 # From images float32 0..255 [n, h, w, 3] to changed ones.
 Change = Callable[[tf.Tensor], tf.Tensor]

@@ -1,0 +1,237 @@
+"""Each operation: eagerly and in tf.data, the identity at strength 0, the same seed the same pixels; and the stream."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tests.support.commands import assert_one_sentence, cbtool
+from keras_cv import layers
+
+from toolkit.core import config
+from toolkit.augment import pipeline
+from toolkit.augment.chain import chain, naive
+from toolkit.augment.geometry import matrices, warp
+from toolkit.augment.mixing import FourierMix
+from toolkit.augment.rng import Draws, bind
+from toolkit.augment.registry import MIXING, OPERATIONS
+from toolkit.core.config import Operation
+from toolkit.core.errors import InputError
+
+CLASSES = 8
+
+
+@pytest.fixture(scope="module")
+def pictures(cells):
+    return cells.images[:16].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def labels(cells):
+    return np.eye(CLASSES, dtype=np.float32)[cells.labels[np.arange(16) * 7]]
+
+
+def augmented(pictures, labels, *operations, seed=5):
+    images, mixed = chain(operations, pictures.shape[1:3])(
+        tf.constant(pictures), tf.constant(labels), tf.constant([seed, 0])
+    )
+    return images.numpy(), mixed.numpy()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_runs_eagerly_and_in_a_dataset_with_the_same_pixels(name, pictures, labels):
+    operation = Operation(name=name, rate=0.8)
+    eager, mixed = augmented(pictures, labels, operation)
+    augment = chain((operation,), (96, 96))
+    dataset = tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(16)
+    dataset = dataset.map(lambda images, marks: augment(images, marks, tf.constant([5, 0])))
+    piped, piped_labels = next(iter(dataset.as_numpy_iterator()))
+    assert eager.shape == pictures.shape and eager.dtype == np.float32
+    assert eager.min() >= 0 and eager.max() <= 255
+    assert not np.array_equal(eager, pictures)
+    # Sums of floats in another order; a grey level is 1.
+    np.testing.assert_allclose(eager, piped, atol=0.01)
+    np.testing.assert_allclose(mixed, piped_labels, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("nothing", [{"factor": 0.0}, {"rate": 0.0}])
+def test_no_strength_or_no_rate_is_the_identity(name, nothing, pictures, labels):
+    images, mixed = augmented(pictures, labels, Operation(name=name, **nothing))
+    assert np.array_equal(images, pictures) and np.array_equal(mixed, labels)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_same_seed_gives_the_same_pixels(name, pictures, labels):
+    operation = Operation(name=name, rate=0.8)
+    first, again, other = (augmented(pictures, labels, operation, seed=seed)[0] for seed in (5, 5, 6))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["grid-mask", "channel-shift", "blur", "gaussian-noise", "rotate"])
+def test_every_image_gets_a_draw_of_its_own(name, pictures, labels):
+    same = np.repeat(pictures[:1], 16, axis=0)
+    images, _ = augmented(same, labels, Operation(name=name))
+    assert len({image.tobytes() for image in images}) > 8
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_a_rate_changes_that_share_of_the_images(rate, pictures, labels):
+    many = np.repeat(pictures, 32, axis=0)
+    result, _ = augmented(many, np.repeat(labels, 32, axis=0), Operation(name="rotate", rate=rate))
+    changed = (result != many).any(axis=(1, 2, 3)).mean()
+    assert abs(changed - rate) < 4 * np.sqrt(rate * (1 - rate) / 512)
+
+
+def test_flips_only_mirror(pictures, labels):
+    flipped, _ = augmented(pictures, labels, Operation(name="flip", factor=1.0))
+    assert np.array_equal(flipped, pictures[:, ::-1, ::-1])
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.RandomRotation(0.5), layers.RandomTranslation(0.6, 0.6), layers.RandomShear(0.7, None)]
+)
+def test_our_resampling_is_tensorflows(layer, cells):
+    """The same maps through our compiled loop and through the kernel keras-cv calls, on images that are not square."""
+    images, draws = tf.constant(cells.images[:7, :, :64], tf.float32), Draws()
+    with draws.seeded(tf.constant([3, 1])):
+        maps = matrices(bind(layer, draws), images)
+    with draws.seeded(tf.constant([3, 1])):
+        expected = layer(images, training=True).numpy()
+    difference = np.abs(warp(images, maps).numpy() - expected)
+    # Where a place falls exactly between two mirrored pixels, rounding may choose the other.
+    assert difference.mean() < 1e-3 and np.quantile(difference, 0.999) < 0.1
+
+
+def test_our_strokes_have_the_distribution_of_keras_cvs_loops(cells):
+    """Mean and spread of the change that RandAugment makes, ours against keras-cv's own layer."""
+    many = tf.constant(np.repeat(cells.images[:16].astype(np.float32), 32, axis=0))
+    marks = tf.zeros([512, CLASSES])
+    operation = (Operation(name="rand-augment", factor=0.5),)
+    changes = []
+    for make in (chain, naive):
+        images, _ = make(operation, (96, 96))(many, marks, tf.constant([1, 1]))
+        changes.append(np.abs(images.numpy() - many.numpy()).mean(axis=(1, 2, 3)))
+    ours, theirs = changes
+    error = np.sqrt((ours.var() + theirs.var()) / 512)
+    assert abs(ours.mean() - theirs.mean()) < 5 * error
+    assert ours.std() == pytest.approx(theirs.std(), rel=0.2)
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_mixed_labels_are_the_shares_of_the_images(name):
+    """Images of one grey level a class: a mixture's mean tells the shares."""
+    levels = np.linspace(0, 245, CLASSES, dtype=np.float32)
+    pictures = np.broadcast_to(levels[:, None, None, None], (CLASSES, 32, 32, 3)).astype(np.float32)
+    images, labels = augmented(pictures, np.eye(CLASSES, dtype=np.float32), Operation(name=name, factor=0.9))
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), labels @ levels, atol=0.5)
+    assert (np.count_nonzero(labels > 1e-6, axis=1) == 2).sum() >= 4
+
+
+def test_fourier_masks_are_no_stripes():
+    """Their energy is spread over both axes: keras-cv's own layer leaves two columns of the spectrum."""
+    layer, draws = FourierMix(alpha=0.5), Draws()
+    bind(layer, draws)
+    with draws.seeded(tf.constant([0, 0])):
+        masks = layer._masks(tf.constant(32), tf.constant(64), tf.constant(64)).numpy()
+    energy = (np.abs(np.fft.rfft2(masks - masks.mean(axis=(1, 2), keepdims=True))) ** 2).mean(axis=0)
+    assert np.count_nonzero(energy.sum(axis=0) > 1e-6 * energy.sum()) > 10
+    assert energy[1, 0] == pytest.approx(energy[0, 1], rel=0.9)  # both directions alike
+    stripes = layers.FourierMix()._sample_mask_from_transform(3, tf.constant([64, 64])).numpy()[0]
+    theirs = np.abs(np.fft.rfft2(stripes - stripes.mean())) ** 2
+    assert np.count_nonzero(theirs.sum(axis=0) > 1e-6 * theirs.sum()) <= 2
+
+
+def test_edges_stand_out_and_the_background_goes(cells):
+    """On a drawn cell: the corners turn black, the nucleus' outline bright."""
+    images, _ = augmented(
+        cells.images[:8].astype(np.float32), np.eye(8, dtype=np.float32), Operation("edges", factor=1.0)
+    )
+    assert images[:, :8, :8].mean() < 0.25 * cells.images[:8, :8, :8].mean()
+    assert images.max(axis=(1, 2, 3)).min() > 200
+
+
+def test_unknown_operations_and_integer_labels_are_errors(pictures):
+    with pytest.raises(InputError, match="no augmentation 'spin'"):
+        chain((Operation(name="spin"),), (96, 96))
+    with pytest.raises(InputError, match="integers cannot be mixed"):
+        chain((Operation(name="cut-mix"),), (96, 96))(pictures, tf.range(16), tf.constant([0, 0]))
+
+
+def settings_with(*changes):
+    wide = ("augment=[{name='rotate', rate=0.5}, {name='rand-augment', rate=0.5}, {name='mix-up', rate=0.3}]",)
+    return config.preset("tiny", (*wide, *changes))
+
+
+def epoch_of(cells, settings, epoch):
+    stream, steps = pipeline.stream(cells, np.arange(len(cells)), settings, True, epoch)
+    batches = list(stream.take(steps).as_numpy_iterator())
+    return [np.concatenate(part) for part in zip(*batches)]
+
+
+def test_parallel_workers_and_a_later_start_change_nothing(cells):
+    """The third epoch is the same pixels, run twice on all threads, or started at directly."""
+    settings = settings_with("train.batch_size=16")
+    stream, steps = pipeline.stream(cells, np.arange(len(cells)), settings, True)
+    runs = [list(stream.take(3 * steps).as_numpy_iterator())[2 * steps :] for _ in range(2)]
+    runs = [[np.concatenate(part) for part in zip(*run)] for run in runs] + [epoch_of(cells, settings, 2)]
+    for other in runs[1:]:
+        for first, second in zip(runs[0], other):
+            assert np.array_equal(first, second)
+    assert not np.array_equal(runs[0][0], epoch_of(cells, settings, 3)[0])
+
+
+def test_blocks_feed_every_copy_in_batches(cells):
+    """Whatever the size of a block, an epoch is each image as often as asked for, each time otherwise."""
+    plain = config.preset(
+        "tiny", ("augment=[]", "train.blocks.size=50", "train.blocks.copies=3", "train.batch_size=16")
+    )
+    with_chain = settings_with("train.blocks.size=50", "train.blocks.copies=3", "train.batch_size=16")
+    stream, steps = pipeline.stream(cells, np.arange(len(cells)), with_chain, True)
+    sizes = [len(images) for images, _, _ in stream.take(steps).as_numpy_iterator()]
+    assert sum(sizes) == 3 * len(cells) and set(sizes[:-1]) == {16}
+    images = pipeline.stream(cells, np.arange(len(cells)), plain, True)[0].take(steps)
+    seen = np.concatenate([batch for batch, _, _ in images.as_numpy_iterator()])
+    distinct, counts = np.unique(seen.reshape(len(seen), -1), axis=0, return_counts=True)
+    originals, times = np.unique(cells.images.reshape(len(cells), -1), axis=0, return_counts=True)
+    assert np.array_equal(distinct, originals) and np.array_equal(counts, 3 * times)
+
+
+def test_class_weights_follow_mixed_labels(cells):
+    """A mixture of two classes weighs the mixture of their weights, and all weigh the same in total."""
+    few = np.flatnonzero((cells.labels != 0) | (np.arange(len(cells)) % 4 == 0))
+    settings = settings_with("train.class_weights=true")
+    stream, steps = pipeline.stream(cells, few, settings, True)
+    per_class = pipeline.class_weights(cells.labels[few], CLASSES)
+    counts = np.bincount(cells.labels[few], minlength=CLASSES)
+    assert (counts * per_class) == pytest.approx(len(few) / CLASSES)
+    for _, labels, weights in stream.take(steps).as_numpy_iterator():
+        np.testing.assert_allclose(weights, labels @ per_class, rtol=1e-5)
+
+
+def test_oversampling_evens_the_classes(cells):
+    few = np.flatnonzero((cells.labels != 0) | (np.arange(len(cells)) % 4 == 0))
+    settings = config.preset("tiny", ("train.oversample=true", "augment=[]"))
+    stream, steps = pipeline.stream(cells, few, settings, True)
+    labels = np.concatenate([marks for _, marks, _ in stream.take(steps).as_numpy_iterator()])
+    assert len(set(labels.sum(axis=0))) == 1
+
+
+def test_the_validation_copy_is_the_same_every_time(cells):
+    settings = settings_with()
+    first, again = (
+        np.concatenate([images for images, _, _ in pipeline.fixed(cells, np.arange(64), settings, True)])
+        for _ in range(2)
+    )
+    plain = np.concatenate([images for images, _, _ in pipeline.fixed(cells, np.arange(64), settings, False)])
+    assert np.array_equal(first, again)
+    assert np.array_equal(plain, cells.images[:64]) and not np.array_equal(first, plain)
+
+
+def test_preview_draws_a_sheet_an_operation_and_one_of_the_chain(training_file, tmp_path):
+    result = cbtool("data", "augment-preview", training_file, "--preset", "lite", "--out", tmp_path / "sheets")
+    assert result.returncode == 0, result.stderr
+    drawn = {path.stem for path in (tmp_path / "sheets").glob("*.png")}
+    assert drawn == {"chain", *(operation.name for operation in config.preset("lite").augment)}
+    result = cbtool("data", "augment-preview", training_file, "--preset", "lit", "--out", tmp_path / "none")
+    assert_one_sentence(result, "Did you mean lite")

@@ -1,0 +1,76 @@
+"""Logging in: where the token goes, who can read it, and where it never shows."""
+
+import json
+import stat
+
+import pytest
+from tests.support import standin as recorded
+from tests.support.commands import assert_one_sentence, cbtool
+
+from toolkit.codabench import credentials
+from toolkit.codabench.credentials import Account
+
+PASSWORD = "pw-alice-123"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A user who never logged in."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("CODABENCH_URL", "CODABENCH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_login_keeps_a_token_that_only_the_user_can_read(standin, home):
+    result = cbtool("login", "--url", standin.url + "/api/", "--username", "alice", input=PASSWORD + "\n")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"Logged in at {standin.url} as alice.\n"
+    file = home / "cbtool" / "codabench.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads(file.read_text())["accounts"][standin.url]["token"] == recorded.TOKEN
+    assert PASSWORD not in file.read_text() and recorded.TOKEN not in result.stdout + result.stderr
+    assert cbtool("whoami").stdout == f"alice at {standin.url}; 15.00 GB of storage free\n"
+    assert json.loads(cbtool("whoami", "--json").stdout)["username"] == "alice"
+    file.chmod(0o644)
+    assert cbtool("whoami").returncode == 0 and stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "Forgotten" in cbtool("logout").stdout and recorded.TOKEN not in file.read_text()
+    assert_one_sentence(cbtool("whoami"), "not logged in", code=3)
+    assert "There was no login" in cbtool("logout").stdout
+
+
+def test_wrong_passwords_and_servers_are_one_sentence(standin, home):
+    result = cbtool("login", "--url", standin.url, "--username", "alice", input="wrong\n")
+    assert_one_sentence(result, "does not know 'alice' with this password", code=3)
+    assert not (home / "cbtool").exists()
+    assert_one_sentence(cbtool("login", "--url", "http://127.0.0.1:9", "--username", "a", input="b\n"), "cannot reach", code=3)
+    assert_one_sentence(cbtool("login", "--url", "no host", "--username", "a", input="b\n"), "not the address of a server")
+
+
+def test_the_environment_goes_first(standin, home, monkeypatch):
+    credentials.store(Account("https://elsewhere.example", "t" * 40, "bob"))
+    assert credentials.current().url == "https://elsewhere.example"
+    monkeypatch.setenv("CODABENCH_URL", standin.url)
+    assert_one_sentence(cbtool("whoami"), f"not logged in at {standin.url}", code=3)  # the other server's token stays there
+    monkeypatch.setenv("CODABENCH_TOKEN", recorded.TOKEN)
+    assert cbtool("whoami").stdout.startswith("alice at")
+    assert recorded.TOKEN not in repr(credentials.current())
+
+
+def test_addresses_are_normalised():
+    for text in ("www.codabench.org", "https://www.codabench.org/", "https://www.codabench.org/api", "https://www.codabench.org/api/"):
+        assert credentials.normalised(text) == credentials.CODABENCH
+    assert credentials.normalised("http://localhost:8000") == "http://localhost:8000"
+    for text in ("", "ftp://x", "https://me:secret@x", "https://"):
+        with pytest.raises(credentials.InputError):
+            credentials.normalised(text)
+
+
+def test_a_damaged_file_is_told_without_what_is_in_it(home):
+    file = home / "cbtool" / "codabench.json"
+    file.parent.mkdir()
+    file.write_text('{"accounts": "' + "s" * 40)
+    result = cbtool("whoami")
+    assert_one_sentence(result, "cannot be read")
+    assert "sss" not in result.stderr

@@ -1,0 +1,41 @@
+"""Whole or nothing."""
+
+import os
+
+import pytest
+
+from toolkit.core.errors import InputError
+from toolkit.core.files import atomic, digest, write_text
+
+
+def test_the_file_appears_only_when_the_block_ends(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
+def test_an_interruption_leaves_the_old_file(tmp_path, interruption):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(interruption), atomic(path) as temporary:
+        temporary.write_text("ha")
+        raise interruption
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="the disk is full: .*file.txt was not written"):
+        with atomic(tmp_path / "file.txt"), open("/dev/full", "w") as device:
+            device.write("x" * 100_000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digest_of_known_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert digest(tmp_path / "abc", "md5") == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321

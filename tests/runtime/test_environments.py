@@ -1,0 +1,40 @@
+"""Evaluators' environments: made once, named, and an end without half a folder when the network is off."""
+
+import subprocess
+
+import pytest
+from tests.support.commands import assert_one_sentence, cbtool
+
+from toolkit.runtime import environments
+
+
+def test_the_competitions_environment_is_what_it_says(evaluator):
+    python = environments.python("an2dl2024")
+    code = "import tensorflow, keras; print(tensorflow.__version__, keras.__version__)"
+    result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["2.17.0", "3.4.1"]
+    assert environments.python("an2dl2024") == python
+
+
+def test_unknown_evaluators_are_named(submission_zip):
+    assert_one_sentence(cbtool("validate", submission_zip, "--evaluator", "an2dl2042"), "no evaluator 'an2dl2042'")
+
+
+def test_two_interpreters_are_one_too_many(submission_zip):
+    result = cbtool("validate", submission_zip, "--evaluator", "latest", "--python", "python3")
+    assert result.returncode == 2 and "give one" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["validate"], ["time", "--images", "10"]])
+def test_without_a_network_the_sentence_says_what_is_missing(command, submission_zip, tmp_path):
+    """pip is sent to a closed port on this machine."""
+    import os
+
+    environment = os.environ | {
+        "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0",
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_CACHE_DIR": "1", "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "",
+    }  # fmt: skip
+    result = cbtool(*command, submission_zip, "--evaluator", "oldest", env=environment)
+    assert_one_sentence(result, "the evaluator oldest is missing", "tensorflow")
+    assert "--python PATH" in result.stderr
+    assert not any(tmp_path.rglob("evaluators/*"))

@@ -1,0 +1,64 @@
+"""The measurements: that they measure, and what they print; how fast anything is belongs elsewhere."""
+
+import json
+
+import pytest
+from tests.support.commands import assert_one_sentence, cbtool
+
+from toolkit.data import shift
+
+
+def test_training_is_timed_against_the_stock_network():
+    result = cbtool("bench", "train", "--backbone", "convnext-tiny", "--batch", "2", "--steps", "1", "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["ratio"] == pytest.approx(report["ours"] / report["stock"], rel=0.05)
+    assert report["head_ratio"] == pytest.approx(report["head"] / report["stock_head"], rel=0.05)
+    assert report["cached_head"] > report["head"]
+    assert report["peak_gb"] > 0.1
+
+
+def test_augmentation_is_timed_against_plain_layers(training_file):
+    settings = ["--set", "augment=[{name='brightness', rate=0.5}, {name='mix-up'}]"]
+    arguments = ["--preset", "tiny", *settings, "--data", training_file, "--seconds", "1", "--json"]
+    report = json.loads(cbtool("bench", "augment", *arguments).stdout)
+    assert report["operations"] == 1
+    assert report["ratio"] == pytest.approx(report["ours"] / report["naive"], rel=0.05)
+
+
+def test_prediction_is_timed_in_every_form():
+    result = cbtool("bench", "predict", "--backbone", "mobilenetv3-small", "--images", "32", "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    rows = {row["name"]: row for row in report["rows"]}
+    assert {"template", "stock, tf.function", "ours, float32", "ours, bfloat16", "ours, 4 views"} <= set(rows)
+    template, ours = rows["template"], rows["ours, float32"]
+    assert template["ratio"] == 1 and template["max_relative_difference"] == 0
+    assert ours["ratio"] == pytest.approx(ours["images_per_second"] / template["images_per_second"], rel=0.05)
+    assert ours["max_relative_difference"] < 1e-4 and ours["label_agreement"] == 1
+    assert 0 < rows["ours, bfloat16"]["max_relative_difference"] < 0.2
+    assert report["ceiling_gflops"] > 1 and report["images"] == 32
+    assert all(row["peak_mb"] > 100 and row["load_seconds"] > 0 for row in rows.values())
+
+
+def test_prediction_of_a_trained_run_is_timed_on_its_validation_part(evaluated):
+    result = cbtool("bench", "predict", "--run", evaluated)
+    assert result.returncode == 0, result.stderr
+    assert "ours, bfloat16" in result.stdout and "simple-cnn" in result.stdout
+
+
+def test_prediction_needs_one_network():
+    both = cbtool("bench", "predict", "--backbone", "convnext-tiny", "--run", "x")
+    assert both.returncode == 2 and "either --backbone NAME or --run DIR" in both.stderr
+    assert_one_sentence(cbtool("bench", "predict", "--backbone", "resnet"), "no backbone 'resnet'")
+
+
+def test_there_must_be_something_to_compare():
+    assert_one_sentence(cbtool("bench", "train", "--backbone", "simple-cnn"), "no stock network of 'simple-cnn'")
+    assert_one_sentence(cbtool("bench", "augment", "--preset", "report-base-unclean"), "no augmentations to measure")
+
+
+def test_corruptions_are_timed_in_chains_and_by_family():
+    report = json.loads(cbtool("bench", "shift", "--images", 100, "--json").stdout)
+    assert set(report) == {f"{name}_images_per_second" for name in ("chains", *shift.FAMILIES)}
+    assert all(speed > 10 for speed in report.values())

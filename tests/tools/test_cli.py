@@ -1,0 +1,88 @@
+"""The command line as a whole: the demo, interruptions, exit codes."""
+
+import os
+import signal
+import time
+
+from tests.support.commands import assert_one_sentence, cbtool, started
+
+from tools import cli, output
+from toolkit.training import run_folder
+
+
+def test_the_demo_walks_the_whole_road(tmp_path):
+    folder = tmp_path / "demo"
+    result = cbtool("demo", "--out", folder)
+    assert result.returncode == 0, result.stderr
+    for stage in ("draw", "clean", "train", "evaluate", "build", "validate", "time", "score"):
+        assert f"{stage}: done in" in result.stderr
+    assert str(folder / "submission.zip") in result.stdout
+    assert "cbtool train --preset lite" in result.stderr
+    accuracy = float(next(line for line in result.stdout.splitlines() if line.strip().startswith("score")).split()[2])
+    assert accuracy > 3 / 8  # three times chance: it has learnt
+    assert_one_sentence(cbtool("demo", "--out", folder), "not an empty folder")
+
+
+def test_ctrl_c_leaves_nothing_half_written_under_a_final_name(training_file, tmp_path):
+    folder = tmp_path / "run"
+    settings = ["--set", "train.phases.1.epochs=500", "--set", "split.validation=0.2", "--set", "split.test=0.2"]
+    process = started("train", "--preset", "tiny", "--data", training_file, "--run", folder, *settings)
+    run = run_folder.Run(folder)
+    deadline = time.monotonic() + 120
+    while not run.checkpoint.exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in stderr and "Traceback" not in stderr
+    assert not run.finished.exists()
+    assert [path for path in folder.rglob("*") if path.name.startswith(".")] == []
+    assert_one_sentence(cbtool("build", "--run", folder), "did not come to its end")
+
+
+def test_wrong_use_exits_with_2():
+    for arguments in (
+        ["trian"],
+        ["train"],
+        ["time", "x.zip"],
+        ["time", "x.zip", "--images", "0"],
+        ["data", "download", "mnist"],
+    ):
+        result = cbtool(*arguments)
+        assert result.returncode == 2
+        assert "Error:" in result.stderr and "Traceback" not in result.stderr
+    both = cbtool("train", "--preset", "lite", "--config", "x.toml", "--data", "x.npz")
+    assert both.returncode == 2 and "not both" in both.stderr
+
+
+def test_the_version_is_the_packages():
+    assert "0.1.0" in cbtool("--version").stdout
+
+
+def test_memory_errors_exit_with_4(monkeypatch, capsys):
+    def exhausted(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(cli.cli, "main", exhausted)
+    assert cli.main([]) == 4
+    assert "too little memory" in capsys.readouterr().err
+
+
+def test_noise_of_loading_libraries_is_kept_back_unless_they_fail(capfd):
+    with output.quiet_tensorflow():
+        os.write(2, b"noise")
+    assert capfd.readouterr().err == ""
+    try:
+        with output.quiet_tensorflow():
+            os.write(2, b"the reason")
+            raise ImportError
+    except ImportError:
+        pass
+    assert "the reason" in capfd.readouterr().err
+
+
+def test_tables_keep_their_columns_in_a_pipe(capsys):
+    output.table(("name", "count"), [("a" * 90, 1234567), ("b", 1)])
+    lines = capsys.readouterr().out.splitlines()
+    assert any("a" * 90 in line and "1,234,567" in line for line in lines)

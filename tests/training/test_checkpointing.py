@@ -1,0 +1,93 @@
+"""What training remembers: schedules, plateau and patience, and going on after being killed."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tests.support.commands import ROOT, assert_one_sentence, cbtool, history_of
+
+from toolkit.core import config
+from toolkit.data import dataset, synthetic
+from toolkit.training import checkpointing, run_folder as runs
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ({}, [1.0, 1.0, 1.0]),
+        ({"schedule": "cosine"}, [1.0, 0.5, 0.0]),
+        ({"schedule": "exponential", "decay": 0.5}, [1.0, 0.25, 0.0625]),
+        ({"schedule": "cosine", "warmup": 2.0}, [0.005, 1.0, 0.0]),
+    ],
+)
+def test_schedules(schedule, rates):
+    phase = config.Phase(trainable="all", epochs=4, learning_rate=1.0, **schedule)
+    assert [checkpointing.scheduled(phase, epochs) for epochs in (0, 2, 4)] == pytest.approx(rates)
+
+
+def test_plateau_and_patience_count_epochs_without_a_better_one():
+    phase = config.Phase(trainable="all", epochs=99, learning_rate=1.0, plateau=2, plateau_factor=0.5, patience=5)
+    state, scales = checkpointing.State(), []
+    for loss in (3.0, 2.0, 2.5, 2.5, 2.1, 1.9, 2.0, 2.0, 2.0, 2.0, 2.0):
+        assert not state.stopped
+        state.note(loss, phase)
+        scales.append(state.scale)
+    assert scales == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+    assert state.stopped
+
+
+RESUMED = (
+    "split.validation=0.2", "split.test=0.2", "train.deterministic=true", "train.phases.0.epochs=2",
+    "train.phases.1.epochs=5", "train.phases.1.plateau=1", "train.phases.1.patience=2", "train.phases.1.learning_rate=0.02",
+    "augment=[{name='flip'}, {name='rand-augment', rate=0.3}, {name='cut-mix', rate=0.3}]",
+)  # fmt: skip
+
+
+def start_training(training_file, folder):
+    settings = [part for setting in RESUMED for part in ("--set", setting)]
+    command = [sys.executable, "-m", "tools", "train", "--preset", "tiny", "--data", training_file, "--run", folder]
+    return subprocess.Popen([*map(str, command), *settings], cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(training_file, tmp_path):
+    """Killed twice, in each phase: the same history, epoch for epoch, and the same weights, bit for bit."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    started = time.monotonic()
+    assert start_training(training_file, whole).wait(timeout=300) == 0
+    seconds = json.loads(runs.Run(whole).finished.read_text())["seconds"]
+    rounded = sum(float(row["seconds"]) for row in history_of(runs.Run(whole)))
+    assert rounded - 1 < seconds < time.monotonic() - started
+    process = start_training(training_file, cut)
+    for lines in (2, 5):  # of the history, its header included
+        deadline = time.monotonic() + 200
+        while len((cut / "history.csv").read_text().splitlines() if (cut / "history.csv").exists() else ()) < lines:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        assert_one_sentence(cbtool("evaluate", "--run", cut), "did not come to its end")
+        process = subprocess.Popen([sys.executable, "-m", "tools", "train", "--resume", str(cut)], cwd=ROOT)
+    assert process.wait(timeout=300) == 0
+    histories = [history_of(runs.Run(folder)) for folder in (whole, cut)]
+    for row in (*histories[0], *histories[1]):
+        del row["seconds"]
+    assert histories[0] == histories[1]
+    with np.load(runs.Run(whole).checkpoint) as first, np.load(runs.Run(cut).checkpoint) as second:
+        assert first.files == second.files
+        assert all(np.array_equal(first[name], second[name]) for name in first.files)
+    assert not runs.Run(cut).state.exists()
+    assert_one_sentence(cbtool("train", "--resume", cut), "is finished")
+
+
+def test_resume_takes_nothing_else_and_only_the_same_data(run_folder, training_file, tmp_path):
+    assert cbtool("train", "--resume", run_folder, "--preset", "tiny").returncode == 2
+    assert_one_sentence(cbtool("train", "--resume", tmp_path), "is not a run folder")
+    shutil.copytree(run_folder, tmp_path / "run")
+    runs.Run(tmp_path / "run").finished.unlink()
+    dataset.save(synthetic.draw(3), tmp_path / "other.npz")
+    result = cbtool("train", "--resume", tmp_path / "run", "--data", tmp_path / "other.npz")
+    assert_one_sentence(result, "not what this run was begun with")

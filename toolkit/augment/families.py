@@ -1,0 +1,24 @@
+"""Which families of corruptions the augmentations show to a network."""
+
+from toolkit.core.config import Config
+
+# The family of each augmentation; what draws from several kinds belongs to several.
+AUGMENTED = {
+    "geometric": ("flip", "rotate", "translate", "shear", "jittered-resize", "rand-augment", "aug-mix"),
+    "photometric": (
+        "brightness", "contrast", "saturation", "hue", "colour-degeneration", "channel-shift", "channel-shuffle",
+        "solarise", "equalise", "rand-augment", "aug-mix",
+    ),
+    "noise": ("gaussian-noise", "impulse-noise"),
+    "blur": ("blur",),
+    "digital": ("posterise", "pixelate", "sharpness", "edges"),
+    "occlusion": ("grid-mask", "cutout"),
+    "overlay": ("mix-up", "cut-mix", "fourier-mix"),
+}  # fmt: skip
+
+
+def known(settings: Config) -> tuple[str, ...]:
+    """The families of corruptions that a training as in `settings` shows to the network."""
+    fed = settings.augment if any(phase.augment for phase in settings.train.phases) else ()
+    names = {operation.name for operation in fed if operation.rate and operation.factor}
+    return tuple(family for family, members in AUGMENTED.items() if names & set(members))

@@ -1,0 +1,1 @@
+"""CodaBench: its API, its worker rehearsed here, competitions to host, and uploads."""

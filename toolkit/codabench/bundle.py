@@ -1,0 +1,203 @@
+"""An organiser's competition bundle: competition.yaml, version 2, and the programs and data it names.
+
+Fields and defaults: CodaBench's documentation, Yaml-Structure, and its unpacker for version 2.
+"""
+
+import statistics
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from toolkit.core.errors import InputError
+from toolkit.core.files import open_zip
+
+DEFAULT_IMAGE = "codalab/codalab-legacy:py37"
+REQUIRED = ("title", "image", "terms", "pages", "tasks", "phases", "leaderboards")  # by the unpacker
+PARTS = ("input_data", "reference_data", "ingestion_program", "scoring_program")  # what a task is made of
+COMPUTATIONS = {"avg": statistics.fmean, "sum": sum, "min": min, "max": max}
+
+# Fields that do not concern a participant, and those of later versions, are left alone.
+_FIELDS = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+
+
+@dataclass(config=_FIELDS)
+class Column:
+    """A column of the leaderboard. key: what scores.json calls it."""
+
+    title: str
+    key: str
+    index: int = 0
+    sorting: Literal["desc", "asc"] = "desc"
+    computation: Literal["avg", "sum", "min", "max"] | None = None
+    computation_indexes: list[int] | None = None
+    precision: int = 2
+    hidden: bool = False
+
+
+@dataclass(config=_FIELDS)
+class Leaderboard:
+    """submission_rule: "Add" leaves it to participants to put a submission there."""
+
+    columns: list[Column]
+    title: str = "Leaderboard"
+    submission_rule: str = "Add"
+
+    def computed(self, scores: dict[str, float]) -> dict[str, float]:
+        """`scores` by column key, with the columns that the server computes from others."""
+        found = {column.key: scores[column.key] for column in self.columns if column.key in scores}
+        for column in self.columns:
+            if column.computation:
+                sources = [other.key for other in self.columns if other.index in (column.computation_indexes or [])]
+                values = [found[key] for key in sources if key in found]
+                if values:
+                    found[column.key] = COMPUTATIONS[column.computation](values)
+        return found
+
+
+@dataclass(config=_FIELDS)
+class Task:
+    """One data set with its programs: names of folders or zips in the bundle."""
+
+    scoring_program: str
+    index: int = 0
+    name: str = "task"
+    input_data: str | None = None
+    reference_data: str | None = None
+    ingestion_program: str | None = None
+    ingestion_only_during_scoring: bool = False
+
+
+@dataclass(config=_FIELDS)
+class Phase:
+    """execution_time_limit: seconds for each of a task's two steps. tasks: their indexes."""
+
+    tasks: list[int]
+    index: int = 0
+    name: str = "phase"
+    execution_time_limit: int = 600
+    max_submissions: int = 100
+    max_submissions_per_day: int = 5
+    hide_output: bool = False
+    hide_score_output: bool = False
+
+
+@dataclass(config=_FIELDS)
+class Bundle:
+    """A competition. queue: the organiser's own machines, if any; missing: what the server's unpacker will ask for in vain."""
+
+    folder: Path
+    title: str
+    tasks: list[Task]
+    phases: list[Phase] = Field(min_length=1)
+    leaderboards: list[Leaderboard] = Field(min_length=1)
+    docker_image: str = DEFAULT_IMAGE
+    enable_detailed_results: bool = False
+    auto_run_submissions: bool = True
+    queue: str | None = None
+    missing: tuple[str, ...] = ()
+
+    def phase(self, name: str | None) -> Phase:
+        """The phase called `name` in any case, by default the first. Raises InputError where there is none."""
+        phases = sorted(self.phases, key=lambda phase: phase.index)
+        found = [phase for phase in phases if name is None or phase.name.lower() == name.lower()]
+        if not found:
+            raise InputError(f"the bundle has no phase '{name}'.", f"Phases: {', '.join(phase.name for phase in phases)}.")
+        return found[0]
+
+    def tasks_of(self, phase: Phase) -> list[Task]:
+        """The tasks of `phase`, in its order."""
+        return [task for index in phase.tasks for task in self.tasks if task.index == index]
+
+    def source(self, task: Task, part: str) -> Path | None:
+        """The folder or zip that is `part` (one of PARTS) of `task`. Raises InputError where the bundle lacks what it names."""
+        name = getattr(task, part)
+        if name is None:
+            return None
+        found = self.folder / name
+        if not found.is_dir() and not zipfile.is_zipfile(found):
+            raise InputError(
+                f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip in the bundle.",
+                "If it is the key of a dataset on CodaBench, download that and name the file instead.",
+            )
+        return found
+
+    def unpack(self, task: Task, part: str, place: Path) -> bool:
+        """Puts `part` of `task` into the new folder `place` as the worker finds it, without modes; False where it has none."""
+        source = self.source(task, part)
+        if source is None:
+            return False
+        if source.is_dir():
+            for path in sorted(source.rglob("*")):
+                target = place / path.relative_to(source)
+                if path.is_dir():
+                    target.mkdir(parents=True, exist_ok=True)
+                else:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(path.read_bytes())
+        else:
+            with zipfile.ZipFile(source) as archive:
+                archive.extractall(place)
+        return True
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Bundle]:
+    """The bundle in the folder or zip at `path`. Raises InputError when it is none, of another version, or not whole."""
+    path = Path(path)
+    if path.is_dir():
+        yield _read(path, path)
+        return
+    with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
+        try:
+            archive.extractall(folder)
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{path} is damaged: {error}.", "Fetch it again.") from error
+        yield _read(Path(folder), path)
+
+
+def _read(folder: Path, source: Path) -> Bundle:
+    file = folder / "competition.yaml"
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{source} has no competition.yaml.", "Give the folder, or the zip, that has it at its top.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f", line {place.line + 1}" if place else ""
+        raise InputError(f"{source}/competition.yaml is not valid YAML{where}.", "Correct it.") from error
+    values = _filled(values)
+    if not isinstance(values, dict) or str(values.get("version")) not in ("2", "2.0"):
+        raise InputError(f"{source}/competition.yaml is not of version 2.", "CodaBench's bundles say: version: 2.")
+    missing = tuple(key for key in REQUIRED if not values.get(key))
+    try:
+        bundle = TypeAdapter(Bundle).validate_python({**values, "folder": folder, "missing": missing})
+    except ValidationError as error:
+        raise InputError(_sentence(error.errors()[0], source), "Correct it; see CodaBench's Yaml-Structure page.") from error
+    for phase in bundle.phases:
+        if not bundle.tasks_of(phase):
+            raise InputError(f"phase '{phase.name}' in {source} has no task.", "List indexes of tasks there.")
+    for task in bundle.tasks:
+        for part in PARTS:
+            bundle.source(task, part)
+    return bundle
+
+
+def _filled(values: Any) -> Any:
+    """`values` without keys that hold nothing, for which the defaults stand."""
+    if isinstance(values, list):
+        return [_filled(value) for value in values]
+    return {key: _filled(value) for key, value in values.items() if value is not None} if isinstance(values, dict) else values
+
+
+def _sentence(error: Any, source: Path) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{source}/competition.yaml lacks {place}."
+    return f"{place} in {source}/competition.yaml is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}."

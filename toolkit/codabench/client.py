@@ -1,0 +1,148 @@
+"""A client of CodaBench's REST API, as a real server answered it (v1.25) and as newer ones do."""
+
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+from pathlib import Path
+
+from toolkit.codabench import schema
+from toolkit.codabench.credentials import Account
+from toolkit.core.progress import Progress, silent
+from toolkit.codabench.http import TIMEOUT, Transport, understood
+
+MOST = 100  # competitions that are listed: a server has thousands, twenty a page
+
+
+class Client:
+    """One user at one CodaBench. Every method raises PlatformError when it is refused, fails, or cannot be reached."""
+
+    def __init__(self, account: Account, timeout: tuple[float, float] = TIMEOUT):
+        self.url = account.url
+        self._transport = Transport(account, timeout)
+
+    @property
+    def clock_offset(self) -> timedelta:
+        """By how much the server's clock was ahead of this machine's in its last answer."""
+        return self._transport.clock_offset
+
+    def now(self) -> datetime:
+        """The time on the server."""
+        return datetime.now(timezone.utc) + self.clock_offset
+
+    def login(self, username: str, password: str) -> str:
+        """The token of that user."""
+        found = self._transport.send("POST", "api-token-auth/", {"username": username, "password": password})
+        with understood("the login"):
+            return str(found["token"])
+
+    def whoami(self) -> str:
+        """The user's name."""
+        found = self._transport.get("my_profile/")
+        with understood("my_profile/"):
+            return str(found["username"])
+
+    def competitions(self, search: str = "", joined: bool = False) -> list[dict]:
+        """Public competitions, MOST at most, or those the user takes part in: dictionaries with id, title and created_by."""
+        query = {"search": search} if search else {}
+        if joined:
+            found = self._transport.pages("competitions/", query | {"participating_in": "true"})
+        else:
+            found = self._transport.pages("competitions/public/", query | {"ordering": "recent"})
+        return list(islice(found, MOST))
+
+    def competition(self, number: int) -> schema.Competition:
+        """What this user sees of a competition."""
+        found = self._transport.get(f"competitions/{number}/")
+        with understood(f"competitions/{number}/"):
+            return schema.competition(found)
+
+    def join(self, number: int) -> str:
+        """Applies for a competition; "approved" or "pending"."""
+        found = self._transport.send("POST", f"competitions/{number}/register/")
+        with understood("the application"):
+            return str(found["participant_status"])
+
+    def refusal(self, phase: int) -> str | None:
+        """Why the server would not take a submission to `phase` now, as far as it looks: not at dates."""
+        found = self._transport.get(f"can_make_submission/{phase}/")
+        with understood(f"can_make_submission/{phase}/"):
+            return None if found["can"] else found.get("reason") or "no reason was given"
+
+    def free_bytes(self) -> int:
+        """What is left of the user's storage."""
+        found = self._transport.get("user_quota/")
+        with understood("user_quota/"):
+            return int(float(found["quota"]) * 1e9 - float(found["storage_used"]))
+
+    def create_dataset(self, competition: int, name: str, size: int) -> tuple[str, str]:
+        """Announces a zip called `name` of `size` bytes: its key, and the signed address to put it at."""
+        values = {"type": "submission", "competition": competition, "file_name": name, "request_sassy_file_name": name}
+        found = self._transport.send("POST", "datasets/", values | {"file_size": size})
+        with understood("datasets/"):
+            return str(found["key"]), str(found["sassy_url"])
+
+    def put(self, url: str, path: Path, progress: Progress = silent) -> None:
+        """Uploads the file at `path` to a signed address."""
+        self._transport.put(url, path, progress)
+
+    def complete(self, key: str) -> None:
+        """Says that the upload of dataset `key` is whole."""
+        self._transport.send("PUT", f"datasets/completed/{key}/")
+
+    def create_submission(self, key: str, phase: int) -> schema.Submission:
+        """Enters dataset `key` into `phase`: the one request that must never be sent twice."""
+        values = {"data": key, "phase": phase, "tasks": [], "fact_sheet_answers": None, "organization": None, "queue": None}
+        found = self._transport.send("POST", "submissions/", values)
+        with understood("submissions/"):
+            return schema.submission(found)
+
+    def submission(self, number: int) -> schema.Submission:
+        """How one of the user's submissions stands."""
+        found = self._transport.get(f"submissions/{number}/")
+        with understood(f"submissions/{number}/"):
+            return schema.submission(found)
+
+    def submissions(self, phase: int) -> list[schema.Submission]:
+        """The user's submissions to `phase`, as the server orders them: newest first."""
+        found = list(self._transport.pages("submissions/", {"phase": phase}))
+        with understood("submissions/"):
+            return [schema.submission(values) for values in found]
+
+    def logs(self, number: int) -> dict[str, str]:
+        """What a submission's programs printed, by name; "" for what is empty or not written yet."""
+        found = self._transport.get(f"submissions/{number}/get_details/")
+        with understood("get_details/"):
+            addresses = {log["name"]: log["data_file"] for log in found["logs"]}
+        return {name: self._transport.text(url) for name, url in addresses.items()}
+
+    def detailed_result(self, number: int, path: Path) -> None:
+        """Fetches a submission's page of detailed results."""
+        self._transport.download(str(self._transport.get(f"submissions/{number}/get_detail_result/")), path)
+
+    def cancel(self, number: int) -> bool:
+        """Cancels a submission; False when it had ended."""
+        # A GET that changes something, so it goes the way of those that are not tried again.
+        found = self._transport.send("GET", f"submissions/{number}/cancel_submission/")
+        with understood("cancel_submission/"):
+            return bool(found["canceled"])
+
+    def delete(self, number: int) -> None:
+        """Deletes a submission."""
+        self._transport.send("DELETE", f"submissions/{number}/soft_delete/")
+
+    def leaderboard(self, phase: int) -> tuple[list[schema.Column], list[schema.Place]]:
+        """The columns and rows of a phase's leaderboard, best first."""
+        found = self._transport.get(f"phases/{phase}/get_leaderboard/")
+        with understood("get_leaderboard/"):
+            return schema.leaderboard(found)
+
+    def enter_leaderboard(self, number: int) -> None:
+        """Puts a submission on the leaderboard."""
+        self._transport.send("POST", f"submissions/{number}/submission_leaderboard_connection/")
+
+    def leave_leaderboard(self, number: int) -> None:
+        """Takes a submission off the leaderboard."""
+        self._transport.send("DELETE", f"submissions/{number}/submission_leaderboard_connection/")
+
+    def download(self, key: str, path: Path, progress: Progress = silent) -> None:
+        """Fetches the dataset `key` to `path`."""
+        self._transport.download(f"{self.url}/datasets/download/{key}/", path, progress)

@@ -1,0 +1,236 @@
+"""HTTP with CodaBench and its storage: sessions, retries, streams, and refusals as sentences.
+
+GETs and the signed upload are tried again when the network or the server fails for a moment; nothing else is: a POST that
+went unanswered may have done its work.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3 import Retry
+
+from toolkit.codabench.credentials import Account
+from toolkit.core.errors import PlatformError
+from toolkit.core.files import atomic
+from toolkit.core.http import reason
+from toolkit.core.progress import Progress, silent
+
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and without a byte
+UPLOAD_TIMEOUT = (60.0, 300.0)  # the same, where blocks are sent and the storage then takes its time
+RETRIES = 3
+BACKOFF = 0.3  # seconds; doubles each time
+PASSING = (429, 500, 502, 503, 504)
+BLOCK = 1 << 16  # bytes read at a time
+TEXT_BYTES = 1_000_000  # of a log, its end
+LONGEST = 300  # characters of what a server says
+
+
+class _Token(AuthBase):
+    """Adds the token, or nothing: with an `auth` given, requests does not look into ~/.netrc."""
+
+    def __init__(self, token: str | None = None):
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Token {self._token}"
+        return request
+
+
+class _Body:
+    """A file that is sent from disk as it goes, tells how far it is, and can be sent again from its start."""
+
+    def __init__(self, file: IO[bytes], size: int, progress: Progress):
+        self._file, self._size, self._progress = file, size, progress
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(BLOCK), b"")
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._progress(self._file.tell(), self._size, "")
+        return block
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self._file.seek(place, whence)
+
+
+class Transport:
+    """Requests to one server for one user. Every method raises PlatformError when it is refused, fails or is not answered.
+
+    timeout: seconds to connect, and without a byte.
+    """
+
+    def __init__(self, account: Account, timeout: tuple[float, float] = TIMEOUT):
+        self.url = account.url
+        self.clock_offset = timedelta(0)  # by how much the server's clock is ahead of ours
+        self._auth = _Token(account.token)
+        self._timeout = timeout
+
+    def get(self, path: str, query: dict | None = None) -> Any:
+        """The JSON at `path` below /api/."""
+        with _session("GET") as session:
+            return self._json(session, "GET", path, params=query)
+
+    def pages(self, path: str, query: dict) -> Iterator[dict]:
+        """The items of a list that comes bare, or in pages with the address of the next."""
+        found = self.get(path, query)
+        page = 1
+        while isinstance(found, dict):
+            yield from found.get("results") or ()
+            if not found.get("next"):
+                return
+            page += 1  # not the address itself: behind a proxy it may be one of another scheme
+            found = self.get(path, query | {"page": page})
+        yield from found
+
+    def send(self, method: str, path: str, values: dict | None = None) -> Any:
+        """One request, once, on a connection of its own: one that was kept may be closed at the other end."""
+        with _session() as session:
+            return self._json(session, method, path, json=values)
+
+    def put(self, url: str, path: Path, progress: Progress = silent) -> None:
+        """Uploads the file at `path` to a signed address, without the token, which storages refuse."""
+        # The content type is part of the signature; Azure's storage asks for the kind of blob.
+        headers = {"Content-Type": "application/zip", "x-ms-blob-type": "BlockBlob"}
+        with path.open("rb") as file, _session("PUT") as session, _reached(url):
+            body = _Body(file, path.stat().st_size, progress)
+            prepared = session.prepare_request(requests.Request("PUT", url, headers=headers, data=body, auth=_Token()))
+            prepared.url = url  # verbatim: it is signed
+            settings = session.merge_environment_settings(url, {}, None, None, None)
+            response = session.send(prepared, timeout=UPLOAD_TIMEOUT, allow_redirects=False, **settings)
+        if response.status_code // 100 != 2:
+            raise refused(response, "the upload")
+
+    def text(self, url: str) -> str:
+        """The end of the text at a signed address; "" where nothing was written yet."""
+        with _session("GET") as session, _reached(url):
+            response = session.get(url, timeout=self._timeout, auth=_Token())
+        if response.status_code == 404:
+            return ""
+        if not response.ok:
+            raise refused(response, "a log")
+        return response.content[-TEXT_BYTES:].decode("utf-8", "replace")
+
+    def download(self, url: str, path: Path, progress: Progress = silent) -> None:
+        """Fetches what lies at a signed address, or at one below the server's own, to `path`, whole or not at all."""
+        auth = self._auth if url.startswith(f"{self.url}/") else _Token()
+        with atomic(path) as unfinished, _session("GET") as session, _reached(url):
+            with session.get(url, stream=True, timeout=self._timeout, auth=auth) as response:
+                if not response.ok:
+                    raise refused(response, f"the download of {path.name}")
+                total = int(response.headers.get("Content-Length", 0))
+                with unfinished.open("wb") as file:
+                    for block in response.iter_content(BLOCK):
+                        file.write(block)
+                        progress(file.tell(), total, path.name)
+
+    def _json(self, session: requests.Session, method: str, path: str, **content) -> Any:
+        url = f"{self.url}/api/{path}"
+        with _reached(url):
+            # A POST that is sent elsewhere would become a GET there, and look as if it had worked.
+            response = session.request(
+                method, url, auth=self._auth, timeout=self._timeout, allow_redirects=method == "GET", **content
+            )
+        with suppress(KeyError, TypeError, ValueError):
+            self.clock_offset = parsedate_to_datetime(response.headers["Date"]) - datetime.now(timezone.utc)
+        if response.is_redirect:
+            place = urlsplit(response.headers["Location"])
+            moved = f"{place.scheme}://{place.netloc}" if place.netloc else self.url
+            raise PlatformError(
+                f"{self.url} sends {method} {path} elsewhere.", f"Log in there: cbtool login --url {moved}.", response.status_code
+            )
+        if not response.ok:
+            raise refused(response, path)
+        with understood(path):
+            return response.json() if response.content else {}
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turns answers that lack what they should have into a PlatformError about `what`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PlatformError(
+            f"what the server said to {what} cannot be understood.",
+            "Check the server's address; else try again later.",
+            passing=True,
+        ) from error
+
+
+def refused(response: requests.Response, what: str) -> PlatformError:
+    """The error for an answer that is none."""
+    said, status = _said(response), response.status_code
+    place = urlsplit(response.url).netloc
+    if status in (401, 403) and any(word in said.lower() for word in ("invalid token", "credentials were not provided")):
+        return PlatformError(f"{place} does not accept this login: {said}", "Log in again: cbtool login.", status)
+    if status == 404:
+        return PlatformError(f"{place} has nothing at {what}: {said}", "Check the number: cbtool status lists what is yours.", status)
+    if status >= 500:
+        return PlatformError(f"{place} failed at {what}: {said}", "Try again later.", status, passing=True)
+    if status == 429:
+        return PlatformError(f"{place} has had too many requests: {said}", "Wait a minute.", status, passing=True)
+    return PlatformError(f"{place} refuses {what}: {said}", "Do what it says, or ask the organiser.", status)
+
+
+def _said(response: requests.Response) -> str:
+    """What a refusal says, in any of the shapes that CodaBench and its storage have, as one line."""
+    kind = response.headers.get("Content-Type", "")
+    text = ""
+    if "json" in kind:
+        with suppress(ValueError):
+            text = _flat(response.json())
+    elif "xml" in kind:  # only these two: others repeat what was sent, a token among it
+        text = ": ".join(re.findall("<(?:Code|Message)>(.*?)</", response.text, re.DOTALL))
+    text = " ".join(text.split())[:LONGEST] or f"{response.status_code} {response.reason}"
+    return text if text.endswith((".", "!")) else f"{text}."
+
+
+def _flat(values: Any) -> str:
+    """A JSON refusal's text: under "detail", "error", "error_msg" or "message"; a list; or by field."""
+    if isinstance(values, list):
+        return " ".join(map(_flat, values))
+    if not isinstance(values, dict):
+        return str(values)
+    for key in ("detail", "error", "error_msg", "message", "non_field_errors"):
+        if key in values:
+            return _flat(values[key])
+    return " ".join(f"{key}: {_flat(value)}" for key, value in values.items())
+
+
+@contextmanager
+def _reached(url: str) -> Iterator[None]:
+    try:
+        yield
+    except requests.RequestException as error:
+        raise PlatformError(
+            f"cannot reach {urlsplit(url).netloc}: {reason(error)}.", "Check the network and the address, and try again.", passing=True
+        ) from error
+
+
+@contextmanager
+def _session(*retried: str) -> Iterator[requests.Session]:
+    """A session whose requests are tried again where their method is among `retried`."""
+    retries = 0
+    if retried:
+        retries = Retry(RETRIES, backoff_factor=BACKOFF, status_forcelist=PASSING, allowed_methods=retried, raise_on_status=False)
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
+        yield session

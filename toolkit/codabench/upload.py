@@ -1,0 +1,274 @@
+"""A zip's way to a score: announced, uploaded, entered once and once only, followed.
+
+Each step is written down, in the user's state folder, so that a later call goes on wherever an earlier one was stopped.
+"""
+
+import fcntl
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import platformdirs
+
+from toolkit.codabench import schema
+from toolkit.codabench.client import Client
+from toolkit.core.errors import InputError, LimitError, PlatformError
+from toolkit.core.files import digest, write_error, write_text
+from toolkit.codabench.eligibility import Plan
+from toolkit.core.progress import Progress, silent
+
+STEM = 26  # characters of a name that are kept: with what makes it unique, the 35 that CodaBench keeps
+SETTLE = 20.0  # seconds in which an entry that went unanswered is looked for in the list
+LOOK = 2.0  # seconds between two looks there
+GRACE = 30.0  # seconds after Finished in which scores, or Failed, may still come
+PATIENCE = 600.0  # seconds without an answer that following bears
+SHORTEST, LONGEST = 0.5, 10.0  # seconds between two looks at a status, which grow
+
+
+@dataclass(frozen=True)
+class Upload:
+    """How far an upload is. name: what the zip is called there, unlike any other; key, address: of its place there.
+
+    entering: whether the entry was sent; submission: its number; status, scores: the last ones seen.
+    """
+
+    sha256: str
+    file: str
+    size: int
+    url: str
+    competition: int
+    phase: int
+    phase_name: str
+    name: str
+    started: float
+    key: str = ""
+    address: str = ""
+    uploaded: bool = False
+    entering: bool = False
+    submission: int | None = None
+    status: str = ""
+    scores: dict[str, float] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it was followed to its end."""
+        return self.status in schema.FINAL
+
+
+def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
+    """Raises InputError where an earlier upload of the zip at `path` to the same phase is unfinished, or was scored."""
+    for other in earlier():
+        if (other.sha256, other.url, other.phase) != (plan.sha256, client.url, plan.phase.id):
+            continue
+        if not other.over:
+            raise InputError(
+                f"an upload of {path.name} to {plan.phase.name} is unfinished.", "Run: cbtool upload --resume; or add --again."
+            )
+        if other.status == "Finished":
+            raise InputError(
+                f"{path.name} was scored in {plan.phase.name} as submission {other.submission}.",
+                f"See: cbtool status {other.submission}; to enter it once more all the same, add --again.",
+            )
+
+
+def begin(client: Client, plan: Plan, path: Path) -> Upload:
+    """A new upload of the zip at `path`, written down; nothing of it is sent yet."""
+    stem = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:STEM]
+    upload = Upload(
+        sha256=plan.sha256,
+        file=str(path.absolute()),
+        size=plan.size,
+        url=client.url,
+        competition=plan.competition.id,
+        phase=plan.phase.id,
+        phase_name=plan.phase.name,
+        name=f"{stem}-{secrets.token_hex(4)}.zip",
+        started=time.time(),
+    )
+    save(upload)
+    return upload
+
+
+def earlier() -> list[Upload]:
+    """The uploads that were begun on this machine, the latest first."""
+    return sorted(map(_read, _folder().glob("*.json")), key=lambda upload: upload.started, reverse=True)
+
+
+def unfinished(path: Path | None) -> Upload:
+    """The latest upload that was not followed to its end, of the zip at `path` if given. Raises InputError without any."""
+    for upload in earlier():
+        if not upload.over and (path is None or Path(upload.file) == path.absolute()):
+            return upload
+    raise InputError(f"no upload{f' of {path}' if path else ''} is unfinished.", "Begin one: cbtool upload ZIP --competition ID.")
+
+
+def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
+    """Takes the steps that `upload` lacks until it is entered, and returns it with its number.
+
+    Raises PlatformError when CodaBench refuses one or does not answer; what was reached is kept.
+    """
+    with _alone(upload):
+        upload = _read(_record(upload.name))  # another process may have gone on with it
+        if upload.submission is not None:
+            return upload
+        if upload.entering:  # sent before, and unanswered: it may be there
+            if row := _look_for(client, upload, SETTLE):
+                return _entered(upload, row)
+        if not upload.uploaded:
+            upload = _put(client, upload, progress)
+        upload = replace(upload, entering=True)
+        save(upload)
+        try:
+            row = client.create_submission(upload.key, upload.phase)
+        except PlatformError as error:
+            if not error.passing:  # refused: nothing was entered
+                save(replace(upload, entering=False))
+                raise
+            # A server that says it failed is done with it; without an answer, or behind a proxy, it may still be at it.
+            row = _look_for(client, upload, 0 if error.status == 500 else SETTLE)
+            if not row:
+                raise _explained(client, upload, error) from error
+        return _entered(upload, row)
+
+
+def follow(
+    client: Client,
+    number: int,
+    tell: Callable[[schema.Submission], None],
+    seconds: float,
+    scores_come: bool = True,
+) -> schema.Submission:
+    """Looks at submission `number` until it has come to its end, and `tell`s of each look.
+
+    Finished is not the end: scores come after it, and now and then Failed. scores_come: False where the phase hides them.
+    Raises LimitError after `seconds`, PlatformError when CodaBench has not answered for PATIENCE seconds.
+    """
+    started = answered = time.monotonic()
+    finished = None
+    pause = SHORTEST
+    while True:
+        now = time.monotonic()
+        try:
+            found = client.submission(number)
+        except PlatformError as error:
+            if not error.passing or now - answered > PATIENCE:
+                raise
+        else:
+            answered = now
+            tell(found)
+            if found.status in ("Failed", "Cancelled") or (found.status == "Finished" and found.scores):
+                return found
+            finished = (finished or now) if found.status == "Finished" else None
+            if finished and (not scores_come or now - finished > GRACE):
+                return found
+        if now - started > seconds:
+            raise LimitError(
+                f"submission {number} is not through after {seconds:g} seconds.", "It goes on there; run: cbtool upload --resume."
+            )
+        time.sleep(SHORTEST if finished else pause)
+        pause = min(1.3 * pause, LONGEST)
+
+
+def seen(upload: Upload, row: schema.Submission) -> Upload:
+    """`upload` as its submission stood when `row` came, written down."""
+    upload = replace(upload, status=row.status, scores=row.scores)
+    save(upload)
+    return upload
+
+
+def save(upload: Upload) -> None:
+    """Writes down how far `upload` is, for this user's eyes: the address is signed."""
+    folder = _folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    write_text(_record(upload.name), json.dumps(asdict(upload), indent=1) + "\n")
+
+
+def _read(path: Path) -> Upload:
+    try:
+        return Upload(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"the record of an upload, {path}, cannot be read.", "Remove it.") from error
+
+
+def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
+    """Announces and uploads the zip; once more with a new address where the old one has expired."""
+    path = Path(upload.file)
+    if not path.is_file() or digest(path) != upload.sha256:
+        raise InputError(f"{path} is not the zip any more whose upload was begun.", "Begin anew: cbtool upload ZIP --competition ID.")
+    fresh = not upload.key
+    if fresh:
+        upload = _announced(client, upload)
+    try:
+        client.put(upload.address, path, progress)
+    except PlatformError as error:
+        if fresh or error.status not in (400, 403):
+            raise
+        upload = _announced(client, upload)
+        client.put(upload.address, path, progress)
+    upload = replace(upload, uploaded=True)
+    save(upload)
+    try:
+        client.complete(upload.key)
+    except PlatformError as error:
+        if not error.passing:  # the server does not insist on it
+            raise
+    return upload
+
+
+def _announced(client: Client, upload: Upload) -> Upload:
+    key, address = client.create_dataset(upload.competition, upload.name, upload.size)
+    upload = replace(upload, key=key, address=address)
+    save(upload)
+    return upload
+
+
+def _entered(upload: Upload, row: schema.Submission) -> Upload:
+    upload = replace(upload, submission=row.id, status=row.status)
+    save(upload)
+    return upload
+
+
+def _look_for(client: Client, upload: Upload, seconds: float) -> schema.Submission | None:
+    """The row that an unanswered entry has made, which bears the upload's own name; None when none appears in `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        for row in client.submissions(upload.phase):
+            if row.filename == upload.name:
+                return row
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(LOOK)
+
+
+def _explained(client: Client, upload: Upload, error: PlatformError) -> PlatformError:
+    """Why an entry made no row: an older server answers a used-up limit with a failure and no reason."""
+    if reason := client.refusal(upload.phase):
+        return PlatformError(f"CodaBench did not take it: {reason}.", "The zip is there; later run: cbtool upload --resume.", error.status)
+    return PlatformError(f"{error.sentence[:-1]}; it is not in the list of submissions.", "Run: cbtool upload --resume.", error.status)
+
+
+def _folder() -> Path:
+    return platformdirs.user_state_path("cbtool") / "uploads"
+
+
+def _record(name: str) -> Path:
+    return _folder() / f"{name}.json"
+
+
+@contextmanager
+def _alone(upload: Upload) -> Iterator[None]:
+    """Keeps a second process from sending the same upload at the same time."""
+    with (_folder() / f"{upload.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError("another cbtool is sending this zip.", "Wait for it, or stop it.") from error
+        yield

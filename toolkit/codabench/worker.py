@@ -1,0 +1,287 @@
+"""CodaBench's compute worker, here: the two steps of a submission, by the rules that were measured on a real server.
+
+Source: compute_worker/compute_worker.py of codalab/codabench (v1.25), and what it did with real bundles.
+"""
+
+import json
+import math
+import shlex
+import shutil
+import time
+import zipfile
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+import yaml
+
+from toolkit.codabench.bundle import Bundle, Phase, Task
+from toolkit.runtime.engines import APP, Container, Engine
+from toolkit.core.errors import InputError
+from toolkit.core.progress import Progress, silent
+
+LOGS = tuple(
+    f"{step}_{source}{stream}" for step in ("prediction", "scoring") for source in ("", "ingestion_") for stream in ("stdout", "stderr")
+)
+METADATA = ("metadata.yaml", "metadata")
+SCORE_LIMIT = Decimal(10) ** 10  # scores are stored as Decimal(20, 10)
+BAD_ZIP = "Bad or empty zip file"
+OUTPUT_METADATA = "Error, the output directory already contains a metadata file"
+NONZERO = "Child task failed or non-zero return code"
+NO_SCORES_FILE = "Could not find scores file, did the scoring program output it?"
+BAD_SCORES_FILE = "Could not decode scores json properly, it contains an error."
+
+
+@dataclass(frozen=True)
+class Step:
+    """"prediction" or "scoring". exit_codes: of what ran, by "program" and "ingestion"; None: stopped at the limit."""
+
+    name: str
+    seconds: float
+    limit: int
+    exit_codes: dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What became of a submission in one task.
+
+    status: "Finished" or "Failed", with `details` as CodaBench words them. scores: what it would store, by column key;
+    posted: all that the scoring program wrote. logs: files by the names in LOGS; output, detailed_result: where they lie.
+    """
+
+    task: str
+    status: str
+    details: str
+    scores: dict[str, float]
+    posted: object
+    steps: tuple[Step, ...]
+    logs: dict[str, Path]
+    output: Path
+    detailed_result: Path | None
+
+    @property
+    def timed_out(self) -> bool:
+        return any(None in step.exit_codes.values() for step in self.steps)
+
+
+class _Failed(Exception):
+    """The submission's status becomes Failed, for this reason."""
+
+
+@dataclass
+class _Run:
+    """The worker's folders and records of one submission in one task."""
+
+    bundle: Bundle
+    phase: Phase
+    task: Task
+    engine: Engine
+    root: Path
+    steps: list[Step] = field(default_factory=list)
+    posted: object = None
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def rehearse(
+    submission: Path, bundle: Bundle, phase: Phase, engine: Engine, place: Path, progress: Progress = silent
+) -> list[Rehearsal]:
+    """Runs the zip at `submission` through every task of `phase`, as CodaBench would; a folder a task below `place`.
+
+    Raises InputError when the bundle lacks what it names.
+    """
+    found = []
+    tasks = bundle.tasks_of(phase)
+    for position, task in enumerate(tasks):
+        run = _Run(bundle, phase, task, engine, place / f"task-{position}")
+        (run.root / "logs").mkdir(parents=True)
+        logs = {name: run.root / "logs" / f"{name}.txt" for name in LOGS}
+        for log in logs.values():
+            log.touch()
+        status, details = "Finished", ""
+        try:
+            progress(2 * position, 2 * len(tasks), f"{task.name}: prediction")
+            _prediction(run, submission)
+            progress(2 * position + 1, 2 * len(tasks), f"{task.name}: scoring")
+            _scoring(run)
+        except _Failed as failure:
+            status, details = "Failed", str(failure)
+        output = run.root / "scoring" / "output"
+        detailed = _detailed_result(output) if bundle.enable_detailed_results else None
+        found.append(
+            Rehearsal(task.name, status, details, run.scores, run.posted, tuple(run.steps), logs, output, detailed)
+        )
+    return found
+
+
+def command_of(program: Path) -> str | None:
+    """The command in a program's metadata; None without a file, a readable one, or a command in it."""
+    file = _metadata(program)
+    return command_in(file.read_text(encoding="utf-8", errors="replace")) if file else None
+
+
+def command_in(metadata: str) -> str | None:
+    """The command in the text of a metadata file; None where there is none to be read."""
+    try:
+        values = yaml.safe_load(metadata)
+    except yaml.YAMLError:
+        return None
+    command = values.get("command") if isinstance(values, dict) else None
+    return str(command) if command else None
+
+
+def substituted(command: str, ingestion: bool, scoring: bool, only_during_scoring: bool = False) -> str:
+    """`command` with the worker's variables replaced: as plain text, one after the other, so that "$input_data" becomes
+    /app/input_data_data."""
+    for name, value in variables(ingestion, scoring, only_during_scoring).items():
+        command = command.replace(name, value)
+    return command
+
+
+def variables(ingestion: bool, scoring: bool, only_during_scoring: bool = False) -> dict[str, str]:
+    """What commands may say, and what the worker puts there, in its order."""
+    return {
+        "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
+        "$output": f"{APP}/output",
+        "$program": f"{APP}/ingestion_program" if only_during_scoring and scoring else f"{APP}/program",
+        "$ingestion_program": f"{APP}/program",
+        "$hidden": f"{APP}/input/ref",
+        "$shared": f"{APP}/shared",
+        "$submission_program": f"{APP}/ingested_program",
+        "$tmp": f"{APP}/output",
+        "$predictions": f"{APP}/input/res" if scoring else f"{APP}/output",
+    }
+
+
+def _prediction(run: _Run, submission: Path) -> None:
+    """Unpacks the submission, runs it if it has a command, then the ingestion program; zips the output."""
+    folder = run.root / "prediction"
+    try:
+        with zipfile.ZipFile(submission) as archive:
+            if not archive.namelist():
+                raise zipfile.BadZipFile("empty")
+            archive.extractall(folder / "program")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # damaged, odd compression, encrypted
+        raise _Failed(BAD_ZIP) from error
+    _step(run, folder, "prediction")
+    output = folder / "output"
+    if not output.exists():  # nothing ran and nothing was copied: there is no result to score
+        raise _Failed(BAD_ZIP)
+    if (output / "metadata").exists():
+        raise _Failed(OUTPUT_METADATA)
+    _write_metadata(run.steps[-1], output)
+    shutil.make_archive(str(folder / "prediction_result"), "zip", output)
+
+
+def _scoring(run: _Run) -> None:
+    """Unpacks the prediction's output, runs the scoring program on it, and reads the scores."""
+    folder = run.root / "scoring"
+    run.bundle.unpack(run.task, "scoring_program", folder / "program")
+    run.bundle.unpack(run.task, "reference_data", folder / "input" / "ref")
+    with zipfile.ZipFile(run.root / "prediction" / "prediction_result.zip") as archive:
+        archive.extractall(folder / "input" / "res")
+    _step(run, folder, "scoring")
+    output = folder / "output"
+    if run.steps[-1].exit_codes.get("program"):
+        raise _Failed(NONZERO)
+    run.posted = _read_scores(output)
+    run.scores = _stored(run.posted, {column.key for board in run.bundle.leaderboards for column in board.columns})
+    if (output / "metadata").exists():
+        raise _Failed(OUTPUT_METADATA)
+
+
+def _step(run: _Run, folder: Path, name: str) -> None:
+    """Runs the step's program and its ingestion program, one after the other, within one time limit."""
+    scoring = name == "scoring"
+    only_during_scoring = run.task.ingestion_only_during_scoring
+    ingestion = folder / "ingestion_program"
+    if scoring == only_during_scoring:
+        run.bundle.unpack(run.task, "ingestion_program", ingestion)
+    if not scoring or only_during_scoring:
+        run.bundle.unpack(run.task, "input_data", folder / "input_data")
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    codes: dict[str, int | None] = {}
+    started = time.monotonic()
+    for kind, program in (("program", folder / "program"), ("ingestion", ingestion)):
+        if not program.exists():
+            continue
+        command = command_of(program)
+        if command is None:
+            if kind == "program" and _metadata(program) is None:
+                shutil.copytree(program, folder / "output")
+            continue
+        command = substituted(command, kind == "ingestion", scoring, only_during_scoring)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise InputError(f"the command of the {kind} is not complete: {error}.", "Close its quotes.") from error
+        mounts = _mounts(folder, program, scoring, kind == "ingestion")
+        prefix = run.root / "logs" / f"{name}_{'ingestion_' if kind == 'ingestion' else ''}"
+        left = run.phase.execution_time_limit - (time.monotonic() - started)
+        codes[kind] = run.engine.run(Container(words, mounts), Path(f"{prefix}stdout.txt"), Path(f"{prefix}stderr.txt"), left)
+        if codes[kind] is None:
+            break
+    run.steps.append(Step(name, time.monotonic() - started, run.phase.execution_time_limit, codes))
+    if None in codes.values():
+        raise _Failed(f"Execution Time Limit exceeded. Limit was {run.phase.execution_time_limit} seconds")
+
+
+def _mounts(folder: Path, program: Path, scoring: bool, ingestion: bool) -> dict[str, Path]:
+    """The worker's mounts for a program of a step, which are made where they are not there."""
+    mounts = {"program": program, "output": folder / "output", "data": folder / "data"}
+    if ingestion:
+        mounts["ingested_program"] = folder / "input" / "res" if scoring else folder / "program"
+    if scoring:
+        mounts |= {"shared": folder / "shared", "input": folder / "input"}
+    if (folder / "input_data").exists():
+        mounts["input_data"] = folder / "input_data"
+    for place in mounts.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return {f"{APP}/{name}": place.resolve() for name, place in mounts.items()}
+
+
+def _metadata(program: Path) -> Path | None:
+    return next((program / name for name in METADATA if (program / name).is_file()), None)
+
+
+def _write_metadata(step: Step, output: Path) -> None:
+    """What the worker tells the scoring program of the prediction: the only place where its exit codes appear."""
+    program, ingestion = step.exit_codes.get("program"), step.exit_codes.get("ingestion")
+    values = {"exitCode": program, "elapsedTime": step.seconds, "ingestionExitCode": ingestion, "ingestionElapsedTime": step.seconds}
+    (output / "metadata").write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def _read_scores(output: Path) -> object:
+    if (output / "scores.json").exists():
+        try:
+            return json.loads((output / "scores.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise _Failed(BAD_SCORES_FILE) from error
+    if (output / "scores.txt").exists():
+        try:
+            return yaml.safe_load((output / "scores.txt").read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            return None
+    raise _Failed(NO_SCORES_FILE)
+
+
+def _stored(posted: object, columns: set[str]) -> dict[str, float]:
+    """The scores that reach the leaderboard: none when one of them is no number it can store."""
+    if not isinstance(posted, dict) or not all(storable(value) for value in posted.values()):
+        return {}
+    return {key: float(value) for key, value in posted.items() if key in columns}
+
+
+def storable(value: object) -> bool:
+    """Whether `value` is a number that CodaBench's Decimal(20, 10) holds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value) and abs(Decimal(repr(value))) < SCORE_LIMIT
+    except (InvalidOperation, OverflowError):
+        return False
+
+
+def _detailed_result(output: Path) -> Path | None:
+    pages = [output / "detailed_results.html", *sorted(output.glob("*.html"))]
+    return next((page for page in pages if page.exists()), None)

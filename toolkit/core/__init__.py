@@ -1,0 +1,1 @@
+"""What every room needs: configuration, errors with a way out, whole-or-nothing files, progress."""

@@ -1,0 +1,77 @@
+"""Writing files so that nothing half-written ever bears the final name."""
+
+import errno
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from toolkit.core.errors import InputError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which becomes `path` when the block ends without an error.
+
+    On any error, Ctrl-C included, the temporary file is removed and an older file at `path` is untouched.
+    Raises InputError when the folder cannot be made or written, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # whole name last: some writers look at the ending
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` (UTF-8) to `path`, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_error(path: Path, error: OSError) -> InputError:
+    """The sentence for a failed write to `path`."""
+    if error.errno == errno.ENOSPC or "No space left" in str(error):
+        return InputError(f"the disk is full: {path} was not written.", "Free some space or choose another folder.")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{path} is a folder, not a file.", "Give the name of a file.")
+    if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
+        return InputError(f"cannot write in {path.parent}: {error.strerror}.", "Choose a folder you may write to.")
+    return InputError(f"cannot write {path}: {error.strerror or error}.", "Check the disk and the path.")
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of the file at `path`, in flat memory."""
+    with path.open("rb") as file:
+        return digest_of(file, algorithm)
+
+
+def digest_of(file: IO[bytes], algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of what `file`, open for reading, still holds, in flat memory."""
+    value = hashlib.new(algorithm, usedforsecurity=False)
+    while block := file.read(1 << 20):
+        value.update(block)
+    return value.hexdigest()
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """The zip at `path`. Raises InputError for anything else."""
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"there is no file {path}.", "Build one with: cbtool build --run DIR --out submission.zip."
+        ) from error
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(
+            f"{path} is not a readable zip file.", "Build one with: cbtool build --run DIR --out submission.zip."
+        ) from error

@@ -1,0 +1,107 @@
+"""Public training data, for people without the course's file: fetched, checked and converted."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import requests
+
+from toolkit.data import dataset
+from toolkit.data.dataset import CELL_NAMES, Samples
+from toolkit.core.errors import InputError
+from toolkit.core.files import digest, write_error
+from toolkit.core.progress import Progress, silent
+from toolkit.core.http import reason
+
+BLOCK = 1 << 14  # bytes read at a time; what a cut connection leaves of a block is lost
+TRIES = 5  # times a cut connection is taken up again
+TIMEOUT = 30  # seconds without a byte
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file on the web and its MD5, as its publishers state it."""
+
+    url: str
+    md5: str
+
+
+_RECORD = "https://zenodo.org/records/10519652/files"
+# BloodMNIST (Yang et al., MedMNIST v2, Scientific Data 10, 2023; CC BY 4.0) by side in pixels.
+BLOODMNIST = {
+    64: Source(f"{_RECORD}/bloodmnist_64.npz?download=1", "2b94928a2ae4916078ca51e05b6b800b"),
+    128: Source(f"{_RECORD}/bloodmnist_128.npz?download=1", "adace1e0ed228fccda1f39692059dd4c"),
+    224: Source(f"{_RECORD}/bloodmnist_224.npz?download=1", "b718ff6835fcbdb22ba9eacccd7b2601"),
+}
+PARTS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def fetch(source: Source, path: Path, progress: Progress = silent) -> None:
+    """Fetches `source` to `path`. What has come is kept as `path`.part, and taken up from there next time.
+
+    Raises InputError when the server cannot be reached or refuses, or the checksum is wrong (the part is then
+    removed: it would be wrong again).
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, TRIES + 1):
+            try:
+                if _fetch_rest(source, part, progress):
+                    break
+            except requests.RequestException as error:
+                if attempt == TRIES:
+                    raise InputError(
+                        f"the download of {source.url} broke off: {reason(error)}.",
+                        "Run the same command again: it goes on where it stopped.",
+                    ) from error
+                time.sleep(attempt)
+        if digest(part, "md5") != source.md5:
+            part.unlink()
+            raise InputError(
+                f"what came from {source.url} has a wrong checksum.",
+                "Run the same command again; if it stays wrong, report it.",
+            )
+        part.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def convert(path: Path, part: str) -> Samples:
+    """The `part` ("train", "validation", "test") of a BloodMNIST file as samples."""
+    with np.load(path, allow_pickle=False) as archive:
+        images, labels = archive[f"{PARTS[part]}_images"], archive[f"{PARTS[part]}_labels"]
+    return Samples(images, labels.reshape(-1).astype(np.int64), np.arange(len(images)), CELL_NAMES)
+
+
+def bloodmnist(size: int, part: str, path: Path, cache: Path, progress: Progress = silent) -> None:
+    """Writes `part` of BloodMNIST at `size` pixels to `path`; the published file stays in `cache` for other parts."""
+    source = BLOODMNIST[size]
+    original = cache / f"bloodmnist_{size}.npz"
+    if not original.exists() or digest(original, "md5") != source.md5:
+        fetch(source, original, progress)
+    dataset.save(convert(original, part), path)
+
+
+def _fetch_rest(source: Source, part: Path, progress: Progress) -> bool:
+    """Appends to `part` what is missing; True when the file is whole."""
+    have = part.stat().st_size if part.exists() else 0
+    # Compressed transfer would make the offsets those of other bytes.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            return True
+        if not response.ok:
+            raise InputError(f"{source.url} answers {response.status_code} {response.reason}.", "Try again later.")
+        if response.status_code != requests.codes.partial_content:
+            have = 0  # the server begins anew, whatever was asked
+        total = have + int(response.headers.get("Content-Length", 0))
+        with part.open("ab" if have else "wb") as file:
+            for block in response.iter_content(BLOCK):
+                file.write(block)
+                progress(file.tell(), total, part.name.removesuffix(".part"))
+            size = file.tell()
+    if size < total:
+        raise requests.ConnectionError(f"{size} of {total} bytes came")
+    return True

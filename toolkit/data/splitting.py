@@ -1,0 +1,82 @@
+"""Splitting into training, validation and test parts, stratified, with copies kept on one side."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from toolkit.data.cleaning import copy_groups
+from toolkit.core.config import SplitConfig
+from toolkit.data.dataset import Samples
+from toolkit.core.errors import InputError
+from toolkit.core.files import write_text
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The ids of each part, sorted, with the seed and the fingerprint of the data they index."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    seed: int
+    fingerprint: str
+
+    def rows(self, part: str, samples: Samples) -> np.ndarray:
+        """The positions of `part`'s ids in `samples`. Raises InputError for other data than was split."""
+        if samples.fingerprint != self.fingerprint:
+            raise InputError(
+                "the data is not what this run was split on (its pixels or labels differ).",
+                "Give the file the run was trained on, with --data.",
+            )
+        return np.array(getattr(self, part))
+
+
+def stratified(samples: Samples, ids: np.ndarray, config: SplitConfig, near_copy_bits: int) -> Split:
+    """Splits the images with the given `ids` (positions in `samples`), as many of each class in each part.
+
+    Copies and near copies (see `cleaning.copy_groups`) go to one part together. The same seed gives the same parts.
+    """
+    groups = copy_groups(samples.images[ids], near_copy_bits)
+    first = np.unique(groups, return_index=True)[1]
+    kinds = samples.labels[ids[first]]
+    _require_enough(samples, kinds, config)
+    held = config.validation + config.test
+    train, rest = train_test_split(np.arange(len(first)), test_size=held, stratify=kinds, random_state=config.seed)
+    validation, test = train_test_split(
+        rest, test_size=config.test / held, stratify=kinds[rest], random_state=config.seed
+    )
+    parts = (tuple(np.sort(ids[np.isin(groups, part)]).tolist()) for part in (train, validation, test))
+    return Split(*parts, seed=config.seed, fingerprint=samples.fingerprint)
+
+
+def write(split: Split, path: Path) -> None:
+    """Writes `split` as JSON."""
+    write_text(path, json.dumps(asdict(split)) + "\n")
+
+
+def read(path: Path) -> Split:
+    """Reads what `write` wrote. Raises InputError when it is missing or damaged."""
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Split(**{key: tuple(value) if key in PARTS else value for key, value in fields.items()})
+    except FileNotFoundError as error:
+        raise InputError(f"there is no split in {Path(path).parent}.", "Train the run first: cbtool train.") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error}.", "Train the run again.") from error
+
+
+def _require_enough(samples: Samples, kinds: np.ndarray, config: SplitConfig) -> None:
+    counts = np.bincount(kinds, minlength=len(samples.class_names))
+    smallest = int(counts.argmin())
+    needed = int(np.ceil(1 / min(config.validation, config.test)))
+    if counts[smallest] < needed:
+        raise InputError(
+            f"class {smallest} ({samples.class_names[smallest]}) has {counts[smallest]} different images left;"
+            f" the split needs {needed} to put one in each part.",
+            "Add images, or hold out more: --set split.validation=0.2 --set split.test=0.2.",
+        )

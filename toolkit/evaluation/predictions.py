@@ -1,0 +1,42 @@
+"""What a network said of the images of a part, and where the run folder keeps it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.core.errors import InputError
+from toolkit.core.files import atomic
+from toolkit.training.run_folder import Run
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network said of some images: metrics and comparisons need nothing else.
+
+    ids: int64 [n], rows of the data file. probabilities: float32 [n, classes]. labels: int64 [n], the truth.
+    """
+
+    ids: np.ndarray
+    probabilities: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class, int64 [n]."""
+        return self.probabilities.argmax(axis=1)
+
+    def save(self, path: Path) -> None:
+        """Writes the three arrays as npz."""
+        with atomic(path) as temporary:
+            np.savez(temporary, ids=self.ids, probabilities=self.probabilities, labels=self.labels)
+
+
+def read_predictions(run: Run, part: str, condition: str) -> Predictions:
+    """What `evaluate` stored for `part` under `condition`. Raises InputError when it has not."""
+    path = run.predictions(part, condition)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Predictions(arrays["ids"], arrays["probabilities"], arrays["labels"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read.", f"Run: cbtool evaluate --run {run.folder}.") from error

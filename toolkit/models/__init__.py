@@ -1,0 +1,1 @@
+"""The networks: backbones, heads, and the weights they start from."""

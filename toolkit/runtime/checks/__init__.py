@@ -1,0 +1,95 @@
+"""What can be wrong with a submission zip: one function a check, all reported at once."""
+
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from toolkit.core.files import open_zip
+from toolkit.data import synthetic
+from toolkit.runtime import sandbox
+from toolkit.runtime.checks import behaviour, contents
+from toolkit.runtime.checks.check import Check, Subject
+from toolkit.core.errors import SubmissionError
+from toolkit.runtime.sandbox import Outcome, Stopped
+
+CHECKS: tuple[Callable[[Subject], Check], ...] = (
+    contents.layout,
+    contents.entry_names,
+    contents.size,
+    contents.interface,
+    contents.undefined_names,
+    contents.references,
+    contents.weights,
+    behaviour.starts,
+    behaviour.ends_in_time,
+    behaviour.fits_in_memory,
+    behaviour.prints_little,
+    behaviour.predicts,
+    behaviour.returns,
+    behaviour.slices_agree,
+    behaviour.no_network,
+    behaviour.no_writes,
+    behaviour.no_processes,
+)
+
+
+def validate(path: Path, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT) -> list[Check]:
+    """Runs every check on the zip at `path`. Raises InputError when it is no zip or damaged."""
+    with open_zip(path) as archive:
+        entries = tuple(archive.infolist())
+        source = _text(archive, "model.py")
+    manifest = read_manifest(path)
+    outcome = None
+    if source is not None:
+        try:
+            outcome = sandbox.run(path, _inputs(manifest), python, time_limit)
+        except Stopped as error:
+            outcome = Outcome(error.reason, error.sentence)
+        except SubmissionError as error:
+            outcome = Outcome("process", error.sentence)
+    subject = Subject(Path(path), entries, source, manifest, outcome)
+    return [check(subject) for check in CHECKS]
+
+
+def read_manifest(path: Path) -> dict:
+    """The manifest of a zip that cbtool built; {} for anybody else's. Raises InputError when `path` is no zip."""
+    with open_zip(path) as archive:
+        try:
+            manifest = json.loads(_text(archive, "manifest.json") or "{}")
+        except ValueError:
+            return {}
+    return manifest if isinstance(manifest, dict) and _described(manifest.get("networks")) else {}
+
+
+def sample_images(manifest: dict, n: int) -> np.ndarray:
+    """`n` drawn cells of the size the manifest states, or the competition's: uint8 [n, h, w, 3]."""
+    images = synthetic.draw(-(-min(n, 320) // len(synthetic.KINDS))).images[: min(n, 320)]
+    height, width = manifest.get("image_shape", images.shape[1:3])[:2]
+    if (height, width) != images.shape[1:3]:
+        images = np.stack([np.asarray(Image.fromarray(image).resize((width, height))) for image in images])
+    return images[np.arange(n) % len(images)]
+
+
+def _described(networks) -> bool:
+    """Whether these are networks as our manifests describe them, and not somebody else's use of the word."""
+    keys = {"gflop", "views", "weights"}
+    return isinstance(networks, list) and all(isinstance(each, dict) and keys <= each.keys() for each in networks)
+
+
+def _inputs(manifest: dict) -> dict[str, np.ndarray]:
+    images = sample_images(manifest, behaviour.COUNTS[-1])
+    return {f"{dtype}-{n}": images[:n].astype(dtype) for dtype in ("uint8", "float32") for n in behaviour.COUNTS}
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str | None:
+    try:
+        with archive.open(name) as file:
+            return io.TextIOWrapper(file, encoding="utf-8", errors="replace").read()
+    except (KeyError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,255 @@
+"""Where an organiser's programs run: a container, a sandbox of namespaces, or plain processes."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from toolkit.core.errors import InputError
+from toolkit.core.progress import Progress, silent
+
+APP = "/app"  # where CodaBench mounts everything
+CWD = f"{APP}/program"
+PLACES = ("program", "ingested_program", "input_data", "input", "output", "shared", "data")
+OUTPUT_LIMIT = 100_000_000  # bytes of a log; what prints more is taken to print until its time is over
+POLL = 0.05  # seconds between two looks at a running process
+CANNOT_START, NOT_FOUND = 126, 127  # exit codes of a command that is no program, and of one that is not there
+
+# What CodaBench's worker takes from its containers.
+DROPPED_CAPABILITIES = (
+    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
+)
+REWRITTEN = (".py", ".sh")  # files of a program in which plain processes find the other root
+
+
+@dataclass(frozen=True)
+class Container:
+    """One program to run. command: its words. mounts: host folders by their place below /app, all writable."""
+
+    command: list[str]
+    mounts: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A back end. name: for people; lacks: what it cannot reproduce. argv: the command that runs a container as `name`.
+
+    environment: what its processes get. passed_over: why no better one was taken. end: kills the container `name`, where
+    killing the command does not.
+    """
+
+    name: str
+    lacks: tuple[str, ...]
+    argv: Callable[[Container, str], list[str]]
+    environment: dict[str, str] | None = None
+    passed_over: tuple[str, ...] = ()
+    end: Callable[[str], None] = field(default=lambda name: None)
+
+    def run(self, container: Container, stdout: Path, stderr: Path, seconds: float) -> int | None:
+        """Runs `container` to its end and returns its exit code; None when that took longer than `seconds`.
+
+        What it prints is written to `stdout` and `stderr`. A command that cannot be started ends with 126 or 127.
+        """
+        name = f"cbtool-{os.getpid()}-{time.monotonic_ns()}"
+        with stdout.open("wb") as out, stderr.open("wb") as err:
+            try:
+                process = subprocess.Popen(
+                    self.argv(container, name),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    cwd=container.mounts[CWD],
+                    env=self.environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                err.write(f"{container.command[0]}: {error.strerror}\n".encode())
+                return NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_START
+            deadline = time.monotonic() + seconds
+            try:
+                while process.poll() is None and time.monotonic() < deadline:
+                    if max(stdout.stat().st_size, stderr.stat().st_size) > OUTPUT_LIMIT:
+                        break
+                    time.sleep(POLL)
+                return process.poll()
+            finally:
+                if process.poll() is None:
+                    self.end(name)
+                with suppress(ProcessLookupError):  # all of it, whatever it started
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@contextmanager
+def engine(wanted: str | None, image: str, python: str, progress: Progress = silent) -> Iterator[Engine]:
+    """The back end `wanted` ("docker", "podman", "bubblewrap", "processes"), by default the best that works here.
+
+    Containers run `image`; the others run this machine's programs, with `python` as their python. Raises InputError
+    when the one that is wanted does not work here.
+    """
+    with tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
+        reasons = []
+        for name in [wanted] if wanted else BACK_ENDS:
+            try:
+                made = BACK_ENDS[name](image, python, Path(folder), progress)
+            except _Unusable as error:
+                reasons.append(f"{name}: {error}")
+                continue
+            yield replace(made, passed_over=tuple(reasons))
+            return
+        raise InputError(f"cannot rehearse with {reasons[0]}.", "Leave --backend out to take the best that works here.")
+
+
+class _Unusable(Exception):
+    """Why a back end does not work here."""
+
+
+def _containers(executable: str) -> Callable[[str, str, Path, Progress], Engine]:
+    """The back end of `executable`, docker or podman."""
+
+    def made(image: str, python: str, folder: Path, progress: Progress) -> Engine:
+        if not shutil.which(executable):
+            raise _Unusable(f"there is no {executable} here")
+        progress(0, 1, f"looking for {image}")
+        if not _works([executable, "info"]):
+            raise _Unusable(f"{executable} does not answer")
+        if not _works([executable, "image", "inspect", image]):
+            progress(0, 1, f"pulling {image}")
+            if not _works([executable, "pull", "--quiet", image], seconds=None):
+                raise _Unusable(f"{executable} cannot pull {image}")
+
+        def argv(container: Container, name: str) -> list[str]:
+            for place in container.mounts.values():
+                _let_everybody_write(place)  # the container's root has no right to another's files
+            options = ["--rm", "--name", name, "--network", "none", "--security-opt", "no-new-privileges"]
+            options += [f"--cap-drop={capability}" for capability in DROPPED_CAPABILITIES.split()]
+            options += [f"--volume={place}:{target}" for target, place in container.mounts.items()]
+            return [executable, "run", *options, f"--workdir={CWD}", "--env=PYTHONUNBUFFERED=1", image, *container.command]
+
+        return Engine(f"{executable}, image {image}", (), argv, end=lambda name: _works([executable, "kill", name]))
+
+    return made
+
+
+def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> Engine:
+    """This machine's programs, read-only, in namespaces of their own, with /app in its place."""
+    if not shutil.which("bwrap"):
+        raise _Unusable("there is no bwrap here")
+    base = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--uid", "0", "--gid", "0"]
+    for entry in sorted(Path("/").iterdir()):
+        if entry.is_symlink():
+            base += ["--symlink", os.readlink(entry), str(entry)]
+        elif entry.is_dir() and entry.name not in ("proc", "dev", "tmp", "app"):
+            base += ["--ro-bind", str(entry), str(entry)]
+    base += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    programs, prefixes = _programs(python, folder)
+    for place in (*prefixes, programs):
+        if place.is_relative_to("/tmp"):
+            base += ["--ro-bind", str(place), str(place)]
+    if not _works([*base, "true"]):
+        raise _Unusable("this system does not let bwrap make namespaces")
+
+    def argv(container: Container, name: str) -> list[str]:
+        binds = [word for target, place in container.mounts.items() for word in ("--bind", str(place), target)]
+        return [*base, *binds, "--chdir", CWD, *container.command]
+
+    lacks = (*_not_the_image(image, python), "the limit of 64 MB on /dev/shm")
+    return Engine("bubblewrap", lacks, argv, _environment(programs))
+
+
+def _processes(image: str, python: str, folder: Path, progress: Progress) -> Engine:
+    """Plain processes, for which /app lies elsewhere."""
+    offline = ["unshare", "--map-root-user", "--net"]
+    network = () if _works([*offline, "true"]) else ("the network is on",)
+    programs, _ = _programs(python, folder)
+    root = folder / "root"
+
+    def argv(container: Container, name: str) -> list[str]:
+        shutil.rmtree(root, ignore_errors=True)
+        for target, place in container.mounts.items():
+            link = root / target.lstrip("/")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(place)
+            if target in (CWD, f"{APP}/ingested_program"):
+                _move_root(place, root)
+        return [*([] if network else offline), *(_moved(word, root) for word in container.command)]
+
+    lacks = (
+        *_not_the_image(image, python),
+        f"{APP} is not there: it was rewritten to another folder in commands and in programs' {' and '.join(REWRITTEN)} files",
+        "this user's files can be read and written",
+        *network,
+    )
+    return Engine("plain processes", lacks, argv, _environment(programs))
+
+
+# Best first.
+BACK_ENDS: dict[str, Callable[[str, str, Path, Progress], Engine]] = {
+    "docker": _containers("docker"),
+    "podman": _containers("podman"),
+    "bubblewrap": _bubblewrap,
+    "processes": _processes,
+}
+
+
+def _programs(python: str, folder: Path) -> tuple[Path, set[Path]]:
+    """A folder in which `python` and `python3` are the interpreter, and where the interpreter's files lie.
+
+    Scripts, not links: an interpreter finds its packages by its own path. Raises InputError when it does not run.
+    """
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    path = shutil.which(python) or python
+    code = "import sys; print(sys.prefix, sys.base_prefix, sep='\\n')"
+    try:
+        found = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(f"cannot run {python}.", "Give the path of a Python interpreter.") from error
+    for name in ("python", "python3"):
+        script = programs / name
+        script.write_text(f'#!/bin/sh\nexec "{os.path.abspath(path)}" "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+    return programs, {Path(line) for line in found.stdout.splitlines()}
+
+
+def _environment(programs: Path) -> dict[str, str]:
+    """What a container's processes get, and nothing of this user's."""
+    return {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+
+def _not_the_image(image: str, python: str) -> tuple[str, ...]:
+    whose = "cbtool's own Python" if python == sys.executable else python
+    return (f"the image {image}: this machine's programs and {whose} ran instead",)
+
+
+def _works(command: list[str], seconds: float | None = 60) -> bool:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds).returncode == 0
+    return False
+
+
+def _let_everybody_write(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():  # which may lead out of here
+            path.chmod(0o777 if path.is_dir() else 0o666)
+
+
+def _moved(text: str, root: Path) -> str:
+    """`text` with the worker's places below another root, however often it has been moved."""
+    return re.sub(rf"(?<!{re.escape(str(root))}){APP}(?=/({'|'.join(PLACES)})\b)", f"{root}{APP}", text)
+
+
+def _move_root(program: Path, root: Path) -> None:
+    """Rewrites the worker's places in the program's own files."""
+    for path in program.rglob("*"):
+        if path.suffix in REWRITTEN and path.is_file() and not path.is_symlink():
+            with suppress(UnicodeDecodeError):
+                path.write_text(_moved(path.read_text(encoding="utf-8"), root), encoding="utf-8")

@@ -1,0 +1,76 @@
+"""Environments that evaluators run submissions in: made once, kept in the user's cache folder."""
+
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+
+from toolkit.core.errors import InputError
+from toolkit.core.files import write_error
+from toolkit.core.progress import Progress, silent
+
+# TensorFlow without GPU code, where it exists as such: evaluators only predict, and it is half the size.
+TENSORFLOW = "tensorflow-cpu" if platform.system() == "Linux" and platform.machine() == "x86_64" else "tensorflow"
+
+
+# What pip installs.
+EVALUATORS = {
+    # Politecnico di Milano's AN2DL 2024, as several teams wrote down
+    "an2dl2024": (f"{TENSORFLOW}==2.17.0", "keras==3.4.1"),
+    # the oldest TensorFlow that submissions run on
+    "oldest": (f"{TENSORFLOW}==2.16.2", "keras==3.3.3"),
+    # the newest releases on the day it is made
+    "latest": (TENSORFLOW, "keras"),
+}
+
+
+def python(name: str, progress: Progress = silent) -> str:
+    """The interpreter of the evaluator `name`; its environment is made first where there is none.
+
+    Takes a minute or two and the network, once. Raises InputError when it cannot be made: what was half done is gone.
+    """
+    if name not in EVALUATORS:
+        raise InputError(f"there is no evaluator '{name}'.", f"Evaluators: {', '.join(EVALUATORS)}.")
+    folder = folder_of(name)
+    ready, interpreter = folder / "ready", folder / "bin" / "python"
+    if ready.exists() and interpreter.exists():
+        return str(interpreter)
+    packages = EVALUATORS[name]
+    progress(0, 2, f"installing {' '.join(packages)} into {folder}")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
+        _run([sys.executable, "-m", "venv", str(folder)], name, packages)
+        progress(1, 2, f"installing {' '.join(packages)}")
+        pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, *packages], name, packages)
+        ready.touch()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return str(interpreter)
+
+
+def folder_of(name: str) -> Path:
+    """Where the environment of evaluator `name` lies, one for each Python version."""
+    return platformdirs.user_cache_path("cbtool") / "evaluators" / f"{name}-py{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _run(command: list[str], name: str, packages: tuple[str, ...]) -> None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise InputError(f"the evaluator {name} cannot be made: {error.strerror}.", "Check the disk and its rights.") from error
+    if result.returncode != 0:
+        lines = (result.stderr or result.stdout).strip().splitlines()
+        said = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no reason given")
+        raise InputError(
+            f"the evaluator {name} is missing and cannot be made: {said.removeprefix('ERROR: ')}",
+            f"Connect to the network once; or install {' and '.join(packages)} yourself and name that interpreter: --python PATH.",
+        )

@@ -1,0 +1,197 @@
+"""Running a submission zip as the evaluator would: unzipped, in a clean process, without network."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.runtime import sandbox_child
+from toolkit.core.errors import InputError, LimitError, SubmissionError
+from toolkit.core.files import open_zip, write_error
+
+TIME_LIMIT = 1200.0  # seconds; CodaBench's default queue allows no more for a step
+OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
+POLL = 0.05  # seconds between two looks at a running process
+USERS_OWN = ("XDG_", "MPLCONFIGDIR", "CODABENCH_")  # beginnings of environment variables
+HIDDEN_MODULES = ("toolkit", "tools", "submission")  # ours, which no evaluator has
+
+
+class Stopped(LimitError):
+    """The submission was ended. reason: "time", "memory" or "output"."""
+
+    def __init__(self, reason: str, sentence: str, hint: str):
+        super().__init__(sentence, hint)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of predict. output: what it returned, where that is an array; kind: the type's name."""
+
+    seconds: float
+    kind: str
+    output: np.ndarray | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a submission did. stage: how far it came (process, import, load, predict, done), or why it was stopped
+    (time, memory, output); times in seconds.
+
+    connections, writes, processes: what it tried against the rules, and was stopped.
+    """
+
+    stage: str
+    error: str | None
+    import_seconds: float = 0.0
+    load_seconds: float = 0.0
+    calls: dict[str, Call] = field(default_factory=dict)
+    peak_bytes: int = 0
+    connections: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
+
+    def output(self, name: str) -> np.ndarray:
+        """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are none."""
+        output = self.result(name)
+        if not np.issubdtype(output.dtype, np.integer) or output.ndim != 1:
+            raise SubmissionError(
+                f"predict returned {output.dtype} of shape {output.shape}, not integers of shape (n,).",
+                "Run: cbtool validate ZIP.",
+            )
+        return output
+
+    def result(self, name: str) -> np.ndarray:
+        """The array that call `name` returned. Raises SubmissionError when there is none."""
+        if self.stage != "done":
+            raise SubmissionError(f"the submission failed at {self.stage}: {self.error}.", "Run: cbtool validate ZIP.")
+        call = self.calls[name]
+        if call.output is None:
+            what = call.error or f"it returned {call.kind}, not an array"
+            raise SubmissionError(f"predict failed: {what}.", "Run: cbtool validate ZIP.")
+        return call.output
+
+
+def run(
+    path: Path, inputs: dict[str, np.ndarray], python: str = sys.executable, time_limit: float = TIME_LIMIT
+) -> Outcome:
+    """Unzips `path` into a temporary folder and calls `Model().predict` on each of `inputs` there.
+
+    `python` is the interpreter to run it with. Raises Stopped when it takes longer than `time_limit` seconds, prints
+    more than OUTPUT_LIMIT or is killed, InputError when the zip or the interpreter cannot be used.
+    """
+    with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
+        root = Path(root_name).resolve()
+        places = {name: root / name for name in ("submission", "inputs", "results", "tmp")}
+        try:
+            for place in places.values():
+                place.mkdir()
+            archive.extractall(places["submission"])
+            for name, images in inputs.items():
+                np.save(places["inputs"] / f"{name}.npy", images)
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{path} is damaged: {error}.", "Build it again.") from error
+        except OSError as error:
+            raise write_error(root / "inputs", error) from error
+        request = {
+            "folder": str(places["submission"]),
+            "inputs": {name: str(places["inputs"] / f"{name}.npy") for name in inputs},
+            "results": str(places["results"]),
+            "hidden_modules": HIDDEN_MODULES,
+        }
+        (root / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        _execute(python, root, places["tmp"], time_limit)
+        return _outcome(places["results"])
+
+
+def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> None:
+    """Runs the child process to its end, or ends it after `time_limit` seconds."""
+    # Neither the user's folders, into which libraries write, nor what opens the user's account.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(USERS_OWN)}
+    environment = {**kept, "HOME": str(temporary), "TMPDIR": str(temporary), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    child = shutil.copy(sandbox_child.__file__, root)
+    command = [python, "-I", "-B", child, str(root / "request.json")]
+    with (root / "stderr").open("w+", errors="replace") as log:
+        try:
+            # Its own process group, so that the whole of it ends with us.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+        except OSError as error:
+            raise InputError(
+                f"cannot run {python}: {error.strerror}.", "Give the path of a Python interpreter."
+            ) from error
+        try:
+            code = _watch(process, root / "stderr", time_limit)
+        finally:
+            with suppress(ProcessLookupError):  # all of it, whatever it started
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        log.seek(max(0, os.fstat(log.fileno()).st_size - 4000))
+        text = log.read()
+    if code == -signal.SIGKILL:
+        raise Stopped(
+            "memory",
+            "the submission was killed, most likely for want of memory.",
+            "Predict smaller slices, or use a smaller network.",
+        )
+    if code != 0:
+        raise SubmissionError(
+            f"the submission's process ended with code {code}: {_last_line(text)}", "Run model.py in that interpreter."
+        )
+
+
+def _watch(process: subprocess.Popen, log: Path, time_limit: float) -> int:
+    """Waits for the end of `process` and returns its code. Raises Stopped when it goes beyond a limit."""
+    deadline = time.monotonic() + time_limit
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise Stopped(
+                "time",
+                f"the submission took longer than {time_limit:g} seconds.",
+                "Make it lighter, or allow more with --limit.",
+            )
+        if log.stat().st_size > OUTPUT_LIMIT:
+            break
+        time.sleep(POLL)
+    if log.stat().st_size > OUTPUT_LIMIT:
+        raise Stopped(
+            "output", f"the submission printed more than {OUTPUT_LIMIT / 1e6:g} MB.", "Print less, for example verbose=0."
+        )
+    return process.returncode
+
+
+def _outcome(results: Path) -> Outcome:
+    report = json.loads((results / "report.json").read_text(encoding="utf-8"))
+    calls = {}
+    for name, call in report["calls"].items():
+        file = results / f"{name}.npy"
+        output = np.load(file) if file.exists() else None
+        calls[name] = Call(call.get("seconds", 0.0), call.get("type", ""), output, call["error"])
+    return Outcome(
+        stage=report["stage"],
+        error=report["error"],
+        import_seconds=report.get("import_seconds", 0.0),
+        load_seconds=report.get("load_seconds", 0.0),
+        calls=calls,
+        peak_bytes=report["peak_bytes"],
+        connections=tuple(report["connections"]),
+        writes=tuple(report["writes"]),
+        processes=tuple(report["processes"]),
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it printed nothing."

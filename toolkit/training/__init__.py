@@ -1,0 +1,1 @@
+"""Training: from samples and a configuration to a finished run folder."""

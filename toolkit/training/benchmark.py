@@ -1,0 +1,144 @@
+"""Measurements: our training step against the stock network's, our augmentation against keras-cv's loops, corruptions."""
+
+import gc
+import resource
+import time
+from collections.abc import Callable
+from statistics import median
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from toolkit.data import synthetic
+from toolkit.models.network import build as build_network
+from toolkit.data import shift as shifts
+from toolkit.augment import chain
+from toolkit.models.backbones import BACKBONES
+from toolkit.core.config import ModelConfig, Operation
+from toolkit.data.dataset import Samples
+from toolkit.core.errors import InputError
+from toolkit.core.progress import Progress, silent
+
+CLASSES = 8
+SIDE = 96
+LEARNING_RATE = 1e-4
+AUGMENT_BATCH = 64
+
+
+def train(backbone: str, batch: int, steps: int, progress: Progress = silent) -> dict[str, float]:
+    """Training speed in images/s of keras.applications' network and of ours, with random weights and Adam.
+
+    Each number is the median of `steps` steps of `batch` images after one that is not counted. "stock" and "ours"
+    train every layer; "stock_head" and "head" one dense layer on the frozen backbone, "cached_head" that layer on
+    stored features; the ratios are ours to stock. "peak_gb" is the process's largest memory.
+    Raises InputError for a backbone that keras.applications does not have.
+    """
+    if backbone not in BACKBONES or BACKBONES[backbone].stock is None:
+        known = [name for name, entry in BACKBONES.items() if entry.stock]
+        raise InputError(
+            f"there is no stock network of '{backbone}' to compare with.", f"Name one of {', '.join(known)}."
+        )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, SIDE, SIDE, 3)).astype(np.float32)
+    labels = np.eye(CLASSES, dtype=np.float32)[rng.integers(0, CLASSES, batch)]
+    speeds: dict[str, float] = {}
+    forms: dict[str, Callable[[], keras.Model]] = {
+        "stock": lambda: BACKBONES[backbone].stock((SIDE, SIDE, 3)),
+        "ours": lambda: build_network(ModelConfig(backbone, "none"), (SIDE, SIDE, 3), CLASSES).trunk,
+    }
+    for form, build in forms.items():
+        trunk = build()
+        width = trunk.output_shape[-1]
+        for frozen in (True, False):
+            name = form if not frozen else {"stock": "stock_head", "ours": "head"}[form]
+            progress(len(speeds), 5, name)
+            trunk.trainable = not frozen
+            speeds[name] = batch / _step_seconds(_with_head(trunk), images, labels, steps)
+        del trunk
+        keras.utils.clear_session(free_memory=True)
+        gc.collect()
+    features = rng.normal(size=(batch, width)).astype(np.float32)
+    stored = keras.Input(features.shape[1:])
+    head = keras.Model(stored, keras.layers.Dense(CLASSES)(stored))
+    speeds["cached_head"] = batch / _step_seconds(head, features, labels, max(steps, 50))
+    return {
+        **{name: round(speed, 2) for name, speed in speeds.items()},
+        "ratio": round(speeds["ours"] / speeds["stock"], 2),
+        "head_ratio": round(speeds["head"] / speeds["stock_head"], 2),
+        "cached_head_ratio": round(speeds["cached_head"] / speeds["stock_head"], 1),
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
+    }
+
+
+def augment(
+    operations: tuple[Operation, ...], samples: Samples, seconds: float, progress: Progress = silent
+) -> dict[str, float]:
+    """Images/s of `operations` on all cores in tf.data, from uint8 images: ours, and keras-cv's layers as they are.
+
+    "naive" is what a user of keras-cv writes: each layer under RandomApply, mapped over batches of 64. Mixing
+    operations are left out of both: RandomApply cannot hold them.
+    """
+    operations = tuple(operation for operation in operations if operation.name not in chain.MIXING)
+    if not operations:
+        raise InputError("there are no augmentations to measure.", "Choose a preset that has some.")
+    speeds = {}
+    for number, (name, make) in enumerate({"ours": chain.chain, "naive": chain.naive}.items()):
+        progress(number, 2, name)
+        speeds[name] = _stream_speed(make(operations, samples.images.shape[1:3]), samples, seconds)
+    return {
+        "operations": len(operations),
+        **{name: round(speed, 1) for name, speed in speeds.items()},
+        "ratio": round(speeds["ours"] / speeds["naive"], 2),
+    }
+
+
+def _with_head(trunk: keras.Model) -> keras.Model:
+    model = keras.Model(trunk.input, keras.layers.Dense(CLASSES, dtype="float32")(trunk.output))
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), keras.losses.CategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def _step_seconds(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, steps: int) -> float:
+    if not model.compiled:
+        model.compile(keras.optimizers.Adam(LEARNING_RATE), keras.losses.CategoricalCrossentropy(from_logits=True))
+    inputs, labels = tf.constant(inputs), tf.constant(labels)
+    model.train_on_batch(inputs, labels)
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        model.train_on_batch(inputs, labels)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -> float:
+    labels = tf.one_hot(samples.labels, len(samples.class_names))
+    batches = tf.data.Dataset.from_tensor_slices((samples.images, labels)).repeat().batch(AUGMENT_BATCH).enumerate()
+
+    def ready(number, batch):
+        seed = tf.stack([0, tf.cast(number, tf.int32)])
+        return augmentation(tf.cast(batch[0], tf.float32), batch[1], seed)
+
+    stream = iter(batches.map(ready, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2))
+    for _ in range(4):  # tracing, and filling the queue
+        next(stream)
+    started, images = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        images += len(next(stream)[0])
+    return images / (time.perf_counter() - started)
+
+
+def shift(images: int) -> dict[str, float]:
+    """How fast `toolkit.data.shift` makes copies of that many drawn cells, by chains and by single families, in images/s."""
+    cells = synthetic.draw(images // CLASSES + 1).images[:images]
+    ids, speeds = np.arange(images), {}
+    makers = {"chains": lambda: shifts.mixture(cells, ids)}
+    for family in shifts.FAMILIES:
+        makers[family] = lambda family=family: shifts.single(cells, ids, family, 3)
+    shifts.mixture(cells[:CLASSES], ids[:CLASSES])  # what is laid over pictures is drawn once
+    for name, make in makers.items():
+        started = time.perf_counter()
+        make()
+        speeds[f"{name}_images_per_second"] = round(images / (time.perf_counter() - started))
+    return speeds

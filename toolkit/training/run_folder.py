@@ -1,0 +1,164 @@
+"""Run folders: where everything about one training lies. A stage is done when its file exists."""
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from toolkit.core import config
+from toolkit.core.config import Config
+from toolkit.data.dataset import Samples
+from toolkit.core.errors import InputError
+from toolkit.core.files import write_error, write_text
+
+PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "h5py", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of one run folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    @property
+    def provenance(self) -> Path:
+        return self.folder / "provenance.json"
+
+    @property
+    def clean(self) -> Path:
+        return self.folder / "clean.csv"
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The weights after the best epoch by the monitored metric."""
+        return self.folder / "checkpoints" / "best.npz"
+
+    @property
+    def state(self) -> Path:
+        """What an unfinished training goes on from."""
+        return self.folder / "checkpoints" / "state.npz"
+
+    @property
+    def finished(self) -> Path:
+        """Exists once training has come to its end; holds its summary."""
+        return self.folder / "training.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
+    def package(self) -> Path:
+        """The folder that becomes the zip."""
+        return self.folder / "package"
+
+    @property
+    def test_openings(self) -> Path:
+        """When the test part was looked at."""
+        return self.folder / "test_openings.json"
+
+    def predictions(self, part: str, condition: str) -> Path:
+        return self.folder / "predictions" / f"{part}-{condition}.npz"
+
+
+def begin(folder: Path, settings: Config, samples: Samples, data: Path) -> Run:
+    """Makes the run folder and writes its configuration and provenance.
+
+    Raises InputError when the folder holds anything already: a run is never overwritten.
+    """
+    run = Run(Path(folder))
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if any(run.folder.iterdir()):
+            raise InputError(f"{run.folder} is not empty.", "Give --run a new folder; a run is never overwritten.")
+    except OSError as error:
+        raise write_error(run.folder / "config.toml", error) from error
+    config.write(settings, run.config)
+    provenance = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "data": str(Path(data).resolve()),
+        "fingerprint": samples.fingerprint,
+        "image_shape": samples.images.shape[1:],
+        "class_names": samples.class_names,
+        "seed": settings.train.seed,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+    write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
+    return run
+
+
+def open_finished(folder: Path) -> Run:
+    """The run in `folder`. Raises InputError unless it has been trained to its end."""
+    run = _open(folder)
+    if not run.finished.exists():
+        raise InputError(
+            f"the training in {folder} did not come to its end.", f"Go on with it: cbtool train --resume {folder}."
+        )
+    return run
+
+
+def open_unfinished(folder: Path) -> Run:
+    """The run in `folder`. Raises InputError when there is none, or when it is trained to its end already."""
+    run = _open(folder)
+    if run.finished.exists():
+        raise InputError(f"the run in {folder} is finished.", f"Next: cbtool evaluate --run {folder}.")
+    return run
+
+
+def require_data(run: Run, samples: Samples) -> None:
+    """Raises InputError unless `samples` are what `run` was begun with."""
+    if samples.fingerprint != read_provenance(run)["fingerprint"]:
+        raise InputError(
+            "the data is not what this run was begun with (its pixels or labels differ).",
+            "Give that file, with --data.",
+        )
+
+
+def _open(folder: Path) -> Run:
+    run = Run(Path(folder))
+    if not run.config.exists():
+        raise InputError(
+            f"{folder} is not a run folder: it has no config.toml.",
+            "Make one with: cbtool train --preset NAME --data FILE --run DIR.",
+        )
+    return run
+
+
+def read_provenance(run: Run) -> dict:
+    """What `begin` wrote. Raises InputError when it is missing or damaged."""
+    try:
+        return json.loads(run.provenance.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run.provenance} cannot be read: {error}.", "Train the run again.") from error
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder, with "+" when it has uncommitted changes; None outside of git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None

@@ -1,0 +1,102 @@
+"""All runs of a folder side by side, in the columns of the report's Table 1."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from toolkit.core import config
+from toolkit.core.config import Config, Phase
+from toolkit.core.errors import CbtoolError, InputError
+from toolkit.training.run_folder import Run
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run. Scores are shares in 0..1 of `part`, the test part where it was opened; None until it is evaluated.
+
+    shift: accuracy on chains of corruptions. foretold: for a hidden test set. test_openings: how often the test part
+    was looked at. seconds: of training. megabytes: of the package, 10^6 bytes.
+    """
+
+    name: str
+    backbone: str
+    augmentation: str
+    fine_tuning: str
+    part: str | None
+    accuracy: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    shift: float | None
+    foretold: float | None
+    test_openings: int
+    seconds: float | None
+    megabytes: float | None
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def rows(folder: Path) -> list[Row]:
+    """The runs directly in `folder`, by name. Raises InputError when there are none."""
+    found = sorted(path.parent for path in Path(folder).glob("*/config.toml"))
+    if not found:
+        raise InputError(f"there are no runs in {folder}.", "Train one: cbtool train --preset lite --data FILE.")
+    return [_row(Run(path)) for path in found]
+
+
+def as_csv(table: list[Row]) -> str:
+    """`table` as CSV with a header; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(row, column) for column in COLUMNS] for row in table)
+    return text.getvalue()
+
+
+def _row(run: Run) -> Row:
+    try:
+        settings = config.read(run.config)
+    except CbtoolError as error:
+        raise InputError(f"the run {run.folder} cannot be read: {error.sentence}", "Move it elsewhere.") from error
+    metrics = _json(run.metrics)
+    part = next((part for part in ("test", "validation") if part in metrics), None)
+    found = metrics.get(part, {})
+    scores = found.get("scores", {}).get("clean", {})
+    size = sum(path.stat().st_size for path in run.package.glob("*")) / 1e6 if run.package.exists() else None
+    return Row(
+        name=run.folder.name,
+        backbone=settings.model.backbone,
+        augmentation=_augmentation(settings),
+        fine_tuning=", ".join(_phase(phase) for phase in settings.train.phases),
+        part=part,
+        accuracy=scores.get("accuracy"),
+        precision=scores.get("macro_precision"),
+        recall=scores.get("macro_recall"),
+        f1=scores.get("macro_f1"),
+        shift=found.get("shift"),
+        foretold=found.get("foretold"),
+        test_openings=len(_json(run.test_openings)),
+        seconds=_json(run.finished).get("seconds"),
+        megabytes=None if size is None else round(size, 1),
+    )
+
+
+def _augmentation(settings: Config) -> str:
+    names = list(dict.fromkeys(operation.name for operation in settings.augment))
+    text = ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return f"{text}, in blocks" if settings.train.blocks else text or "none"
+
+
+def _phase(phase: Phase) -> str:
+    layers = {float: "last {:.0%}", int: "from layer {}"}.get(type(phase.trainable), "{}").format(phase.trainable)
+    return f"{layers} × {phase.epochs}"
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
