@@ -1,9 +1,10 @@
 # Each target does its own set-up; nothing but Python 3.10 to 3.12 has to be there.
 PYTHON ?= python3
 BIN := .venv/bin
+CODE := submission toolkit tools tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint requirements
+.PHONY: help demo test test-slow lint format requirements
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -19,7 +20,12 @@ test-slow: .venv/installed  ## run the slow tests too
 	$(BIN)/python -m pytest -m ''
 
 lint: .venv/installed  ## check the style
-	$(BIN)/python -m flake8 submission toolkit tools tests
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+format: .venv/installed  ## put the style right where a program can
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
 
 requirements: .venv/installed  ## pin requirements.txt anew from the ranges in setup.cfg
 	$(BIN)/pip install --quiet uv

@@ -24,7 +24,8 @@ def cells() -> dataset.Samples:
 
 @pytest.fixture(scope="session")
 def training_file(tmp_path_factory) -> Path:
-    """A small training file: 40 real cells a class where they are at hand, else drawn ones; irrelevant copies in both."""
+    """A small training file: 40 real cells a class where they are at hand, else drawn ones;
+    irrelevant copies in both."""
     path = tmp_path_factory.mktemp("data") / "training_set.npz"
     if COMPETITION.exists():
         command = [sys.executable, COMPETITION / "make_training_set.py", path, "--per-class", "40"]
@@ -38,8 +39,17 @@ def training_file(tmp_path_factory) -> Path:
 def run_folder(training_file, tmp_path_factory) -> Path:
     """A run that the command line trained for three short epochs."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    settings = ["--set", "train.phases.1.epochs=2", "--set", "split.validation=0.2", "--set", "split.test=0.2"]
-    result = cbtool("train", "--preset", "tiny", "--data", training_file, "--run", folder, *settings)
+    settings = [
+        "--set",
+        "train.phases.1.epochs=2",
+        "--set",
+        "split.validation=0.2",
+        "--set",
+        "split.test=0.2",
+    ]
+    result = cbtool(
+        "train", "--preset", "tiny", "--data", training_file, "--run", folder, *settings
+    )
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -63,7 +73,8 @@ def submission_zip(evaluated, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def evaluator() -> list[str]:
-    """The options that run a zip in the competition's TensorFlow 2.17.0 and Keras 3.4.1, which are set up here."""
+    """The options that run a zip in the competition's TensorFlow 2.17.0 and Keras 3.4.1, which are
+    set up here."""
     environments.python("an2dl2024")
     return ["--evaluator", "an2dl2024"]
 

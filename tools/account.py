@@ -7,7 +7,9 @@ import click
 from tools import options, output
 
 url = click.option(
-    "--url", metavar="URL", help="The server. [default: CODABENCH_URL, else the last login's, else https://www.codabench.org]"
+    "--url",
+    metavar="URL",
+    help="The server. [default: CODABENCH_URL, else the last login's, else https://www.codabench.org]",
 )
 
 
@@ -17,9 +19,10 @@ url = click.option(
 def login(url: str | None, username: str | None) -> None:
     """Log in at CodaBench, once.
 
-    Asks for the password, or reads it from a pipe, exchanges it for a token and keeps that in a file only you can read. The
-    password is not kept. Accounts made through GitHub have none: reset it on the web page to get one. CODABENCH_TOKEN and
-    CODABENCH_URL, where they are set, go before the file.
+    Asks for the password, or reads it from a pipe, exchanges it for a token and keeps that in a
+    file only you can read. The password is not kept. Accounts made through GitHub have none: reset
+    it on the web page to get one. CODABENCH_TOKEN and CODABENCH_URL, where they are set, go before
+    the file.
     """
     from toolkit.codabench import credentials
     from toolkit.codabench.client import Client
@@ -37,8 +40,12 @@ def login(url: str | None, username: str | None) -> None:
     except PlatformError as error:
         if error.status != 400:
             raise
-        hint = f"Check user name and password; {server}/accounts/login/ tells whether they are right."
-        raise PlatformError(f"{server} does not know '{name}' with this password.", hint, 400) from error
+        hint = (
+            f"Check user name and password; {server}/accounts/login/ tells whether they are right."
+        )
+        raise PlatformError(
+            f"{server} does not know '{name}' with this password.", hint, 400
+        ) from error
     file = credentials.store(Account(server, token, name))
     click.echo(f"Logged in at {server} as {name}.")
     output.hint(f"The token is in {file}. Next: cbtool competitions list --joined")

@@ -1,4 +1,5 @@
-"""`cbtool bench`: what our forms of things gain, side by side in one run, and how well foretelling does."""
+"""`cbtool bench`: what our forms of things gain, side by side in one run, and how well foretelling
+does."""
 
 import dataclasses
 from pathlib import Path
@@ -11,19 +12,33 @@ from tools.evaluate import load_data
 
 @click.group()
 def bench() -> None:
-    """Measure training, augmentation and prediction against the stock forms; corruptions; foretelling."""
+    """Measure training, augmentation and prediction against the stock forms; corruptions;
+    foretelling."""
 
 
 @bench.command()
-@click.option("--backbone", required=True, metavar="NAME", help="One of keras.applications', e.g. convnext-tiny.")
-@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images in a step.")
-@click.option("--steps", type=click.IntRange(min=1), default=3, show_default=True, help="Steps; their median counts.")
+@click.option(
+    "--backbone",
+    required=True,
+    metavar="NAME",
+    help="One of keras.applications', e.g. convnext-tiny.",
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images in a step."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Steps; their median counts.",
+)
 @options.json
 def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     """Time training steps of keras.applications' network and of ours.
 
-    At 96 × 96 pixels, with random weights: every layer, one layer on the frozen backbone, and that layer on stored
-    features.
+    At 96 × 96 pixels, with random weights: every layer, one layer on the frozen backbone, and that
+    layer on stored features.
     """
     with output.quiet_tensorflow():
         from toolkit.training import benchmark as benches
@@ -33,12 +48,27 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
 
 
 @bench.command()
-@click.option("--preset", required=True, metavar="NAME", help="The named experiment whose augmentations to time.")
+@click.option(
+    "--preset",
+    required=True,
+    metavar="NAME",
+    help="The named experiment whose augmentations to time.",
+)
 @options.settings
-@click.option("--data", "data_file", type=options.PATH, metavar="FILE", help="Images. [default: drawn cells]")
-@click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True, help="For each of the two.")
+@click.option(
+    "--data", "data_file", type=options.PATH, metavar="FILE", help="Images. [default: drawn cells]"
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=10.0,
+    show_default=True,
+    help="For each of the two.",
+)
 @options.json
-def augment(preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool) -> None:
+def augment(
+    preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool
+) -> None:
     """Time a preset's augmentations: ours, and the same keras-cv layers mapped as they are."""
     from toolkit.core import config
     from toolkit.data import dataset, synthetic
@@ -53,18 +83,35 @@ def augment(preset: str, settings: tuple[str, ...], data_file: Path | None, seco
 
 
 @bench.command()
-@click.option("--backbone", metavar="NAME", help="A backbone with random weights, e.g. convnext-tiny.")
-@click.option("--run", "folder", type=options.PATH, metavar="DIR", help="A trained run's network instead, on its validation part.")
+@click.option(
+    "--backbone", metavar="NAME", help="A backbone with random weights, e.g. convnext-tiny."
+)
+@click.option(
+    "--run",
+    "folder",
+    type=options.PATH,
+    metavar="DIR",
+    help="A trained run's network instead, on its validation part.",
+)
 @options.training_file
-@click.option("--images", type=click.IntRange(min=32), metavar="N", help="How many. [default: 64, or the whole part]")
+@click.option(
+    "--images",
+    type=click.IntRange(min=32),
+    metavar="N",
+    help="How many. [default: 64, or the whole part]",
+)
 @options.json
 def predict(
-    backbone: str | None, folder: Path | None, data_file: Path | None, images: int | None, as_json: bool
+    backbone: str | None,
+    folder: Path | None,
+    data_file: Path | None,
+    images: int | None,
+    as_json: bool,
 ) -> None:
     """Time prediction: the competition's template, stock networks, ours.
 
-    One network, the same weights and images in every form, each as a zip in a clean process. ONNX Runtime (with
-    tf2onnx) and OpenVINO stand beside them where they are installed.
+    One network, the same weights and images in every form, each as a zip in a clean process. ONNX
+    Runtime (with tf2onnx) and OpenVINO stand beside them where they are installed.
     """
     if (backbone is None) == (folder is None):
         raise click.UsageError("give either --backbone NAME or --run DIR.")
@@ -92,13 +139,22 @@ def predict(
         return
     columns = tuple(name.replace("_", " ") for name in rows[0])
     output.table(columns, [tuple(str(value) for value in row.values()) for row in rows])
-    _print({name: value for name, value in report.items() if name not in ("rows", "left_out")}, False)
+    _print(
+        {name: value for name, value in report.items() if name not in ("rows", "left_out")}, False
+    )
     for form, why in measured.left_out.items():
         output.hint(f"Left out: {form}: {why}")
 
 
 @bench.command()
-@click.option("--images", type=click.IntRange(min=100), default=2000, show_default=True, metavar="N", help="How many.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=100),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="How many.",
+)
 @options.json
 def shift(images: int, as_json: bool) -> None:
     """Time the making of corrupted copies, in chains, of drawn cells of 96 × 96 pixels."""
@@ -109,32 +165,57 @@ def shift(images: int, as_json: bool) -> None:
 
 @bench.command()
 @click.argument("folders", metavar="DIR...", type=options.PATH, nargs=-1, required=True)
-@click.option("--picture", type=options.PATH, metavar="FILE", help="Draw foretold against obtained scores, as PNG.")
+@click.option(
+    "--picture",
+    type=options.PATH,
+    metavar="FILE",
+    help="Draw foretold against obtained scores, as PNG.",
+)
 @options.stored_part
 @options.json
 def foretell(folders: tuple[Path, ...], picture: Path | None, part: str, as_json: bool) -> None:
-    """Try the foretold score on leaderboards that are known: evaluated runs, one family of corruptions held out each.
+    """Try the foretold score on leaderboards that are known: evaluated runs, one family of
+    corruptions held out each.
 
-    For each family that a run was not trained on, its score on chains with that family is foretold from chains without.
+    For each family that a run was not trained on, its score on chains with that family is foretold
+    from chains without.
     """
     from toolkit.evaluation import backtest
     from toolkit.report import plots
     from toolkit.training import run_folder
 
-    found = {folder.name: backtest.trials(run_folder.open_finished(folder), part) for folder in folders}
-    errors = {name: sum(abs(trial.foretold.value - trial.obtained) for trial in row) / len(row) for name, row in found.items()}
+    found = {
+        folder.name: backtest.trials(run_folder.open_finished(folder), part) for folder in folders
+    }
+    errors = {
+        name: sum(abs(trial.foretold.value - trial.obtained) for trial in row) / len(row)
+        for name, row in found.items()
+    }
     every = [trial for row in found.values() for trial in row]
     total = sum(abs(trial.foretold.value - trial.obtained) for trial in every) / len(every)
-    covered = sum(trial.foretold.low <= trial.obtained <= trial.foretold.high for trial in every) / len(every)
+    covered = sum(
+        trial.foretold.low <= trial.obtained <= trial.foretold.high for trial in every
+    ) / len(every)
     if picture:
-        points = {name: [(trial.foretold.value, trial.obtained) for trial in row] for name, row in found.items()}
+        points = {
+            name: [(trial.foretold.value, trial.obtained) for trial in row]
+            for name, row in found.items()
+        }
         plots.trials_picture(points, picture)
     if as_json:
         rows = [dataclasses.asdict(trial) for trial in every]
-        output.as_json({"trials": rows, "mean_absolute_error": total, "by_run": errors, "covered": covered})
+        output.as_json(
+            {"trials": rows, "mean_absolute_error": total, "by_run": errors, "covered": covered}
+        )
         return
     rows = [
-        (trial.run, trial.family, trial.foretold.value, f"{trial.foretold.low:.3f} to {trial.foretold.high:.3f}", trial.obtained)
+        (
+            trial.run,
+            trial.family,
+            trial.foretold.value,
+            f"{trial.foretold.low:.3f} to {trial.foretold.high:.3f}",
+            trial.obtained,
+        )
         for trial in every
     ]
     output.table(("run", "family held out", "foretold", "95 % interval", "obtained"), rows)
@@ -146,4 +227,6 @@ def _print(values: dict, as_json: bool) -> None:
     if as_json:
         output.as_json(values)
     else:
-        output.table(("", ""), [(name.replace("_", " "), str(value)) for name, value in values.items()])
+        output.table(
+            ("", ""), [(name.replace("_", " "), str(value)) for name, value in values.items()]
+        )

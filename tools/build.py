@@ -30,7 +30,10 @@ from tools.evaluate import load_data
 @click.option(
     "--weights",
     type=click.Choice(["float16", "float32"]),
-    help="How kernels are stored; float32 doubles the zip. [default: as the package has them, or float16]",
+    help=(
+        "How kernels are stored; float32 doubles the zip. [default: as the package has them, or "
+        "float16]"
+    ),
 )
 @click.option(
     "--time-limit",
@@ -38,24 +41,35 @@ from tools.evaluate import load_data
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="The evaluator's limit: predict looks at images in fewer views where time runs short. 0 for none.",
+    help=(
+        "The evaluator's limit: predict looks at images in fewer views where time runs short. 0 "
+        "for none."
+    ),
 )
 @click.option(
     "--images",
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Size of the hidden test set, if the evaluator passes it in several calls. [default: it comes in one]",
+    help=(
+        "Size of the hidden test set, if the evaluator passes it in several calls. [default: it "
+        "comes in one]"
+    ),
 )
 @options.training_file
 def build(
-    folders: tuple[Path, ...], out: Path, weights: str | None, time_limit: float, images: int, data_file: Path | None
+    folders: tuple[Path, ...],
+    out: Path,
+    weights: str | None,
+    time_limit: float,
+    images: int,
+    data_file: Path | None,
 ) -> None:
     """Write a run's submission.zip.
 
-    It holds model.py, manifest.json and weights.h5, flat and stored. The same run gives the same bytes. Where there is
-    no package yet, the network is rewritten for speed, and each rewrite compared with the trained network on
-    validation images; the build stops when labels change.
+    It holds model.py, manifest.json and weights.h5, flat and stored. The same run gives the same
+    bytes. Where there is no package yet, the network is rewritten for speed, and each rewrite
+    compared with the trained network on validation images; the build stops when labels change.
     """
     from toolkit.data import splitting
     from toolkit.export import zip_ledger
@@ -76,8 +90,14 @@ def build(
         verification = json.loads((run.package / "verification.json").read_text(encoding="utf-8"))
         output.table(
             ("rewrite", "largest relative difference", "labels agree"),
-            [(step["rewrite"], f"{step['max_relative_difference']:.1e}", step["label_agreement"]) for step in verification["steps"]],
-            title=f"{run.folder}: against the trained network, on {verification['images']} validation images",
+            [
+                (step["rewrite"], f"{step['max_relative_difference']:.1e}", step["label_agreement"])
+                for step in verification["steps"]
+            ],
+            title=(
+                f"{run.folder}: against the trained network, on {verification['images']} "
+                "validation images"
+            ),
         )
     networks = [package.read_manifest(run.package)["networks"][0] for run in chosen]
     output.table(
@@ -87,7 +107,12 @@ def build(
             ("bytes", out.stat().st_size),
             ("sha256", digest),
             ("views", "; ".join(", ".join(network["views"]) for network in networks)),
-            ("CPUs with bfloat16", "; ".join("use it" if network["bfloat16"] else "do not use it" for network in networks)),
+            (
+                "CPUs with bfloat16",
+                "; ".join(
+                    "use it" if network["bfloat16"] else "do not use it" for network in networks
+                ),
+            ),
             ("time limit", f"{time_limit:g} s" if time_limit else "none"),
         ],
     )

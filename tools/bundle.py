@@ -12,15 +12,55 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
 
 
 @click.command()
-@click.option("--out", type=options.PATH, required=True, metavar="DIR|ZIP", help="A new folder, or the zip that CodaBench takes.")
-@click.option("--data", "data_file", type=options.PATH, metavar="FILE", help="An npz of the hidden images. [default: drawn cells]")
-@click.option("--final", "final_file", type=options.PATH, metavar="FILE", help="The same for a second phase, Final.")
-@click.option("--start", type=DATE, metavar="DATE", help="When it begins, as YYYY-MM-DD. [default: today]")
-@click.option("--final-start", type=DATE, metavar="DATE", help="When Final follows the first phase.")
-@click.option("--title", default="Image classification", show_default=True, help="The competition's name.")
-@click.option("--docker-image", metavar="IMAGE", help="What submissions run in. [default: TensorFlow 2.17.0]")
-@click.option("--limit", type=click.IntRange(min=1), default=600, show_default=True, metavar="SECONDS", help="Time limit of a step.")
-@click.option("--per-day", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Submissions a person and day.")
+@click.option(
+    "--out",
+    type=options.PATH,
+    required=True,
+    metavar="DIR|ZIP",
+    help="A new folder, or the zip that CodaBench takes.",
+)
+@click.option(
+    "--data",
+    "data_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="An npz of the hidden images. [default: drawn cells]",
+)
+@click.option(
+    "--final",
+    "final_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="The same for a second phase, Final.",
+)
+@click.option(
+    "--start", type=DATE, metavar="DATE", help="When it begins, as YYYY-MM-DD. [default: today]"
+)
+@click.option(
+    "--final-start", type=DATE, metavar="DATE", help="When Final follows the first phase."
+)
+@click.option(
+    "--title", default="Image classification", show_default=True, help="The competition's name."
+)
+@click.option(
+    "--docker-image", metavar="IMAGE", help="What submissions run in. [default: TensorFlow 2.17.0]"
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time limit of a step.",
+)
+@click.option(
+    "--per-day",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Submissions a person and day.",
+)
 @options.classes
 def bundle(
     out: Path,
@@ -36,8 +76,9 @@ def bundle(
 ) -> None:
     """Write a competition like AN2DL 2024 to host on CodaBench.
 
-    Its ingestion program calls `Model().predict` on the hidden images, its scoring program computes accuracy and a confusion
-    matrix. Without --data it has a few cells that the program draws, to try it out.
+    Its ingestion program calls `Model().predict` on the hidden images, its scoring program computes
+    accuracy and a confusion matrix. Without --data it has a few cells that the program draws, to
+    try it out.
     """
     from toolkit.codabench import hosting
     from toolkit.data import dataset, synthetic
@@ -51,11 +92,19 @@ def bundle(
         samples = dataset.load(data_file, classes)
     else:
         drawn = synthetic.draw(PER_CLASS)
-        samples = drawn.take((drawn.ids < PER_CLASS * len(synthetic.KINDS)).nonzero()[0])  # without the irrelevant ones
+        samples = drawn.take(
+            (drawn.ids < PER_CLASS * len(synthetic.KINDS)).nonzero()[0]
+        )  # without the irrelevant ones
     change = f"{final_start:%Y-%m-%d}" if final_start else None
     phases = [hosting.HostedPhase("Development", samples, f"{start:%Y-%m-%d}", change)]
     if final_file:
         phases.append(hosting.HostedPhase("Final", dataset.load(final_file, classes), change))
     hosting.write(out, title, phases, docker_image or hosting.DOCKER_IMAGE, limit, per_day)
-    click.echo(f"{out}: {', '.join(f'{phase.name} with {len(phase.samples):,} images' for phase in phases)}")
-    output.hint(f"Next: cbtool rehearse submission.zip --bundle {out}; CodaBench takes it as a zip, under Benchmarks, Management, Upload.")
+    click.echo(
+        f"{out}: "
+        f"{', '.join(f'{phase.name} with {len(phase.samples):,} images' for phase in phases)}"
+    )
+    output.hint(
+        f"Next: cbtool rehearse submission.zip --bundle {out}; CodaBench takes it as a zip, under "
+        "Benchmarks, Management, Upload."
+    )

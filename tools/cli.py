@@ -9,8 +9,25 @@ import click
 
 from toolkit.core.errors import CbtoolError, LimitError
 from toolkit.core.files import write_error
-from tools import account, bench, build, bundle, competitions, data, demo, evaluate, output, rehearse, runs, score, submissions
-from tools import time, train, upload, validate
+from tools import (
+    account,
+    bench,
+    build,
+    bundle,
+    competitions,
+    data,
+    demo,
+    evaluate,
+    output,
+    rehearse,
+    runs,
+    score,
+    submissions,
+    time,
+    train,
+    upload,
+    validate,
+)
 
 INTERRUPTED = 130
 
@@ -20,8 +37,8 @@ INTERRUPTED = 130
 def cli() -> None:
     """From a competition's training file to a checked and scored CodaBench submission.
 
-    The road: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start with `cbtool demo`; compare with
-    `cbtool runs list`.
+    The road: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start
+    with `cbtool demo`; compare with `cbtool runs list`.
     """
 
 
@@ -55,7 +72,8 @@ for command in (
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
-    0 ok; 1 a check failed; 2 wrong use or bad input; 3 CodaBench refused; 4 out of time or memory; 130 interrupted.
+    0 ok; 1 a check failed; 2 wrong use or bad input; 3 CodaBench refused; 4 out of time or memory;
+    130 interrupted.
     """
     # TensorFlow reads these when it is imported, which happens inside the commands.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -78,7 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
         return problem.exit_code
     except MemoryError:
         error = LimitError(
-            "this machine has too little memory for that.", "Use a smaller network, smaller batches, or fewer images."
+            "this machine has too little memory for that.",
+            "Use a smaller network, smaller batches, or fewer images.",
         )
         output.error(error)
         return error.exit_code

@@ -25,9 +25,18 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
 
     found = connected(required=joined).competitions(search, joined)
     if as_json:
-        output.as_json({"competitions": [{key: each.get(key) for key in ("id", "title", "created_by")} for each in found]})
+        output.as_json(
+            {
+                "competitions": [
+                    {key: each.get(key) for key in ("id", "title", "created_by")} for each in found
+                ]
+            }
+        )
         return
-    rows = [(each["id"], each["title"], each.get("created_by", ""), each.get("participants_count", "")) for each in found]
+    rows = [
+        (each["id"], each["title"], each.get("created_by", ""), each.get("participants_count", ""))
+        for each in found
+    ]
     output.table(("id", "competition", "organiser", "participants"), rows)
     if len(found) == MOST:
         output.hint(f"These are the first {MOST}; narrow them with --search WORDS.")
@@ -55,7 +64,14 @@ def show(number: int, as_json: bool) -> None:
             }
             for phase in competition.phases
         ]
-        output.as_json({"id": competition.id, "title": competition.title, "participant": competition.participant, "phases": phases})
+        output.as_json(
+            {
+                "id": competition.id,
+                "title": competition.title,
+                "participant": competition.participant,
+                "phases": phases,
+            }
+        )
         return
     rows = [
         (
@@ -71,8 +87,13 @@ def show(number: int, as_json: bool) -> None:
     ]
     columns = ("phase", "", "begins", "ends", "left today", "left in all", "time limit")
     output.table(columns, rows, title=f"{competition.title} ({competition.id})")
-    click.echo(f"you: {competition.participant or 'not a participant'}; image: {competition.docker_image}")
-    click.echo(f"scores: {', '.join(column.title for column in competition.columns)}; leaderboard rule: {competition.rule}")
+    click.echo(
+        f"you: {competition.participant or 'not a participant'}; image: {competition.docker_image}"
+    )
+    click.echo(
+        f"scores: {', '.join(column.title for column in competition.columns)}; leaderboard rule: "
+        f"{competition.rule}"
+    )
 
 
 @competitions.command()
@@ -96,14 +117,20 @@ def join(number: int) -> None:
 
 @competitions.command()
 @number
-@click.option("--out", type=options.PATH, default=".", show_default=True, metavar="DIR", help="Where they go.")
+@click.option(
+    "--out", type=options.PATH, default=".", show_default=True, metavar="DIR", help="Where they go."
+)
 def download(number: int, out: Path) -> None:
     """Fetch a competition's public data and starting kits."""
     from toolkit.codabench import eligibility
 
     client = connected()
     competition = eligibility.find(client, number)
-    files = {key: f"{phase.name}-{label}.zip" for phase in competition.phases for label, key in phase.files.items()}
+    files = {
+        key: f"{phase.name}-{label}.zip"
+        for phase in competition.phases
+        for label, key in phase.files.items()
+    }
     if not files:
         click.echo(f"{competition.title} offers no files.")
     with output.stages() as stages:

@@ -26,10 +26,10 @@ def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
     """Show what FILE.npz holds, and write a contact sheet per class."""
     import numpy as np
 
-    from toolkit.data import cleaning
-    from toolkit.report import plots
-    from toolkit.data import dataset as files
     from toolkit.core.config import CleanConfig
+    from toolkit.data import cleaning
+    from toolkit.data import dataset as files
+    from toolkit.report import plots
 
     samples = files.load(file, classes)
     out = out or Path(f"{file.stem}-inspect")
@@ -52,7 +52,9 @@ def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
         "different_pictures": len(sizes),
         "copies": int(len(samples) - len(sizes)),
         "most_copied": int(sizes.max()),
-        "class_counts": {name: int(count) for name, count in zip(samples.class_names, samples.counts)},
+        "class_counts": {
+            name: int(count) for name, count in zip(samples.class_names, samples.counts)
+        },
         "sheets": str(out),
     }
     if as_json:
@@ -85,18 +87,22 @@ def _print(report: dict) -> None:
 @data.command()
 @click.argument("file", type=options.PATH)
 @click.option(
-    "--out", type=options.PATH, required=True, metavar="DIR", help="Folder for clean.csv and the two pictures."
+    "--out",
+    type=options.PATH,
+    required=True,
+    metavar="DIR",
+    help="Folder for clean.csv and the two pictures.",
 )
 @options.classes
 def clean(file: Path, out: Path, classes: int) -> None:
     """Find outliers, copies and broken images in FILE.npz.
 
-    Writes DIR/clean.csv (id, reason, score, kept) and the PCA scatter before and after. FILE stays as it is:
-    `cbtool train` cleans by itself.
+    Writes DIR/clean.csv (id, reason, score, kept) and the PCA scatter before and after. FILE stays
+    as it is: `cbtool train` cleans by itself.
     """
+    from toolkit.core.config import CleanConfig
     from toolkit.data import cleaning
     from toolkit.data import dataset as files
-    from toolkit.core.config import CleanConfig
 
     samples = files.load(file, classes)
     files.require_trainable(samples, file)
@@ -113,28 +119,43 @@ def summary(found) -> list[tuple[str, int]]:
 
     reasons = Counter(reason.split(" of ")[0] for reason in found.reasons)
     kept = reasons.pop("", 0)
-    return [("kept", kept), *((f"dropped: {reason}", count) for reason, count in reasons.most_common())]
+    return [
+        ("kept", kept),
+        *((f"dropped: {reason}", count) for reason, count in reasons.most_common()),
+    ]
 
 
 @data.command("augment-preview")
 @click.argument("file", type=options.PATH)
-@click.option("--preset", default="lite", show_default=True, help="The named experiment whose augmentations to show.")
+@click.option(
+    "--preset",
+    default="lite",
+    show_default=True,
+    help="The named experiment whose augmentations to show.",
+)
 @options.settings
-@click.option("--out", type=options.PATH, metavar="DIR", help="Folder for the sheets. [default: PRESET-augmentations]")
+@click.option(
+    "--out",
+    type=options.PATH,
+    metavar="DIR",
+    help="Folder for the sheets. [default: PRESET-augmentations]",
+)
 @options.classes
-def augment_preview(file: Path, preset: str, settings: tuple[str, ...], out: Path | None, classes: int) -> None:
+def augment_preview(
+    file: Path, preset: str, settings: tuple[str, ...], out: Path | None, classes: int
+) -> None:
     """Draw what a preset's augmentations do to images of FILE.npz.
 
-    One sheet an operation, and one of the whole chain: rows of images, each above its augmented copies. Single
-    operations change every image; in the chain each is drawn at its rate.
+    One sheet an operation, and one of the whole chain: rows of images, each above its augmented
+    copies. Single operations change every image; in the chain each is drawn at its rate.
     """
     import dataclasses
 
     import numpy as np
 
     from toolkit.core import config
-    from toolkit.report import plots
     from toolkit.data import dataset as files
+    from toolkit.report import plots
 
     chosen = config.preset(preset, settings)
     samples = files.load(file, classes)
@@ -143,7 +164,10 @@ def augment_preview(file: Path, preset: str, settings: tuple[str, ...], out: Pat
     with output.stages() as stages, stages.stage("augment") as progress:
         with output.quiet_tensorflow():
             from toolkit.augment import pipeline
-        sheets = {operation.name: (dataclasses.replace(operation, rate=1.0),) for operation in chosen.augment}
+        sheets = {
+            operation.name: (dataclasses.replace(operation, rate=1.0),)
+            for operation in chosen.augment
+        }
         for number, (name, operations) in enumerate({**sheets, "chain": chosen.augment}.items()):
             progress(number, len(sheets) + 1, name)
             shown = dataclasses.replace(chosen, augment=operations)
@@ -169,13 +193,22 @@ def augment_preview(file: Path, preset: str, settings: tuple[str, ...], out: Pat
     type=click.Choice(["train", "validation", "test"]),
     default="train",
     show_default=True,
-    help="Its published part. The competition's images are the train part: train on that, score on the others.",
+    help=(
+        "Its published part. The competition's images are the train part: train on that, score on "
+        "the others."
+    ),
 )
-@click.option("--out", type=options.PATH, metavar="FILE", help="Where to write. [default: bloodmnist_SIZE_PART.npz]")
+@click.option(
+    "--out",
+    type=options.PATH,
+    metavar="FILE",
+    help="Where to write. [default: bloodmnist_SIZE_PART.npz]",
+)
 def download(name: str, size: str, part: str, out: Path | None) -> None:
     """Download public training data (BloodMNIST, CC BY 4.0) and convert it.
 
-    A broken download goes on where it stopped. The published file (up to 1.5 GB) stays beside the converted one.
+    A broken download goes on where it stopped. The published file (up to 1.5 GB) stays beside the
+    converted one.
     """
     from toolkit.data import bloodmnist as downloads
 

@@ -25,16 +25,18 @@ TIMED_IMAGES = 3421  # size of the competition's final test set
 def demo(out: Path) -> int:
     """Walk the whole road on drawn cells.
 
-    Clean, train, evaluate, build, validate, time, score. Needs no data and no download: the cells are drawn by the
-    program, and the score says nothing about real ones.
+    Clean, train, evaluate, build, validate, time, score. Needs no data and no download: the cells
+    are drawn by the program, and the score says nothing about real ones.
     """
     from toolkit.core import config
+    from toolkit.core.errors import InputError
     from toolkit.data import dataset, synthetic
     from toolkit.runtime import checks, sandbox, timing
-    from toolkit.core.errors import InputError
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder.", "Remove it, or choose another with --out.")
+        raise InputError(
+            f"{out} is not an empty folder.", "Remove it, or choose another with --out."
+        )
     data_file, zip_file = out / "training_set.npz", out / "submission.zip"
     with output.stages() as stages:
         with stages.stage("draw"):
@@ -42,12 +44,16 @@ def demo(out: Path) -> int:
             unseen = synthetic.draw(PER_CLASS // 3, HELD_OUT_SEED)
             cells = unseen.take((unseen.ids < len(synthetic.KINDS) * (PER_CLASS // 3)).nonzero()[0])
             dataset.save(samples, data_file)
-        run, cleaning = train.train_run(out / "run", config.preset("tiny"), samples, data_file, stages)
+        run, cleaning = train.train_run(
+            out / "run", config.preset("tiny"), samples, data_file, stages
+        )
         with stages.stage("evaluate") as progress:
             from toolkit.evaluation import evaluate as evaluation
             from toolkit.export import package
 
-            judged = evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
+            judged = (
+                evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
+            )
         with stages.stage("build"):
             package.write_zip([run.package], zip_file)
         with stages.stage("validate"):
@@ -55,21 +61,38 @@ def demo(out: Path) -> int:
         with stages.stage("time"):
             measured = timing.measure(zip_file, TIMED_IMAGES)
         with stages.stage("score"):
-            labels = score.labels_of(zip_file, {"cells": cells.images}, cells, sys.executable, sandbox.TIME_LIMIT)["cells"]
+            labels = score.labels_of(
+                zip_file, {"cells": cells.images}, cells, sys.executable, sandbox.TIME_LIMIT
+            )["cells"]
     failed = [check.name for check in found if check.status == "failed"]
     output.table(
         ("stage", "result"),
         [
             ("clean", f"{int((~cleaning.kept).sum())} of {len(samples):,} images dropped"),
             ("train", f"{sum(1 for _ in run.history.open()) - 1} epochs"),
-            ("evaluate", f"accuracy {judged.clean.value:.3f} on held-out cells, {judged.shift.value:.3f} through corruptions"),
+            (
+                "evaluate",
+                f"accuracy {judged.clean.value:.3f} on held-out cells, {judged.shift.value:.3f} "
+                "through corruptions",
+            ),
             ("build", f"{zip_file} ({zip_file.stat().st_size / 1e6:.1f} MB)"),
-            ("validate", f"failed: {', '.join(failed)}" if failed else f"{len(found)} checks passed"),
-            *((f"time: {name}", text) for name, text in timing_command.rows(measured, sandbox.TIME_LIMIT)),
-            ("score", f"accuracy {(labels == cells.labels).mean():.3f} on {len(cells)} newly drawn cells"),
+            (
+                "validate",
+                f"failed: {', '.join(failed)}" if failed else f"{len(found)} checks passed",
+            ),
+            *(
+                (f"time: {name}", text)
+                for name, text in timing_command.rows(measured, sandbox.TIME_LIMIT)
+            ),
+            (
+                "score",
+                f"accuracy {(labels == cells.labels).mean():.3f} on {len(cells)} newly drawn cells",
+            ),
         ],
         title="The whole road, on drawn cells",
     )
     click.echo(f"Submission: {zip_file.resolve()}")
-    output.hint("Next, with real data: cbtool train --preset lite --data training_set.npz --run runs/first")
+    output.hint(
+        "Next, with real data: cbtool train --preset lite --data training_set.npz --run runs/first"
+    )
     return 1 if failed else 0

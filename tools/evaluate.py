@@ -10,17 +10,25 @@ from tools import options, output
 @click.command()
 @options.run
 @options.training_file
-@options.part("The part whose scores count. `test` shows both, and is noted in the run: looked at often, it is no test.")
-@click.option("--no-views", is_flag=True, help="Look at each image as it is only: heavy networks, CPUs.")
+@options.part(
+    "The part whose scores count. `test` shows both, and is noted in the run: looked at often, it "
+    "is no test."
+)
+@click.option(
+    "--no-views", is_flag=True, help="Look at each image as it is only: heavy networks, CPUs."
+)
 @options.json
-def evaluate(folder: Path, data_file: Path | None, part: str, no_views: bool, as_json: bool) -> None:
+def evaluate(
+    folder: Path, data_file: Path | None, part: str, no_views: bool, as_json: bool
+) -> None:
     """Score a run on clean and on corrupted images, and foretell the score on a hidden test set.
 
-    The corruptions come in seven families at five severities, and in chains of several; none is code of the training's
-    augmentation. The foretold score weighs chains the training did not know at least as much as those it knew. On
-    corrupted validation images, too, the views that test-time augmentation looks at are chosen, and the steps after
-    training: those that pay. With the code that is submitted: the package is made first, where there is none. Writes the
-    predictions, metrics.json and a picture of each confusion matrix into the run folder.
+    The corruptions come in seven families at five severities, and in chains of several; none is
+    code of the training's augmentation. The foretold score weighs chains the training did not know
+    at least as much as those it knew. On corrupted validation images, too, the views that test-time
+    augmentation looks at are chosen, and the steps after training: those that pay. With the code
+    that is submitted: the package is made first, where there is none. Writes the predictions,
+    metrics.json and a picture of each confusion matrix into the run folder.
     """
     from toolkit.training import run_folder
 
@@ -33,7 +41,15 @@ def evaluate(folder: Path, data_file: Path | None, part: str, no_views: bool, as
     openings = len(evaluation.openings(run))
     if as_json:
         headline = evaluated.parts[part].judgement.headline
-        output.as_json({"run": str(run.folder), "split": part, **headline, "test_openings": openings, **evaluated.values})
+        output.as_json(
+            {
+                "run": str(run.folder),
+                "split": part,
+                **headline,
+                "test_openings": openings,
+                **evaluated.values,
+            }
+        )
         return
     for name, found in evaluated.parts.items():
         judgement(f"{name} part", found.judgement, samples.class_names)
@@ -41,25 +57,32 @@ def evaluate(folder: Path, data_file: Path | None, part: str, no_views: bool, as
     if evaluated.choice:
         views(evaluated.choice)
     steps(evaluated.steps)
-    click.echo(f"The test part was opened {openings} times." if openings != 1 else "The test part was opened once.")
+    click.echo(
+        f"The test part was opened {openings} times."
+        if openings != 1
+        else "The test part was opened once."
+    )
     output.hint(f"Next: cbtool build --run {run.folder} --out submission.zip")
 
 
 def load_data(run, data_file: Path | None):
     """The samples `run` was trained on, from `data_file` or from where they were."""
+    from toolkit.core.errors import InputError
     from toolkit.data import dataset
     from toolkit.training import run_folder
-    from toolkit.core.errors import InputError
 
     provenance = run_folder.read_provenance(run)
     file = data_file or Path(provenance["data"])
     if data_file is None and not file.exists():
-        raise InputError(f"the training file is no longer at {file}.", "Say where it is, with --data FILE.")
+        raise InputError(
+            f"the training file is no longer at {file}.", "Say where it is, with --data FILE."
+        )
     return dataset.load(file, len(provenance["class_names"]))
 
 
 def judgement(title: str, found, class_names: tuple[str, ...]) -> None:
-    """Prints what `toolkit.evaluation.shift_benchmark` found: the headline, each family, each class and the worst of them."""
+    """Prints what `toolkit.evaluation.shift_benchmark` found: the headline, each family, each class
+    and the worst of them."""
     rows = [
         ("clean", *_interval(found.clean)),
         ("shift: chains of corruptions", *_interval(found.shift)),
@@ -73,7 +96,11 @@ def judgement(title: str, found, class_names: tuple[str, ...]) -> None:
         for family, row in found.families.items()
     ]
     columns = ("family", *(f"severity {severity}" for severity in range(1, severities + 1)))
-    output.table(columns, families, title=f"Accuracy by family and severity, {title} (± half the 95 % interval)")
+    output.table(
+        columns,
+        families,
+        title=f"Accuracy by family and severity, {title} (± half the 95 % interval)",
+    )
     for condition, scores in found.scores.items():
         per_class(f"{title}, {condition}", scores, class_names)
     worst = [f"{family} {mean:.3f}" for family, mean in found.worst_families()]
@@ -89,7 +116,11 @@ def judgement(title: str, found, class_names: tuple[str, ...]) -> None:
 def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
     """Prints how well confidence fits, without and with the steps after training."""
     rows = [
-        (f"{condition}, {measure.replace('_', ' ')}", values[f"{measure}_without_steps"], values[measure])
+        (
+            f"{condition}, {measure.replace('_', ' ')}",
+            values[f"{measure}_without_steps"],
+            values[measure],
+        )
         for condition, values in found.items()
         for measure in ("expected_calibration_error", "log_loss", "accuracy")
     ]
@@ -99,18 +130,41 @@ def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
 def views(choice) -> None:
     """Prints what each view gains, and the set that was chosen."""
     chosen = choice.chosen.views
-    rows = [(gain.views[-1], *_gain(gain.gain), "yes" if gain.views[-1] in chosen else "") for gain in choice.alone]
-    rows.append((f"the chosen set, {len(chosen)} with the plain view", *_gain(choice.chosen.gain), ""))
-    output.table(("view, with the plain one", "gain", "95 % interval", "chosen"), rows, title="Views, chains of validation images")
+    rows = [
+        (gain.views[-1], *_gain(gain.gain), "yes" if gain.views[-1] in chosen else "")
+        for gain in choice.alone
+    ]
+    rows.append(
+        (f"the chosen set, {len(chosen)} with the plain view", *_gain(choice.chosen.gain), "")
+    )
+    output.table(
+        ("view, with the plain one", "gain", "95 % interval", "chosen"),
+        rows,
+        title="Views, chains of validation images",
+    )
 
 
 def steps(found) -> None:
     """Prints which steps after training pay."""
     rows = [
-        ("temperature", "log loss", *_gain(found.loss_gain), f"{found.temperature:.3f}" if found.temperature else "does not pay"),
-        ("other class shares", "accuracy", *_gain(found.accuracy_gain), "corrected" if found.shares else "does not pay"),
+        (
+            "temperature",
+            "log loss",
+            *_gain(found.loss_gain),
+            f"{found.temperature:.3f}" if found.temperature else "does not pay",
+        ),
+        (
+            "other class shares",
+            "accuracy",
+            *_gain(found.accuracy_gain),
+            "corrected" if found.shares else "does not pay",
+        ),
     ]
-    output.table(("step", "in", "gain", "95 % interval", ""), rows, title="Steps after training, chains of validation images")
+    output.table(
+        ("step", "in", "gain", "95 % interval", ""),
+        rows,
+        title="Steps after training, chains of validation images",
+    )
 
 
 def _gain(found) -> tuple[str, str]:

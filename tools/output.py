@@ -79,7 +79,8 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
-        """Shows stage `name` while the block runs; the block gets a function to tell how far it is."""
+        """Shows stage `name` while the block runs; the block gets a function to tell how far it
+        is."""
         started = time.monotonic()
         if self.bars is None:
             click.echo(f"{name} ...", err=True)
@@ -87,7 +88,9 @@ class Stages:
             click.echo(f"{name}: done in {time.monotonic() - started:.1f} s", err=True)
             return
         task = self.bars.add_task(name, total=None, note="")
-        yield lambda done, total, note="": self.bars.update(task, completed=done, total=total, note=note)
+        yield lambda done, total, note="": self.bars.update(
+            task, completed=done, total=total, note=note
+        )
         self.bars.update(task, total=1, completed=1)
         self.bars.stop_task(task)
 
@@ -99,7 +102,13 @@ def stages() -> Iterator[Stages]:
         yield Stages()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description:<10}"),
@@ -115,7 +124,8 @@ def stages() -> Iterator[Stages]:
 
 @contextmanager
 def status() -> Iterator[Callable[[str], None]]:
-    """A function that shows how something stands: a living line on a terminal, elsewhere a line whenever it changes."""
+    """A function that shows how something stands: a living line on a terminal, elsewhere a line
+    whenever it changes."""
     if sys.stderr.isatty():
         from rich.console import Console
 
@@ -140,16 +150,20 @@ def _lines(name: str) -> Progress:
         nonlocal last
         if time.monotonic() - last >= SILENT_SECONDS:
             last = time.monotonic()
-            click.echo(f"{name}: {100 * done / max(total, 1):.0f} %{', ' + note if note else ''}", err=True)
+            click.echo(
+                f"{name}: {100 * done / max(total, 1):.0f} %{', ' + note if note else ''}", err=True
+            )
 
     return progress
 
 
 @contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries print while they load off the terminal; shows it if the block fails.
+    """Keeps what TensorFlow's libraries print while they load off the terminal; shows it if the
+    block fails.
 
-    Some of it is written before any logging level is looked at, so the file descriptor itself is turned away.
+    Some of it is written before any logging level is looked at, so the file descriptor itself is
+    turned away.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile("w+", errors="replace") as noise:

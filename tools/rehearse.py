@@ -1,4 +1,5 @@
-"""`cbtool rehearse`: a submission through an organiser's bundle, as CodaBench's worker would run it."""
+"""`cbtool rehearse`: a submission through an organiser's bundle, as CodaBench's worker would run
+it."""
 
 import json
 import shutil
@@ -16,7 +17,12 @@ RECORD = "rehearsal.json"  # by which a folder is known as one of ours
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
 @click.option(
-    "--bundle", "source", type=options.PATH, required=True, metavar="DIR|ZIP", help="The organiser's bundle, with competition.yaml."
+    "--bundle",
+    "source",
+    type=options.PATH,
+    required=True,
+    metavar="DIR|ZIP",
+    help="The organiser's bundle, with competition.yaml.",
 )
 @click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the first]")
 @click.option(
@@ -26,7 +32,12 @@ RECORD = "rehearsal.json"  # by which a folder is known as one of ours
 )
 @options.interpreter
 @click.option(
-    "--out", type=options.PATH, default="rehearsal", show_default=True, metavar="DIR", help="Where logs and outputs are kept."
+    "--out",
+    type=options.PATH,
+    default="rehearsal",
+    show_default=True,
+    metavar="DIR",
+    help="Where logs and outputs are kept.",
 )
 @options.json
 def rehearse(
@@ -41,14 +52,15 @@ def rehearse(
 ) -> int:
     """Run ZIP through a competition's own ingestion and scoring programs.
 
-    By the rules of CodaBench's compute worker: its folders, commands without a shell, exit codes, scores, time limit; the
-    network off. Docker and podman run the competition's image; bubblewrap and plain processes run this machine's programs,
-    with the Python that --evaluator or --python names. Exits with 1 when CodaBench would show no score, 4 when time ran out.
+    By the rules of CodaBench's compute worker: its folders, commands without a shell, exit codes,
+    scores, time limit; the network off. Docker and podman run the competition's image; bubblewrap
+    and plain processes run this machine's programs, with the Python that --evaluator or --python
+    names. Exits with 1 when CodaBench would show no score, 4 when time ran out.
     """
     from toolkit.codabench import bundle as bundles
     from toolkit.codabench import worker, worker_checks
-    from toolkit.runtime import engines
     from toolkit.core.errors import LimitError, SubmissionError
+    from toolkit.runtime import engines
 
     _empty(out)
     with output.stages() as stages, bundles.opened(source) as bundle:
@@ -56,11 +68,17 @@ def rehearse(
         found = worker_checks.of_submission(file, bundle, phase)
         found += worker_checks.of_commands(bundle, phase, out / "programs")
         interpreter = options.chosen_python(stages, evaluator, python)
-        with stages.stage("rehearse") as progress, engines.engine(backend, bundle.docker_image, interpreter, progress) as engine:
+        with (
+            stages.stage("rehearse") as progress,
+            engines.engine(backend, bundle.docker_image, interpreter, progress) as engine,
+        ):
             rehearsals = worker.rehearse(file, bundle, phase, engine, out, progress)
         for rehearsal in rehearsals:
             of_task = f"{rehearsal.task}: " if len(rehearsals) > 1 else ""
-            found += [replace(check, name=of_task + check.name) for check in worker_checks.of_rehearsal(rehearsal, bundle)]
+            found += [
+                replace(check, name=of_task + check.name)
+                for check in worker_checks.of_rehearsal(rehearsal, bundle)
+            ]
     report = {
         "zip": str(file),
         "competition": bundle.title,
@@ -78,11 +96,16 @@ def rehearse(
         _show(report, rehearsals, bundle, found)
     if any(rehearsal.timed_out for rehearsal in rehearsals):
         return LimitError.exit_code
-    return 0 if all(rehearsal.status == "Finished" and rehearsal.scores for rehearsal in rehearsals) else SubmissionError.exit_code
+    return (
+        0
+        if all(rehearsal.status == "Finished" and rehearsal.scores for rehearsal in rehearsals)
+        else SubmissionError.exit_code
+    )
 
 
 def _empty(out: Path) -> None:
-    """Makes `out` an empty folder. Raises InputError when something else than an earlier rehearsal lies there."""
+    """Makes `out` an empty folder. Raises InputError when something else than an earlier rehearsal
+    lies there."""
     from toolkit.core.errors import InputError
 
     if out.exists() and not (out / RECORD).exists() and (not out.is_dir() or any(out.iterdir())):
@@ -111,16 +134,26 @@ def _show(report: dict, rehearsals: list, bundle, found: list) -> None:
             click.echo(f"{name.replace('_', ' ')}: {text}")
     for rehearsal in rehearsals:
         for name, path in rehearsal.logs.items():
-            output.log(f"{rehearsal.task}: {name}", path.read_text(encoding="utf-8", errors="replace"))
+            output.log(
+                f"{rehearsal.task}: {name}", path.read_text(encoding="utf-8", errors="replace")
+            )
     for rehearsal in rehearsals:
-        click.echo(f"{rehearsal.task}: {rehearsal.status}{', ' + rehearsal.details if rehearsal.details else ''}")
+        click.echo(
+            f"{rehearsal.task}: "
+            f"{rehearsal.status}{', ' + rehearsal.details if rehearsal.details else ''}"
+        )
         if rehearsal.detailed_result:
             click.echo(f"detailed results: {rehearsal.detailed_result}")
         for board in bundle.leaderboards:
             scores = board.computed(rehearsal.scores)
-            cells = [(column.title, column.key, _rounded(scores.get(column.key), column.precision)) for column in board.columns]
+            cells = [
+                (column.title, column.key, _rounded(scores.get(column.key), column.precision))
+                for column in board.columns
+            ]
             output.table(("column", "key", "score"), cells, title=board.title)
-    output.table(("check", "", "found"), [(check.name, MARKS[check.status], check.detail) for check in found])
+    output.table(
+        ("check", "", "found"), [(check.name, MARKS[check.status], check.detail) for check in found]
+    )
     for check in found:
         if check.hint:
             output.hint(f"{check.name}: {check.hint}")

@@ -16,17 +16,19 @@ def runs() -> None:
 
 @runs.command(name="list")
 @folder_argument
-@click.option("--csv", "csv_file", type=options.PATH, metavar="FILE", help="Write the table as CSV, too.")
+@click.option(
+    "--csv", "csv_file", type=options.PATH, metavar="FILE", help="Write the table as CSV, too."
+)
 @options.json
 def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
     """Show the runs in FOLDER side by side.
 
-    The columns of the report's Table 1: backbone, augmentation, fine-tuning, and the scores of the held-out part, the
-    test part where it was opened, with the accuracy on chains of corruptions and the score foretold; a run that is not
-    evaluated yet shows none. [default FOLDER: runs]
+    The columns of the report's Table 1: backbone, augmentation, fine-tuning, and the scores of the
+    held-out part, the test part where it was opened, with the accuracy on chains of corruptions and
+    the score foretold; a run that is not evaluated yet shows none. [default FOLDER: runs]
     """
-    from toolkit.training import run_table
     from toolkit.core.files import write_text
+    from toolkit.training import run_table
 
     table = run_table.rows(folder)
     if csv_file:
@@ -35,7 +37,9 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
         output.as_json({"runs": [vars(row) for row in table]})
         return
     cells = [["" if value is None else value for value in vars(row).values()] for row in table]
-    output.table(tuple(column.replace("_", "-") for column in run_table.COLUMNS), cells, title=str(folder))
+    output.table(
+        tuple(column.replace("_", "-") for column in run_table.COLUMNS), cells, title=str(folder)
+    )
 
 
 @runs.command()
@@ -46,21 +50,33 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
 def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     """Say whether run A is really better than run B.
 
-    By a paired bootstrap over the images that both were evaluated on: clean, and through chains of corruptions.
+    By a paired bootstrap over the images that both were evaluated on: clean, and through chains of
+    corruptions.
     """
-    from toolkit.training import run_folder as run_folders
     from toolkit.evaluation.compare import compare as compared
+    from toolkit.training import run_folder as run_folders
 
     found = compared(*map(run_folders.open_finished, (first, second)), part)
     if as_json:
-        verdicts = {name: each.values | {"verdict": verdict(each, "A", "B")} for name, each in found.items()}
+        verdicts = {
+            name: each.values | {"verdict": verdict(each, "A", "B")} for name, each in found.items()
+        }
         output.as_json({"a": str(first), "b": str(second), "split": part} | verdicts)
         return
     rows = [
-        (name, f"{each.value:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}", verdict(each, str(first), str(second)))
+        (
+            name,
+            f"{each.value:+.4f}",
+            f"{each.low:+.4f} to {each.high:+.4f}",
+            verdict(each, str(first), str(second)),
+        )
         for name, each in found.items()
     ]
-    output.table(("accuracy", "A - B", "95 % interval", "better"), rows, title=f"{first} against {second}, {part} part")
+    output.table(
+        ("accuracy", "A - B", "95 % interval", "better"),
+        rows,
+        title=f"{first} against {second}, {part} part",
+    )
 
 
 def verdict(difference, first: str, second: str) -> str:
@@ -76,15 +92,18 @@ def verdict(difference, first: str, second: str) -> str:
 def zips(folder: Path, as_json: bool) -> None:
     """Show every zip that was built of the runs in FOLDER.
 
-    With the scores of its held-out part, the score foretold, its timing, its online scores, and how far the foretold
-    ones were off so far. [default FOLDER: runs]
+    With the scores of its held-out part, the score foretold, its timing, its online scores, and how
+    far the foretold ones were off so far. [default FOLDER: runs]
     """
-    from toolkit.export import zip_ledger as ledger
     from toolkit.core.errors import InputError
+    from toolkit.export import zip_ledger as ledger
 
     entries = ledger.read(folder)
     if not entries:
-        raise InputError(f"no zip was built of runs in {folder}.", "Build one: cbtool build --run DIR --out FILE.")
+        raise InputError(
+            f"no zip was built of runs in {folder}.",
+            "Build one: cbtool build --run DIR --out FILE.",
+        )
     error = ledger.running_error(entries)
     if as_json:
         output.as_json({"zips": [vars(entry) for entry in entries], "mean_absolute_error": error})
@@ -95,14 +114,30 @@ def zips(folder: Path, as_json: bool) -> None:
             entry.file,
             " + ".join(entry.runs),
             entry.part or "",
-            *("" if value is None else value for value in (entry.clean, entry.shift, entry.foretold)),
-            "" if entry.foretold is None else f"{entry.foretold_low:.3f} to {entry.foretold_high:.3f}",
+            *(
+                "" if value is None else value
+                for value in (entry.clean, entry.shift, entry.foretold)
+            ),
+            ""
+            if entry.foretold is None
+            else f"{entry.foretold_low:.3f} to {entry.foretold_high:.3f}",
             "" if entry.seconds is None else f"{entry.seconds:.0f} s for {entry.images:,}",
             ", ".join(f"{phase} {score:.4f}" for phase, score in entry.online.items()),
         )
         for entry in entries
     ]
-    columns = ("sha256", "zip", "runs", "part", "clean", "shift", "foretold", "95 % interval", "time", "online")
+    columns = (
+        "sha256",
+        "zip",
+        "runs",
+        "part",
+        "clean",
+        "shift",
+        "foretold",
+        "95 % interval",
+        "time",
+        "online",
+    )
     output.table(columns, rows, title=f"Zips of {folder}")
     if error is not None:
         click.echo(f"Foretold and online scores lie {error:.4f} apart, on average.")
@@ -118,5 +153,9 @@ def note_online(wanted: str, score: float, phase: str, folder: Path) -> None:
     from toolkit.export import zip_ledger as ledger
 
     entry = ledger.note_online(folder, wanted, score, phase)
-    away = "" if entry.foretold is None else f"; foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"
+    away = (
+        ""
+        if entry.foretold is None
+        else f"; foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"
+    )
     click.echo(f"{entry.file} scored {score:.4f} in {phase}{away}")

@@ -12,7 +12,12 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
 @click.option(
-    "--data", "data_file", type=options.PATH, required=True, metavar="FILE", help="An npz of images and labels."
+    "--data",
+    "data_file",
+    type=options.PATH,
+    required=True,
+    metavar="FILE",
+    help="An npz of images and labels.",
 )
 @click.option(
     "--run",
@@ -22,7 +27,11 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
     help="Score this run's validation part of FILE only, and compare with `evaluate`.",
 )
 @options.runs_folder
-@click.option("--shift", is_flag=True, help="Score corrupted copies, too, and foretell the hidden test set's score.")
+@click.option(
+    "--shift",
+    is_flag=True,
+    help="Score corrupted copies, too, and foretell the hidden test set's score.",
+)
 @options.classes
 @options.interpreter
 @options.limit
@@ -41,9 +50,9 @@ def score(
 ) -> int:
     """Run ZIP on FILE.npz and score its labels.
 
-    Only the zip is run, in a clean process, none of the training code. With --run, exits with 1 when a label
-    differs from the one `evaluate` gave. With --shift, the numbers are those of `evaluate`, from the zip alone; of more
-    than 1,000 images, 1,000 are drawn.
+    Only the zip is run, in a clean process, none of the training code. With --run, exits with 1
+    when a label differs from the one `evaluate` gave. With --shift, the numbers are those of
+    `evaluate`, from the zip alone; of more than 1,000 images, 1,000 are drawn.
     """
     from toolkit.data import dataset, splitting
     from toolkit.evaluation import metrics, shift_benchmark
@@ -64,7 +73,13 @@ def score(
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("score"):
-            labels = labels_of(file, {name: shift_benchmark.copies(samples, name) for name in conditions}, samples, interpreter, limit)
+            labels = labels_of(
+                file,
+                {name: shift_benchmark.copies(samples, name) for name in conditions},
+                samples,
+                interpreter,
+                limit,
+            )
     report = {"zip": str(file), "data": str(data_file), "part": PART if run else None}
     differing = None
     if run:
@@ -82,24 +97,32 @@ def score(
         evaluate.judgement(title, judgement, samples.class_names)
     else:
         found = metrics.bootstrapped(labels[shift_benchmark.CLEAN] == samples.labels)
-        click.echo(f"accuracy {found.value:.4f} on {len(samples):,} images, 95 % interval {found.low:.4f} to {found.high:.4f}")
+        click.echo(
+            f"accuracy {found.value:.4f} on {len(samples):,} images, 95 % interval {found.low:.4f} "
+            f"to {found.high:.4f}"
+        )
         evaluate.per_class(title, scores, samples.class_names)
     if run:
-        click.echo(f"labels that differ from evaluate's: {differing} of {sum(map(len, labels.values()))}")
+        click.echo(
+            f"labels that differ from evaluate's: {differing} of {sum(map(len, labels.values()))}"
+        )
     return 1 if differing else 0
 
 
 def _stored(run, samples, condition: str):
-    """The labels that `evaluate` gave `samples` under `condition`. Raises InputError where it saw others."""
+    """The labels that `evaluate` gave `samples` under `condition`. Raises InputError where it saw
+    others."""
     import numpy as np
 
+    from toolkit.core.errors import InputError
     from toolkit.evaluation import shift_benchmark
     from toolkit.evaluation.predictions import read_predictions
-    from toolkit.core.errors import InputError
 
     predictions = read_predictions(run, PART, condition)
     ids = shift_benchmark.shown(samples, condition).ids
-    if len(predictions.ids) % len(ids) or not np.array_equal(predictions.ids, np.resize(ids, len(predictions.ids))):
+    if len(predictions.ids) % len(ids) or not np.array_equal(
+        predictions.ids, np.resize(ids, len(predictions.ids))
+    ):
         raise InputError(
             f"the predictions in {run.folder} are of another split than its split.json.",
             f"Run: cbtool evaluate --run {run.folder}.",
@@ -108,14 +131,19 @@ def _stored(run, samples, condition: str):
 
 
 def labels_of(file: Path, images: dict, samples, python: str, limit: float) -> dict:
-    """The labels the zip gives `images`, arrays by name whose lengths are multiples of `samples`': int [n] by name."""
-    from toolkit.runtime import sandbox
+    """The labels the zip gives `images`, arrays by name whose lengths are multiples of `samples`':
+    int [n] by name."""
     from toolkit.core.errors import SubmissionError
+    from toolkit.runtime import sandbox
 
     outcome = sandbox.run(file, images, python, limit)
     found = {name: outcome.output(name) for name in images}
     for name, labels in found.items():
-        if len(labels) != len(images[name]) or labels.min() < 0 or labels.max() >= len(samples.class_names):
+        if (
+            len(labels) != len(images[name])
+            or labels.min() < 0
+            or labels.max() >= len(samples.class_names)
+        ):
             raise SubmissionError(
                 f"the zip gave labels of shape {labels.shape} from {labels.min()} to {labels.max()}"
                 f" for {len(images[name])} images of {len(samples.class_names)} classes.",

@@ -14,14 +14,19 @@ number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 
 @click.command()
 @click.argument("number", metavar="[ID]", type=click.IntRange(min=1), required=False)
-@click.option("--competition", type=click.IntRange(min=1), metavar="ID", help="List your submissions to this one, from anywhere.")
+@click.option(
+    "--competition",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="List your submissions to this one, from anywhere.",
+)
 @options.runs_folder
 @options.json
 def status(number: int | None, competition: int | None, folder: Path, as_json: bool) -> int:
     """Show how submission ID stands, with its score.
 
-    Without ID, all that were uploaded from this machine. Scores are noted in the ledger of --runs. Exits with 3 when
-    submission ID has failed.
+    Without ID, all that were uploaded from this machine. Scores are noted in the ledger of --runs.
+    Exits with 3 when submission ID has failed.
     """
     from toolkit.codabench import eligibility
     from toolkit.codabench import upload as uploads
@@ -44,7 +49,9 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
 
 @click.command()
 @number
-@click.option("--out", type=options.PATH, metavar="DIR", help="Write them there, with the detailed results.")
+@click.option(
+    "--out", type=options.PATH, metavar="DIR", help="Write them there, with the detailed results."
+)
 def logs(number: int, out: Path | None) -> None:
     """Print the logs of submission ID: both steps, both programs."""
     from toolkit.core.errors import PlatformError
@@ -67,12 +74,28 @@ def logs(number: int, out: Path | None) -> None:
 
 
 @click.command()
-@click.option("--competition", type=click.IntRange(min=1), metavar="ID", help="[default: the latest upload's]")
-@click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the latest upload's, or the current one]")
-@click.option("--add", type=click.IntRange(min=1), metavar="ID", help="Put this submission of yours on it first.")
-@click.option("--remove", type=click.IntRange(min=1), metavar="ID", help="Take this one off it first.")
+@click.option(
+    "--competition", type=click.IntRange(min=1), metavar="ID", help="[default: the latest upload's]"
+)
+@click.option(
+    "--phase",
+    "wanted",
+    metavar="NAME",
+    help="The phase. [default: the latest upload's, or the current one]",
+)
+@click.option(
+    "--add",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="Put this submission of yours on it first.",
+)
+@click.option(
+    "--remove", type=click.IntRange(min=1), metavar="ID", help="Take this one off it first."
+)
 @options.json
-def leaderboard(competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool) -> None:
+def leaderboard(
+    competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool
+) -> None:
     """Show a phase's leaderboard, best first."""
     from toolkit.codabench import eligibility
     from toolkit.codabench import upload as uploads
@@ -82,7 +105,9 @@ def leaderboard(competition: int | None, wanted: str | None, add: int | None, re
     if competition is None:
         latest = next((each for each in uploads.earlier() if each.url == client.url), None)
         if latest is None:
-            raise InputError("nothing was uploaded from here yet.", "Name a competition: --competition ID.")
+            raise InputError(
+                "nothing was uploaded from here yet.", "Name a competition: --competition ID."
+            )
         competition, wanted = latest.competition, wanted or latest.phase_name
     found = eligibility.find(client, competition)
     if remove:
@@ -92,13 +117,23 @@ def leaderboard(competition: int | None, wanted: str | None, add: int | None, re
     phase = eligibility.chosen_phase(found, wanted)
     columns, places = client.leaderboard(phase.id)
     if as_json:
-        output.as_json({"competition": found.title, "phase": phase.name, "places": [vars(place) for place in places]})
+        output.as_json(
+            {
+                "competition": found.title,
+                "phase": phase.name,
+                "places": [vars(place) for place in places],
+            }
+        )
         return
     rows = [
         (position, place.owner, *(place.scores.get(column.key, "") for column in columns), place.id)
         for position, place in enumerate(places, 1)
     ]
-    output.table(("", "user", *(column.title for column in columns), "submission"), rows, title=f"{found.title}, {phase.name}")
+    output.table(
+        ("", "user", *(column.title for column in columns), "submission"),
+        rows,
+        title=f"{found.title}, {phase.name}",
+    )
 
 
 @click.command()
@@ -106,7 +141,9 @@ def leaderboard(competition: int | None, wanted: str | None, add: int | None, re
 def cancel(number: int) -> None:
     """Cancel submission ID, which still counts against the day's limit."""
     done = connected().cancel(number)
-    click.echo(f"Submission {number} is cancelled." if done else f"Submission {number} had ended already.")
+    click.echo(
+        f"Submission {number} is cancelled." if done else f"Submission {number} had ended already."
+    )
 
 
 @click.command()
@@ -123,7 +160,9 @@ def delete(number: int, yes: bool) -> None:
 def line(row) -> str:
     """A submission's state in few words."""
     host = row.details.startswith(("ingestion_hostname", "scoring_hostname"))
-    return f"submission {row.id}: {row.status}{f', {row.details}' if row.details and not host else ''}"
+    return (
+        f"submission {row.id}: {row.status}{f', {row.details}' if row.details and not host else ''}"
+    )
 
 
 def show(client, row, columns: tuple, as_json: bool) -> None:
@@ -140,7 +179,10 @@ def show(client, row, columns: tuple, as_json: bool) -> None:
             click.echo(f"{titles.get(key, key)}: {score:.10g}")
     for number in row.children if not as_json else ():
         child = client.submission(number)
-        click.echo(f"  {line(child)} {', '.join(f'{key} {score:.10g}' for key, score in child.scores.items())}")
+        click.echo(
+            f"  {line(child)} "
+            f"{', '.join(f'{key} {score:.10g}' for key, score in child.scores.items())}"
+        )
     if not row.final:
         return
     try:
@@ -152,7 +194,9 @@ def show(client, row, columns: tuple, as_json: bool) -> None:
     shown = [telling] if telling else [name for name, text in found.items() if text.strip()]
     for name in shown:
         lines = found[name].rstrip().splitlines()
-        output.hint(f"-- {name}{f', last {TAIL} of {len(lines)} lines' if len(lines) > TAIL else ''}:")
+        output.hint(
+            f"-- {name}{f', last {TAIL} of {len(lines)} lines' if len(lines) > TAIL else ''}:"
+        )
         output.hint("\n".join(lines[-TAIL:]))
     if row.status == "Failed":
         output.error(PlatformError(f"{line(row)}.", f"All logs: cbtool logs {row.id}."))
@@ -160,8 +204,8 @@ def show(client, row, columns: tuple, as_json: bool) -> None:
 
 def note(begun, columns: tuple, folder: Path) -> None:
     """Notes the primary score in the ledger of `folder`, where that knows the zip."""
-    from toolkit.export import zip_ledger
     from toolkit.core.errors import InputError
+    from toolkit.export import zip_ledger
 
     primary = next((column.key for column in columns if column.primary), None)
     score = (begun.scores or {}).get(primary)
@@ -173,9 +217,15 @@ def note(begun, columns: tuple, folder: Path) -> None:
     try:
         entry = zip_ledger.note_online(folder, begun.sha256, score, begun.phase_name)
     except InputError:
-        output.hint(f"The ledger in {folder} does not know this zip; name that of its runs with --runs.")
+        output.hint(
+            f"The ledger in {folder} does not know this zip; name that of its runs with --runs."
+        )
         return
-    away = "" if entry.foretold is None else f": foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"
+    away = (
+        ""
+        if entry.foretold is None
+        else f": foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"
+    )
     output.hint(f"Noted in the ledger{away}.")
 
 
@@ -202,7 +252,10 @@ def _recorded(client, number: int):
     """The upload from this machine that became submission `number`."""
     from toolkit.codabench import upload as uploads
 
-    return next((each for each in uploads.earlier() if (each.url, each.submission) == (client.url, number)), None)
+    return next(
+        (each for each in uploads.earlier() if (each.url, each.submission) == (client.url, number)),
+        None,
+    )
 
 
 def _row(client, begun):
@@ -215,7 +268,18 @@ def _row(client, begun):
     except PlatformError as error:
         if error.status != 404:
             raise
-        return schema.Submission(begun.submission, begun.phase, begun.phase_name, "deleted", "", begun.name, "", {}, False, ())
+        return schema.Submission(
+            begun.submission,
+            begun.phase,
+            begun.phase_name,
+            "deleted",
+            "",
+            begun.name,
+            "",
+            {},
+            False,
+            (),
+        )
 
 
 def _list(client, competition: int | None, as_json: bool) -> None:
@@ -225,11 +289,21 @@ def _list(client, competition: int | None, as_json: bool) -> None:
     from toolkit.core.errors import InputError
 
     if competition:
-        found = [row for phase in eligibility.find(client, competition).phases for row in client.submissions(phase.id)]
+        found = [
+            row
+            for phase in eligibility.find(client, competition).phases
+            for row in client.submissions(phase.id)
+        ]
     else:
-        found = [_row(client, each) for each in uploads.earlier() if each.url == client.url and each.submission]
+        found = [
+            _row(client, each)
+            for each in uploads.earlier()
+            if each.url == client.url and each.submission
+        ]
     if not found and not as_json:
-        raise InputError("there are no submissions.", "List a competition's: cbtool status --competition ID.")
+        raise InputError(
+            "there are no submissions.", "List a competition's: cbtool status --competition ID."
+        )
     if as_json:
         output.as_json({"submissions": [_values(row) for row in found]})
         return
@@ -245,4 +319,6 @@ def _list(client, competition: int | None, as_json: bool) -> None:
         )
         for row in found
     ]
-    output.table(("id", "phase", "file", "created, UTC", "status", "scores", "on leaderboard"), rows)
+    output.table(
+        ("id", "phase", "file", "created, UTC", "status", "scores", "on leaderboard"), rows
+    )

@@ -10,23 +10,34 @@ from tools import options, output
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
 @click.option(
-    "--images", type=click.IntRange(min=1), required=True, metavar="N", help="Size of the test set to project to."
+    "--images",
+    type=click.IntRange(min=1),
+    required=True,
+    metavar="N",
+    help="Size of the test set to project to.",
 )
 @options.interpreter
 @options.limit
 @options.runs_folder
 @options.json
 def time(
-    file: Path, images: int, evaluator: str | None, python: str | None, limit: float, folder: Path, as_json: bool
+    file: Path,
+    images: int,
+    evaluator: str | None,
+    python: str | None,
+    limit: float,
+    folder: Path,
+    as_json: bool,
 ) -> int:
     """Time ZIP, and project to N images.
 
-    On this machine, in a fresh process; speed is measured on one call of at most 512 images. Beside it stands what
-    the machine's float32 matrix product reaches. Exits with 4 when the projection is beyond the limit.
+    On this machine, in a fresh process; speed is measured on one call of at most 512 images. Beside
+    it stands what the machine's float32 matrix product reaches. Exits with 4 when the projection is
+    beyond the limit.
     """
+    from toolkit.core.errors import LimitError
     from toolkit.export import zip_ledger
     from toolkit.runtime import timing
-    from toolkit.core.errors import LimitError
 
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
@@ -38,7 +49,10 @@ def time(
     else:
         output.table(("", ""), rows(measured, limit), title=str(file))
     if measured.plain_seconds > limit:
-        output.hint(f"Too slow: {measured.plain_seconds:,.0f} s of {limit:g}. Use a lighter network, or fewer views.")
+        output.hint(
+            f"Too slow: {measured.plain_seconds:,.0f} s of {limit:g}. Use a lighter network, or "
+            "fewer views."
+        )
         return LimitError.exit_code
     return 0
 
@@ -47,7 +61,10 @@ def values(measured) -> dict:
     """The numbers for a script: seconds, and megabytes of 10^6 bytes."""
     numbers = vars(measured) | {"ceiling_share": measured.ceiling_share}
     numbers["peak_mb"] = round(numbers.pop("peak_bytes") / 1e6, 1)
-    return {key: round(value, 3) if isinstance(value, float) else value for key, value in numbers.items()}
+    return {
+        key: round(value, 3) if isinstance(value, float) else value
+        for key, value in numbers.items()
+    }
 
 
 def rows(measured, limit: float) -> list[tuple[str, str]]:
@@ -58,8 +75,14 @@ def rows(measured, limit: float) -> list[tuple[str, str]]:
         ("import", f"{measured.import_seconds:.1f} s"),
         ("load, Model()", f"{measured.load_seconds:.2f} s"),
         ("first slice", f"{measured.first_call_seconds:.2f} s"),
-        ("speed", f"{measured.images_per_second:,.1f} images/s, over {measured.measured_images}{views}"),
-        (f"projected for {measured.images:,}", f"{measured.projected_seconds:,.1f} s of {limit:g} s"),
+        (
+            "speed",
+            f"{measured.images_per_second:,.1f} images/s, over {measured.measured_images}{views}",
+        ),
+        (
+            f"projected for {measured.images:,}",
+            f"{measured.projected_seconds:,.1f} s of {limit:g} s",
+        ),
         ("peak memory", f"{measured.peak_bytes / 1e6:,.0f} MB"),
         ("matrix-product ceiling", f"{measured.ceiling_gflops:,.0f} GFLOP/s in float32{share}"),
     ]

@@ -11,13 +11,31 @@ from tools.data import summary
 
 @click.command()
 @click.option("--preset", help="A named experiment; see the list below. [default: lite]")
-@click.option("--config", "config_file", type=options.PATH, metavar="FILE", help="A TOML file instead of a preset.")
-@click.option("--data", "data_file", type=options.PATH, metavar="FILE", help="The competition's npz.")
-@click.option("--run", "folder", type=options.PATH, metavar="DIR", help="A new folder. [default: one under runs/]")
+@click.option(
+    "--config",
+    "config_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="A TOML file instead of a preset.",
+)
+@click.option(
+    "--data", "data_file", type=options.PATH, metavar="FILE", help="The competition's npz."
+)
+@click.option(
+    "--run",
+    "folder",
+    type=options.PATH,
+    metavar="DIR",
+    help="A new folder. [default: one under runs/]",
+)
 @click.option("--weights", metavar="imagenet|none|PATH", help="Where the backbone starts from.")
 @options.settings
-@click.option("--seeds", type=click.IntRange(1, 100), help="Train that many runs, DIR-seed0, DIR-seed1, ...")
-@click.option("--resume", type=options.PATH, metavar="DIR", help="Go on with a run that was stopped.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), help="Train that many runs, DIR-seed0, DIR-seed1, ..."
+)
+@click.option(
+    "--resume", type=options.PATH, metavar="DIR", help="Go on with a run that was stopped."
+)
 def train(
     preset: str | None,
     config_file: Path | None,
@@ -30,13 +48,15 @@ def train(
 ) -> None:
     """Clean, split and train.
 
-    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); lite-clean, lite-report and lite-winner (the same without
-    augmentation, under the report's and under the winners'); winner-convnext-xlarge (the winning recipe, for a GPU);
-    tiny (a minute on drawn cells); and the report's seven rows: report-base-unclean, report-vgg,
-    report-convnext-base, report-convnext-large, report-convnext-xlarge-plain, report-convnext-xlarge,
+    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); lite-clean, lite-report and
+    lite-winner (the same without augmentation, under the report's and under the winners');
+    winner-convnext-xlarge (the winning recipe, for a GPU); tiny (a minute on drawn cells); and the
+    report's seven rows: report-base-unclean, report-vgg, report-convnext-base,
+    report-convnext-large, report-convnext-xlarge-plain, report-convnext-xlarge,
     report-block-convnext-xlarge.
 
-    Stopped at any moment, a run goes on from its last whole epoch with --resume DIR, as if nothing had happened.
+    Stopped at any moment, a run goes on from its last whole epoch with --resume DIR, as if nothing
+    had happened.
     """
     if resume:
         if preset or config_file or folder or weights or settings or seeds:
@@ -59,11 +79,21 @@ def train(
         _train(seeded, preset, config_file, (*settings, f"train.seed={seed}"), data_file)
 
 
-def _train(folder: Path, preset: str | None, config_file: Path | None, settings: tuple[str, ...], data_file: Path):
+def _train(
+    folder: Path,
+    preset: str | None,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    data_file: Path,
+):
     from toolkit.core import config
     from toolkit.data import dataset
 
-    chosen = config.read(config_file, settings) if config_file else config.preset(preset or "lite", settings)
+    chosen = (
+        config.read(config_file, settings)
+        if config_file
+        else config.preset(preset or "lite", settings)
+    )
     samples = dataset.load(data_file, chosen.data.classes)
     dataset.require_trainable(samples, data_file)
     with output.stages() as stages:
@@ -86,13 +116,18 @@ def _resume(folder: Path, data_file: Path | None) -> None:
     with output.stages() as stages:
         with stages.stage("clean"):
             network = _start(chosen, samples)
-            parts = splitting.read(run.split) if run.split.exists() else prepare(run, samples, chosen)[1]
+            parts = (
+                splitting.read(run.split)
+                if run.split.exists()
+                else prepare(run, samples, chosen)[1]
+            )
         _fit(network, run, samples, parts, chosen, stages)
     _report(run)
 
 
 def train_run(folder: Path, chosen, samples, data_file: Path, stages: output.Stages):
-    """Makes the run, cleans, splits and trains, a stage at a time. Returns the run and what cleaning found."""
+    """Makes the run, cleans, splits and trains, a stage at a time. Returns the run and what
+    cleaning found."""
     from toolkit.training import run_folder
     from toolkit.training.prepare import prepare
 

@@ -14,16 +14,33 @@ from tools.competitions import limits
 
 @click.command()
 @click.argument("file", metavar="[ZIP]", type=options.PATH, required=False)
-@click.option("--competition", "number", type=click.IntRange(min=1), metavar="ID", help="The number in the competition's address.")
+@click.option(
+    "--competition",
+    "number",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="The number in the competition's address.",
+)
 @click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the current one]")
 @click.option("--wait", is_flag=True, help="Stay until it is scored; print score and logs.")
 @click.option("--leaderboard", is_flag=True, help="Wait, and put it on the leaderboard.")
-@click.option("--resume", is_flag=True, help="Go on with the latest upload, or that of ZIP, which was stopped.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the latest upload, or that of ZIP, which was stopped.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Validate, show the plan, and send nothing.")
 @click.option("--force", is_flag=True, help="Upload what fails `validate`, too.")
 @click.option("--again", is_flag=True, help="Enter a zip that was scored in this phase once more.")
-@click.option("--limit", type=click.FloatRange(min=1), default=7200.0, show_default=True, metavar="SECONDS", help="Stop waiting then.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=1),
+    default=7200.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop waiting then.",
+)
 @options.interpreter
 @options.runs_folder
 @options.json
@@ -46,9 +63,10 @@ def upload(
 ) -> int:
     """Upload ZIP to a competition on CodaBench, and follow it to its score.
 
-    Validates it first, shows what will happen, and asks. Stopped at any point, `cbtool upload --resume` goes on: a zip is
-    entered once. The online score is noted in the ledger of --runs. Exits with 3 when CodaBench refuses it or the submission
-    fails, with 1 when it does not pass `validate`.
+    Validates it first, shows what will happen, and asks. Stopped at any point, `cbtool upload
+    --resume` goes on: a zip is entered once. The online score is noted in the ledger of --runs.
+    Exits with 3 when CodaBench refuses it or the submission fails, with 1 when it does not pass
+    `validate`.
     """
     from toolkit.codabench import eligibility
     from toolkit.codabench import upload as uploads
@@ -60,12 +78,16 @@ def upload(
     if resume:
         begun = uploads.unfinished(file)
         if begun.url != client.url:
-            raise click.UsageError(f"That upload goes to {begun.url}: cbtool login --url {begun.url}.")
+            raise click.UsageError(
+                f"That upload goes to {begun.url}: cbtool login --url {begun.url}."
+            )
     else:
-        if failed := _failed_checks(file, evaluator, python):
-            if not force:
-                output.hint(f"{file} fails {failed} checks; nothing was sent. --force sends it all the same.")
-                return SubmissionError.exit_code
+        failed = _failed_checks(file, evaluator, python)
+        if failed and not force:
+            output.hint(
+                f"{file} fails {failed} checks; nothing was sent. --force sends it all the same."
+            )
+            return SubmissionError.exit_code
         plan = eligibility.plan(client, file, number, wanted)
         _show(client, plan, file)
         if dry_run:
@@ -79,12 +101,25 @@ def upload(
     with _resumable():
         with output.stages() as stages, stages.stage("upload") as progress:
             begun = uploads.send(client, begun, progress)
-        click.echo(f"{Path(begun.file).name} is submission {begun.submission} in {begun.phase_name}.", err=as_json)
+        click.echo(
+            f"{Path(begun.file).name} is submission {begun.submission} in {begun.phase_name}.",
+            err=as_json,
+        )
         if wait or leaderboard or resume:
             return _followed(client, begun, leaderboard, limit, folder, as_json)
     if as_json:
-        output.as_json({"id": begun.submission, "phase_name": begun.phase_name, "status": begun.status, "scores": {}})
-    output.hint(f"Next: cbtool status {begun.submission}; or cbtool upload --resume, which waits for the score.")
+        output.as_json(
+            {
+                "id": begun.submission,
+                "phase_name": begun.phase_name,
+                "status": begun.status,
+                "scores": {},
+            }
+        )
+    output.hint(
+        f"Next: cbtool status {begun.submission}; or cbtool upload --resume, which waits for the "
+        "score."
+    )
     return 0
 
 
@@ -120,7 +155,13 @@ def _show(client, plan, file: Path) -> None:
     ]
     own = checks.read_manifest(file).get("time_limit")
     if own and own > phase.limit:
-        rows.append(("note", f"the zip keeps to {own:g} s, the phase allows {phase.limit}: cbtool build --time-limit {phase.limit}"))
+        rows.append(
+            (
+                "note",
+                f"the zip keeps to {own:g} s, the phase allows {phase.limit}: cbtool build "
+                f"--time-limit {phase.limit}",
+            )
+        )
     for name, text in rows:
         output.hint(f"{name:<13} {text}")
 
@@ -157,14 +198,17 @@ def _followed(client, begun, leaderboard: bool, limit: float, folder: Path, as_j
     phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
     hidden = bool(phase and phase.hides_scores)
     with output.status() as tell:
-        found = uploads.follow(client, begun.submission, lambda row: tell(submissions.line(row)), limit, not hidden)
+        found = uploads.follow(
+            client, begun.submission, lambda row: tell(submissions.line(row)), limit, not hidden
+        )
     begun = uploads.seen(begun, found)
     submissions.show(client, found, competition.columns, as_json)
     if found.status != "Finished":
         return PlatformError.exit_code
     if not found.scores and not hidden:
         raise PlatformError(
-            f"submission {found.id} finished with no score: the scoring program wrote none that the leaderboard has.",
+            f"submission {found.id} finished with no score: the scoring program wrote none that "
+            "the leaderboard has.",
             "Tell the organiser; with the bundle, cbtool rehearse shows why.",
         )
     submissions.note(begun, competition.columns, folder)

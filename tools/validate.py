@@ -14,7 +14,9 @@ MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 @options.interpreter
 @options.limit
 @options.json
-def validate(file: Path, evaluator: str | None, python: str | None, limit: float, as_json: bool) -> int:
+def validate(
+    file: Path, evaluator: str | None, python: str | None, limit: float, as_json: bool
+) -> int:
     """Check ZIP's layout, code and behaviour.
 
     It is run in a clean process without network. Exits with 1 when a check fails.
@@ -27,7 +29,9 @@ def validate(file: Path, evaluator: str | None, python: str | None, limit: float
             found = checks.validate(file, interpreter, limit)
     failed = [check for check in found if check.status == "failed"]
     if as_json:
-        output.as_json({"zip": str(file), "ok": not failed, "checks": [vars(check) for check in found]})
+        output.as_json(
+            {"zip": str(file), "ok": not failed, "checks": [vars(check) for check in found]}
+        )
     else:
         output.table(
             ("check", "", "found"),

@@ -1,18 +1,19 @@
-"""Each operation: eagerly and in tf.data, the identity at strength 0, the same seed the same pixels; and the stream."""
+"""Each operation: eagerly and in tf.data, the identity at strength 0, the same seed the same
+pixels; and the stream."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.support.commands import assert_one_sentence, cbtool
 from keras_cv import layers
 
-from toolkit.core import config
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.augment import pipeline
 from toolkit.augment.chain import chain, naive
 from toolkit.augment.geometry import matrices, warp
 from toolkit.augment.mixing import FourierMix
-from toolkit.augment.rng import Draws, bind
 from toolkit.augment.registry import MIXING, OPERATIONS
+from toolkit.augment.rng import Draws, bind
+from toolkit.core import config
 from toolkit.core.config import Operation
 from toolkit.core.errors import InputError
 
@@ -62,7 +63,9 @@ def test_no_strength_or_no_rate_is_the_identity(name, nothing, pictures, labels)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_same_seed_gives_the_same_pixels(name, pictures, labels):
     operation = Operation(name=name, rate=0.8)
-    first, again, other = (augmented(pictures, labels, operation, seed=seed)[0] for seed in (5, 5, 6))
+    first, again, other = (
+        augmented(pictures, labels, operation, seed=seed)[0] for seed in (5, 5, 6)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -88,10 +91,12 @@ def test_flips_only_mirror(pictures, labels):
 
 
 @pytest.mark.parametrize(
-    "layer", [layers.RandomRotation(0.5), layers.RandomTranslation(0.6, 0.6), layers.RandomShear(0.7, None)]
+    "layer",
+    [layers.RandomRotation(0.5), layers.RandomTranslation(0.6, 0.6), layers.RandomShear(0.7, None)],
 )
 def test_our_resampling_is_tensorflows(layer, cells):
-    """The same maps through our compiled loop and through the kernel keras-cv calls, on images that are not square."""
+    """The same maps through our compiled loop and through the kernel keras-cv calls, on images that
+    are not square."""
     images, draws = tf.constant(cells.images[:7, :, :64], tf.float32), Draws()
     with draws.seeded(tf.constant([3, 1])):
         maps = matrices(bind(layer, draws), images)
@@ -122,19 +127,24 @@ def test_mixed_labels_are_the_shares_of_the_images(name):
     """Images of one grey level a class: a mixture's mean tells the shares."""
     levels = np.linspace(0, 245, CLASSES, dtype=np.float32)
     pictures = np.broadcast_to(levels[:, None, None, None], (CLASSES, 32, 32, 3)).astype(np.float32)
-    images, labels = augmented(pictures, np.eye(CLASSES, dtype=np.float32), Operation(name=name, factor=0.9))
+    images, labels = augmented(
+        pictures, np.eye(CLASSES, dtype=np.float32), Operation(name=name, factor=0.9)
+    )
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), labels @ levels, atol=0.5)
     assert (np.count_nonzero(labels > 1e-6, axis=1) == 2).sum() >= 4
 
 
 def test_fourier_masks_are_no_stripes():
-    """Their energy is spread over both axes: keras-cv's own layer leaves two columns of the spectrum."""
+    """Their energy is spread over both axes: keras-cv's own layer leaves two columns of the
+    spectrum."""
     layer, draws = FourierMix(alpha=0.5), Draws()
     bind(layer, draws)
     with draws.seeded(tf.constant([0, 0])):
         masks = layer._masks(tf.constant(32), tf.constant(64), tf.constant(64)).numpy()
-    energy = (np.abs(np.fft.rfft2(masks - masks.mean(axis=(1, 2), keepdims=True))) ** 2).mean(axis=0)
+    energy = (np.abs(np.fft.rfft2(masks - masks.mean(axis=(1, 2), keepdims=True))) ** 2).mean(
+        axis=0
+    )
     assert np.count_nonzero(energy.sum(axis=0) > 1e-6 * energy.sum()) > 10
     assert energy[1, 0] == pytest.approx(energy[0, 1], rel=0.9)  # both directions alike
     stripes = layers.FourierMix()._sample_mask_from_transform(3, tf.constant([64, 64])).numpy()[0]
@@ -145,7 +155,9 @@ def test_fourier_masks_are_no_stripes():
 def test_edges_stand_out_and_the_background_goes(cells):
     """On a drawn cell: the corners turn black, the nucleus' outline bright."""
     images, _ = augmented(
-        cells.images[:8].astype(np.float32), np.eye(8, dtype=np.float32), Operation("edges", factor=1.0)
+        cells.images[:8].astype(np.float32),
+        np.eye(8, dtype=np.float32),
+        Operation("edges", factor=1.0),
     )
     assert images[:, :8, :8].mean() < 0.25 * cells.images[:8, :8, :8].mean()
     assert images.max(axis=(1, 2, 3)).min() > 200
@@ -159,7 +171,10 @@ def test_unknown_operations_and_integer_labels_are_errors(pictures):
 
 
 def settings_with(*changes):
-    wide = ("augment=[{name='rotate', rate=0.5}, {name='rand-augment', rate=0.5}, {name='mix-up', rate=0.3}]",)
+    wide = (
+        "augment=[{name='rotate', rate=0.5}, {name='rand-augment', rate=0.5}, {name='mix-up', "
+        "rate=0.3}]",
+    )
     return config.preset("tiny", (*wide, *changes))
 
 
@@ -174,7 +189,9 @@ def test_parallel_workers_and_a_later_start_change_nothing(cells):
     settings = settings_with("train.batch_size=16")
     stream, steps = pipeline.stream(cells, np.arange(len(cells)), settings, True)
     runs = [list(stream.take(3 * steps).as_numpy_iterator())[2 * steps :] for _ in range(2)]
-    runs = [[np.concatenate(part) for part in zip(*run)] for run in runs] + [epoch_of(cells, settings, 2)]
+    runs = [[np.concatenate(part) for part in zip(*run)] for run in runs] + [
+        epoch_of(cells, settings, 2)
+    ]
     for other in runs[1:]:
         for first, second in zip(runs[0], other):
             assert np.array_equal(first, second)
@@ -182,11 +199,15 @@ def test_parallel_workers_and_a_later_start_change_nothing(cells):
 
 
 def test_blocks_feed_every_copy_in_batches(cells):
-    """Whatever the size of a block, an epoch is each image as often as asked for, each time otherwise."""
+    """Whatever the size of a block, an epoch is each image as often as asked for, each time
+    otherwise."""
     plain = config.preset(
-        "tiny", ("augment=[]", "train.blocks.size=50", "train.blocks.copies=3", "train.batch_size=16")
+        "tiny",
+        ("augment=[]", "train.blocks.size=50", "train.blocks.copies=3", "train.batch_size=16"),
     )
-    with_chain = settings_with("train.blocks.size=50", "train.blocks.copies=3", "train.batch_size=16")
+    with_chain = settings_with(
+        "train.blocks.size=50", "train.blocks.copies=3", "train.batch_size=16"
+    )
     stream, steps = pipeline.stream(cells, np.arange(len(cells)), with_chain, True)
     sizes = [len(images) for images, _, _ in stream.take(steps).as_numpy_iterator()]
     assert sum(sizes) == 3 * len(cells) and set(sizes[:-1]) == {16}
@@ -198,7 +219,8 @@ def test_blocks_feed_every_copy_in_batches(cells):
 
 
 def test_class_weights_follow_mixed_labels(cells):
-    """A mixture of two classes weighs the mixture of their weights, and all weigh the same in total."""
+    """A mixture of two classes weighs the mixture of their weights, and all weigh the same in
+    total."""
     few = np.flatnonzero((cells.labels != 0) | (np.arange(len(cells)) % 4 == 0))
     settings = settings_with("train.class_weights=true")
     stream, steps = pipeline.stream(cells, few, settings, True)
@@ -220,18 +242,26 @@ def test_oversampling_evens_the_classes(cells):
 def test_the_validation_copy_is_the_same_every_time(cells):
     settings = settings_with()
     first, again = (
-        np.concatenate([images for images, _, _ in pipeline.fixed(cells, np.arange(64), settings, True)])
+        np.concatenate(
+            [images for images, _, _ in pipeline.fixed(cells, np.arange(64), settings, True)]
+        )
         for _ in range(2)
     )
-    plain = np.concatenate([images for images, _, _ in pipeline.fixed(cells, np.arange(64), settings, False)])
+    plain = np.concatenate(
+        [images for images, _, _ in pipeline.fixed(cells, np.arange(64), settings, False)]
+    )
     assert np.array_equal(first, again)
     assert np.array_equal(plain, cells.images[:64]) and not np.array_equal(first, plain)
 
 
 def test_preview_draws_a_sheet_an_operation_and_one_of_the_chain(training_file, tmp_path):
-    result = cbtool("data", "augment-preview", training_file, "--preset", "lite", "--out", tmp_path / "sheets")
+    result = cbtool(
+        "data", "augment-preview", training_file, "--preset", "lite", "--out", tmp_path / "sheets"
+    )
     assert result.returncode == 0, result.stderr
     drawn = {path.stem for path in (tmp_path / "sheets").glob("*.png")}
     assert drawn == {"chain", *(operation.name for operation in config.preset("lite").augment)}
-    result = cbtool("data", "augment-preview", training_file, "--preset", "lit", "--out", tmp_path / "none")
+    result = cbtool(
+        "data", "augment-preview", training_file, "--preset", "lit", "--out", tmp_path / "none"
+    )
     assert_one_sentence(result, "Did you mean lite")

@@ -4,9 +4,9 @@ import json
 import stat
 
 import pytest
+
 from tests.support import standin as recorded
 from tests.support.commands import assert_one_sentence, cbtool
-
 from toolkit.codabench import credentials
 from toolkit.codabench.credentials import Account
 
@@ -24,7 +24,9 @@ def home(tmp_path, monkeypatch):
 
 
 def test_login_keeps_a_token_that_only_the_user_can_read(standin, home):
-    result = cbtool("login", "--url", standin.url + "/api/", "--username", "alice", input=PASSWORD + "\n")
+    result = cbtool(
+        "login", "--url", standin.url + "/api/", "--username", "alice", input=PASSWORD + "\n"
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"Logged in at {standin.url} as alice.\n"
     file = home / "cbtool" / "codabench.json"
@@ -44,22 +46,36 @@ def test_wrong_passwords_and_servers_are_one_sentence(standin, home):
     result = cbtool("login", "--url", standin.url, "--username", "alice", input="wrong\n")
     assert_one_sentence(result, "does not know 'alice' with this password", code=3)
     assert not (home / "cbtool").exists()
-    assert_one_sentence(cbtool("login", "--url", "http://127.0.0.1:9", "--username", "a", input="b\n"), "cannot reach", code=3)
-    assert_one_sentence(cbtool("login", "--url", "no host", "--username", "a", input="b\n"), "not the address of a server")
+    assert_one_sentence(
+        cbtool("login", "--url", "http://127.0.0.1:9", "--username", "a", input="b\n"),
+        "cannot reach",
+        code=3,
+    )
+    assert_one_sentence(
+        cbtool("login", "--url", "no host", "--username", "a", input="b\n"),
+        "not the address of a server",
+    )
 
 
 def test_the_environment_goes_first(standin, home, monkeypatch):
     credentials.store(Account("https://elsewhere.example", "t" * 40, "bob"))
     assert credentials.current().url == "https://elsewhere.example"
     monkeypatch.setenv("CODABENCH_URL", standin.url)
-    assert_one_sentence(cbtool("whoami"), f"not logged in at {standin.url}", code=3)  # the other server's token stays there
+    assert_one_sentence(
+        cbtool("whoami"), f"not logged in at {standin.url}", code=3
+    )  # the other server's token stays there
     monkeypatch.setenv("CODABENCH_TOKEN", recorded.TOKEN)
     assert cbtool("whoami").stdout.startswith("alice at")
     assert recorded.TOKEN not in repr(credentials.current())
 
 
 def test_addresses_are_normalised():
-    for text in ("www.codabench.org", "https://www.codabench.org/", "https://www.codabench.org/api", "https://www.codabench.org/api/"):
+    for text in (
+        "www.codabench.org",
+        "https://www.codabench.org/",
+        "https://www.codabench.org/api",
+        "https://www.codabench.org/api/",
+    ):
         assert credentials.normalised(text) == credentials.CODABENCH
     assert credentials.normalised("http://localhost:8000") == "http://localhost:8000"
     for text in ("", "ftp://x", "https://me:secret@x", "https://"):

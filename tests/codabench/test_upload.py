@@ -1,4 +1,5 @@
-"""`cbtool upload` and what follows, as processes, against the stand-in: to the score, and through every interruption."""
+"""`cbtool upload` and what follows, as processes, against the stand-in: to the score, and through
+every interruption."""
 
 import json
 import os
@@ -7,18 +8,21 @@ import time
 import zipfile
 
 import pytest
-from tests.support import standin as recorded
-from tests.support.commands import assert_one_sentence, cbtool, started
 from werkzeug import Response
 
+from tests.support import standin as recorded
+from tests.support.commands import assert_one_sentence, cbtool, started
 from toolkit.codabench import eligibility, upload
-from toolkit.core import files
-from toolkit.export import zip_ledger
 from toolkit.codabench.client import Client
 from toolkit.codabench.credentials import Account
+from toolkit.core import files
 from toolkit.core.errors import PlatformError
+from toolkit.export import zip_ledger
 
-MODEL = "import numpy as np\nclass Model:\n    def predict(self, X):\n        return np.zeros(len(X), int)\n"
+MODEL = (
+    "import numpy as np\nclass Model:\n    def predict(self, X):\n        return np.zeros(len(X), "
+    "int)\n"
+)
 CRASH = "Traceback (most recent call last):\n  File ingestion.py\nValueError: no weights\n"
 
 
@@ -43,13 +47,29 @@ def zip_file(home):
 
 
 def sent(zip_file, *arguments, competition=1):
-    return cbtool("upload", zip_file, "--competition", competition, "--yes", "--runs", zip_file.parent / "runs", *arguments)
+    return cbtool(
+        "upload",
+        zip_file,
+        "--competition",
+        competition,
+        "--yes",
+        "--runs",
+        zip_file.parent / "runs",
+        *arguments,
+    )
 
 
 def noted(zip_file):
     """Puts the zip into a ledger, as a build would."""
     folder = zip_file.parent / "runs"
-    zip_ledger._write(folder, [zip_ledger.Entry(files.digest(zip_file), zip_file.name, "2026-01-01", ("run",), foretold=0.6)])
+    zip_ledger._write(
+        folder,
+        [
+            zip_ledger.Entry(
+                files.digest(zip_file), zip_file.name, "2026-01-01", ("run",), foretold=0.6
+            )
+        ],
+    )
     return folder
 
 
@@ -65,14 +85,33 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
         "Score: 0.5",
         "Submission 1 is on the leaderboard.",
     ]
-    for words in ("Probe at", "main, ends never", "100 of 100", "15.00 GB", "--leaderboard does it", "predicted in 2 s"):
+    for words in (
+        "Probe at",
+        "main, ends never",
+        "100 of 100",
+        "15.00 GB",
+        "--leaderboard does it",
+        "predicted in 2 s",
+    ):
         assert words in result.stderr
-    walk = [line.split()[-1] for line in result.stderr.splitlines() if line.startswith("submission 1: ")]
-    assert walk == ["Submitting", "Submitted", "Running", "Preparing", "Scoring", "Running", "Finished"]
+    walk = [
+        line.split()[-1] for line in result.stderr.splitlines() if line.startswith("submission 1: ")
+    ]
+    assert walk == [
+        "Submitting",
+        "Submitted",
+        "Running",
+        "Preparing",
+        "Scoring",
+        "Running",
+        "Finished",
+    ]
     (entry,) = zip_ledger.read(folder)
     assert entry.online == {"main": 0.5} and "-0.1000 away" in result.stderr
     (place,) = standin.datasets.values()
-    assert standin.objects[place] == zip_file.read_bytes() and place.rpartition("/")[2].startswith("my-submission-")
+    assert standin.objects[place] == zip_file.read_bytes() and place.rpartition("/")[2].startswith(
+        "my-submission-"
+    )
     assert standin.rows[0].on_leaderboard and len(standin.rows) == 1
     assert recorded.TOKEN not in result.stdout + result.stderr
 
@@ -80,7 +119,12 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
 def test_without_waiting_and_as_json(standin, zip_file):
     result = sent(zip_file, "--json")
     assert result.returncode == 0 and "Next: cbtool status 1" in result.stderr
-    assert json.loads(result.stdout) == {"id": 1, "phase_name": "main", "status": "Submitting", "scores": {}}
+    assert json.loads(result.stdout) == {
+        "id": 1,
+        "phase_name": "main",
+        "status": "Submitting",
+        "scores": {},
+    }
     result = cbtool("upload", "--resume", "--json", "--runs", zip_file.parent)
     report = json.loads(result.stdout)
     assert (report["id"], report["status"], report["scores"]) == (1, "Finished", {"score": 0.5})
@@ -88,7 +132,8 @@ def test_without_waiting_and_as_json(standin, zip_file):
 
 
 def test_a_submission_sees_nothing_of_the_users_account(standin, home):
-    """Neither the token nor the folders that the environment names reach the process that `validate` starts."""
+    """Neither the token nor the folders that the environment names reach the process that
+    `validate` starts."""
     path = home / "curious.zip"
     with zipfile.ZipFile(path, "w") as archive:
         names = "[name for name in os.environ if name.startswith(('CODABENCH', 'XDG'))]"
@@ -99,7 +144,11 @@ def test_a_submission_sees_nothing_of_the_users_account(standin, home):
 
 def test_a_dry_run_and_a_no_send_nothing(standin, zip_file):
     result = sent(zip_file, "--dry-run")
-    assert result.returncode == 0 and "Nothing was sent." in result.stderr and "left today" in result.stderr
+    assert (
+        result.returncode == 0
+        and "Nothing was sent." in result.stderr
+        and "left today" in result.stderr
+    )
     result = cbtool("upload", zip_file, "--competition", 1, input="n\n")
     assert result.returncode == 0
     result = cbtool("upload", zip_file, "--competition", 1, input="")
@@ -114,7 +163,9 @@ def test_what_fails_validate_goes_by_force_only(standin, home):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mine/model.py", MODEL)
     result = sent(path)
-    assert result.returncode == 1 and "--force sends it" in result.stderr and "layout" in result.stderr
+    assert (
+        result.returncode == 1 and "--force sends it" in result.stderr and "layout" in result.stderr
+    )
     assert standin.requests == []
     assert sent(path, "--force").returncode == 0 and len(standin.rows) == 1
 
@@ -125,13 +176,19 @@ REFUSALS = [
     (4, {}, "has not approved you yet"),
     (6, {}, "does not know you"),
     (1, {"free": 10}, "GB of your storage are free"),
-    (1, {"phase_changes": {"start": "2099-01-01T00:00:00Z", "status": "Next"}}, "has not begun: it begins on 01 January 2099"),
+    (
+        1,
+        {"phase_changes": {"start": "2099-01-01T00:00:00Z", "status": "Next"}},
+        "has not begun: it begins on 01 January 2099",
+    ),
     (1, {"tokens": set()}, "does not accept this login"),
 ]
 
 
 @pytest.mark.parametrize(("competition", "state", "words"), REFUSALS)
-def test_what_the_platform_would_refuse_is_told_before(standin, zip_file, competition, state, words):
+def test_what_the_platform_would_refuse_is_told_before(
+    standin, zip_file, competition, state, words
+):
     standin.joined[6] = None
     for name, value in state.items():
         setattr(standin, name, value)
@@ -143,13 +200,21 @@ def test_the_days_limit_is_told_before_and_when_it_is_met_after(standin, zip_fil
     assert sent(zip_file, competition=2).returncode == 0
     standin.rows[0].looks = 99
     (zip_file.parent / "other.zip").write_bytes(zip_file.read_bytes() + b"x")
-    assert_one_sentence(sent(zip_file.parent / "other.zip", competition=2), "Reached maximum allowed submissions for today", code=3)
+    assert_one_sentence(
+        sent(zip_file.parent / "other.zip", competition=2),
+        "Reached maximum allowed submissions for today",
+        code=3,
+    )
     standin.rows.clear()
     other = recorded.Row(7, 2, "other", "other.zip")
     real = standin._dataset
-    standin._dataset = lambda request: (standin.rows.append(other), real(request))[1]  # a team mate is faster
+    standin._dataset = lambda request: (standin.rows.append(other), real(request))[
+        1
+    ]  # a team mate is faster
     result = sent(zip_file, "--again", competition=2)
-    assert_one_sentence(result, "CodaBench did not take it: Reached maximum allowed submissions for today", code=3)
+    assert_one_sentence(
+        result, "CodaBench did not take it: Reached maximum allowed submissions for today", code=3
+    )
     assert standin.rows == [other]
 
 
@@ -170,27 +235,50 @@ def test_wrong_use_is_told(standin, zip_file, home, monkeypatch):
 
 
 def test_a_failed_submission_tells_why(standin, zip_file):
-    standin.next_row = {"walk": ("Submitting", "Scoring", "Running", "Failed"), "details": "Child task failed or non-zero return code"}
-    standin.objects |= {"logs/prediction_ingestion_stderr": CRASH.encode(), "logs/scoring_stderr": b"There are no predictions.\n"}
+    standin.next_row = {
+        "walk": ("Submitting", "Scoring", "Running", "Failed"),
+        "details": "Child task failed or non-zero return code",
+    }
+    standin.objects |= {
+        "logs/prediction_ingestion_stderr": CRASH.encode(),
+        "logs/scoring_stderr": b"There are no predictions.\n",
+    }
     result = sent(zip_file, "--wait")
     assert result.returncode == 3
-    assert "Error: submission 1: Failed, Child task failed or non-zero return code.\nHint: All logs" in result.stderr
-    assert "ValueError: no weights" in result.stderr and "There are no predictions" not in result.stderr
+    assert (
+        "Error: submission 1: Failed, Child task failed or non-zero return code.\nHint: All logs"
+        in result.stderr
+    )
+    assert (
+        "ValueError: no weights" in result.stderr
+        and "There are no predictions" not in result.stderr
+    )
     assert cbtool("status", 1).returncode == 3
     logs = cbtool("logs", 1)
-    assert logs.returncode == 0 and "There are no predictions." in logs.stdout and logs.stdout.count("-- ") == 8
+    assert (
+        logs.returncode == 0
+        and "There are no predictions." in logs.stdout
+        and logs.stdout.count("-- ") == 8
+    )
     assert sent(zip_file).returncode == 0  # what failed does not count
 
 
 def test_finished_may_turn_into_failed_or_stay_without_a_score(standin, zip_file, monkeypatch):
-    standin.next_row = {"walk": ("Finished", "Finished", "Failed"), "scores": (), "details": "Could not find scores file"}
+    standin.next_row = {
+        "walk": ("Finished", "Finished", "Failed"),
+        "scores": (),
+        "details": "Could not find scores file",
+    }
     assert_one_sentence(sent(zip_file, "--wait"), "Failed, Could not find scores file", code=3)
     monkeypatch.setattr(upload, "GRACE", 1.0)
     client, seen = _client(standin), []
     standin.rows.append(recorded.Row(2, 1, "x", "x.zip", walk=("Finished",), scores=()))
     assert upload.follow(client, 2, seen.append, 60).status == "Finished" and len(seen) >= 2
     seen.clear()
-    assert upload.follow(client, 2, seen.append, 60, scores_come=False).status == "Finished" and len(seen) == 1
+    assert (
+        upload.follow(client, 2, seen.append, 60, scores_come=False).status == "Finished"
+        and len(seen) == 1
+    )
 
 
 def test_a_phase_that_hides_its_output(standin, zip_file):
@@ -203,13 +291,17 @@ def test_a_phase_that_hides_its_output(standin, zip_file):
 
 def test_waiting_ends_at_its_limit(standin, zip_file):
     standin.next_row = {"walk": ("Submitted",)}
-    assert_one_sentence(sent(zip_file, "--wait", "--limit", 1), "not through after 1 seconds", code=4)
+    assert_one_sentence(
+        sent(zip_file, "--wait", "--limit", 1), "not through after 1 seconds", code=4
+    )
     standin.rows[0].walk = recorded.WALK
     assert cbtool("upload", "--resume").returncode == 0 and len(standin.rows) == 1
 
 
 @pytest.mark.parametrize("fault", ["lost", "reset", "500", "502", "truncated"])
-def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(standin, zip_file, monkeypatch, fault):
+def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(
+    standin, zip_file, monkeypatch, fault
+):
     """Whether or not it arrived: one row in the end, after one --resume where that is needed."""
     monkeypatch.setattr(upload, "SETTLE", 0.5)
     monkeypatch.setattr(upload, "LOOK", 0.1)
@@ -244,10 +336,18 @@ def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file, monkeypat
 
 
 @pytest.mark.parametrize(
-    "step", ["POST /api/datasets/", "PUT /private/", "PUT /api/datasets/completed/", "POST /api/submissions/", "GET /api/submissions/1/"]
+    "step",
+    [
+        "POST /api/datasets/",
+        "PUT /private/",
+        "PUT /api/datasets/completed/",
+        "POST /api/submissions/",
+        "GET /api/submissions/1/",
+    ],
 )
 def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
-    """SIGKILL while the server is at `step`, which the server then finishes; --resume ends with one row and a score."""
+    """SIGKILL while the server is at `step`, which the server then finishes; --resume ends with one
+    row and a score."""
     handler, reached = standin._answer, []
 
     def slow(side, request):
@@ -281,7 +381,12 @@ def test_ctrl_c_says_how_to_go_on(standin, zip_file):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 130 and "cbtool upload --resume goes on" in told and "Interrupted" in told and "Traceback" not in told
+    assert (
+        process.returncode == 130
+        and "cbtool upload --resume goes on" in told
+        and "Interrupted" in told
+        and "Traceback" not in told
+    )
 
 
 def test_an_expired_address_is_asked_for_anew(standin, zip_file):
@@ -327,21 +432,43 @@ def test_status_logs_and_leaderboard(standin, zip_file, home):
     result = cbtool("status", 1, "--runs", folder)
     assert result.returncode == 0 and result.stdout == "submission 1: Finished\nScore: 0.5\n"
     assert zip_ledger.read(folder)[0].online == {"main": 0.5}
-    assert json.loads(cbtool("status", 1, "--json", "--runs", folder).stdout)["scores"] == {"score": 0.5}
+    assert json.loads(cbtool("status", 1, "--json", "--runs", folder).stdout)["scores"] == {
+        "score": 0.5
+    }
     assert "my-submission-" in cbtool("status", "--competition", 1).stdout
-    standin.objects |= {"logs/scoring_stdout": b"accuracy 0.5\n", "logs/detailed_results.html": b"<p>"}
+    standin.objects |= {
+        "logs/scoring_stdout": b"accuracy 0.5\n",
+        "logs/detailed_results.html": b"<p>",
+    }
     result = cbtool("logs", 1, "--out", home / "logs")
-    assert result.returncode == 0 and (home / "logs" / "scoring_stdout.txt").read_text() == "accuracy 0.5\n"
-    assert (home / "logs" / "detailed_results.html").read_text() == "<p>" and len(list((home / "logs").iterdir())) == 9
+    assert (
+        result.returncode == 0
+        and (home / "logs" / "scoring_stdout.txt").read_text() == "accuracy 0.5\n"
+    )
+    assert (home / "logs" / "detailed_results.html").read_text() == "<p>" and len(
+        list((home / "logs").iterdir())
+    ) == 9
     assert "alice" not in cbtool("leaderboard").stdout
     result = cbtool("leaderboard", "--add", 1)
-    assert "Submission 1 is on the leaderboard." in result.stdout and "alice" in result.stdout and "0.5" in result.stdout
+    assert (
+        "Submission 1 is on the leaderboard." in result.stdout
+        and "alice" in result.stdout
+        and "0.5" in result.stdout
+    )
     places = json.loads(cbtool("leaderboard", "--competition", 1, "--json").stdout)["places"]
     assert [(place["owner"], place["scores"]) for place in places] == [("alice", {"score": "0.5"})]
-    assert_one_sentence(cbtool("leaderboard", "--remove", 1), "You are not allowed to remove", code=3)
-    assert_one_sentence(cbtool("delete", 1, "--yes"), "not allowed to delete a leaderboard submission", code=3)
+    assert_one_sentence(
+        cbtool("leaderboard", "--remove", 1), "You are not allowed to remove", code=3
+    )
+    assert_one_sentence(
+        cbtool("delete", 1, "--yes"), "not allowed to delete a leaderboard submission", code=3
+    )
     assert_one_sentence(cbtool("status", 9), "No Submission matches", code=3)
-    assert_one_sentence(cbtool("logs", 9, env=os.environ | {"CODABENCH_TOKEN": "x" * 40}), "does not accept this login", code=3)
+    assert_one_sentence(
+        cbtool("logs", 9, env=os.environ | {"CODABENCH_TOKEN": "x" * 40}),
+        "does not accept this login",
+        code=3,
+    )
 
 
 def test_a_leaderboard_that_picks_by_itself(standin, zip_file):
@@ -351,7 +478,10 @@ def test_a_leaderboard_that_picks_by_itself(standin, zip_file):
 
 def test_cancel_and_delete(standin, zip_file):
     assert sent(zip_file).returncode == 0
-    assert "is cancelled" in cbtool("cancel", 1).stdout and "had ended already" in cbtool("cancel", 1).stdout
+    assert (
+        "is cancelled" in cbtool("cancel", 1).stdout
+        and "had ended already" in cbtool("cancel", 1).stdout
+    )
     assert cbtool("delete", 1, input="n\n").returncode == 130 and not standin.rows[0].deleted
     assert "is deleted" in cbtool("delete", 1, "--yes").stdout and standin.rows[0].deleted
     assert "deleted" in cbtool("status").stdout
@@ -359,12 +489,22 @@ def test_cancel_and_delete(standin, zip_file):
 
 def test_competitions_are_listed_shown_joined_and_fetched(standin, home):
     assert "Probe" in cbtool("competitions", "list", "--search", "probe").stdout
-    assert json.loads(cbtool("competitions", "list", "--joined", "--json").stdout)["competitions"][0]["title"] == "Probe"
+    assert (
+        json.loads(cbtool("competitions", "list", "--joined", "--json").stdout)["competitions"][0][
+            "title"
+        ]
+        == "Probe"
+    )
     shown = cbtool("competitions", "show", 2).stdout
     assert "1 of 1" in shown and "100 of 100" in shown and "15 s" in shown and "Force_Last" in shown
-    assert json.loads(cbtool("competitions", "show", 2, "--json").stdout)["phases"][0]["left_today"] == 1
+    assert (
+        json.loads(cbtool("competitions", "show", 2, "--json").stdout)["phases"][0]["left_today"]
+        == 1
+    )
     standin.joined[6] = None
-    assert "approved" in cbtool("competitions", "join", 6).stdout and standin.joined[6] == "approved"
+    assert (
+        "approved" in cbtool("competitions", "join", 6).stdout and standin.joined[6] == "approved"
+    )
     assert "approved" in cbtool("competitions", "join", 6).stdout  # once more does no harm
     assert "has to approve you" in cbtool("competitions", "join", 4).stdout
     assert "offers no files" in cbtool("competitions", "download", 1).stdout
@@ -378,8 +518,12 @@ def test_competitions_are_listed_shown_joined_and_fetched(standin, home):
         "main-public_data.zip": b"data",
     }
     del standin.files["kit"]
-    assert_one_sentence(cbtool("competitions", "download", 1, "--out", home / "none"), "the download of", code=3)
-    assert [path.name for path in (home / "none").iterdir()] == ["main-public_data.zip"] or not list((home / "none").iterdir())
+    assert_one_sentence(
+        cbtool("competitions", "download", 1, "--out", home / "none"), "the download of", code=3
+    )
+    assert [path.name for path in (home / "none").iterdir()] == [
+        "main-public_data.zip"
+    ] or not list((home / "none").iterdir())
 
 
 def _client(standin):

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from tests.support.commands import ROOT, assert_one_sentence, cbtool
 
+from tests.support.commands import ROOT, assert_one_sentence, cbtool
 from toolkit.codabench import bundle as bundles
 from toolkit.codabench import hosting, worker, worker_checks
 from toolkit.runtime import engines
@@ -20,17 +20,26 @@ IMAGE = "small:1"  # an image with python3: where podman has one called so, the 
 
 
 def _podman_has_the_image() -> bool:
-    return bool(shutil.which("podman")) and subprocess.run(["podman", "image", "exists", IMAGE]).returncode == 0
+    return (
+        bool(shutil.which("podman"))
+        and subprocess.run(["podman", "image", "exists", IMAGE]).returncode == 0
+    )
 
 
-WORKING = ["processes", *(["bubblewrap"] if shutil.which("bwrap") else []), *(["podman"] if _podman_has_the_image() else [])]
+WORKING = [
+    "processes",
+    *(["bubblewrap"] if shutil.which("bwrap") else []),
+    *(["podman"] if _podman_has_the_image() else []),
+]
 
 # Writes what it finds of the submission and of its words.
 INGESTION = """
 import json, os, pathlib, sys
-found = sorted(str(path.relative_to("/app/ingested_program")) for path in pathlib.Path("/app/ingested_program").rglob("*"))
+program = pathlib.Path("/app/ingested_program")
+found = sorted(str(path.relative_to(program)) for path in program.rglob("*"))
 print("ingestion sees", found)
-pathlib.Path("/app/output/seen.json").write_text(json.dumps({"files": found, "words": sys.argv[1:], "cwd": os.getcwd()}))
+seen = {"files": found, "words": sys.argv[1:], "cwd": os.getcwd()}
+pathlib.Path("/app/output/seen.json").write_text(json.dumps(seen))
 """
 SCORING = """
 import json, pathlib
@@ -44,17 +53,32 @@ def program(text, command):
 
 
 def make_bundle(folder, ingestion=None, scoring=SCORING, **settings):
-    """A bundle with one task; programs are texts, or files by name. `settings` go to the task, the phase or the top."""
+    """A bundle with one task; programs are texts, or files by name. `settings` go to the task, the
+    phase or the top."""
     files = {}
     if ingestion is not None:
-        files["ingestion"] = ingestion if isinstance(ingestion, dict) else program(ingestion, "python3 $ingestion_program/run.py")
-    files["scoring"] = scoring if isinstance(scoring, dict) else program(scoring, "python3 $program/run.py $input $output")
+        files["ingestion"] = (
+            ingestion
+            if isinstance(ingestion, dict)
+            else program(ingestion, "python3 $ingestion_program/run.py")
+        )
+    files["scoring"] = (
+        scoring
+        if isinstance(scoring, dict)
+        else program(scoring, "python3 $program/run.py $input $output")
+    )
     files["input"], files["reference"] = {"x.txt": "x"}, {"y.txt": "y"}
     for name, contents in files.items():
         (folder / name).mkdir(parents=True)
         for file, text in contents.items():
             (folder / name / file).write_text(text)
-    task = {"index": 0, "name": "task", "input_data": "input", "reference_data": "reference", "scoring_program": "scoring"}
+    task = {
+        "index": 0,
+        "name": "task",
+        "input_data": "input",
+        "reference_data": "reference",
+        "scoring_program": "scoring",
+    }
     if ingestion is not None:
         task["ingestion_program"] = "ingestion"
     phase = {"index": 0, "name": "Main", "start": "2024-01-01", "tasks": [0]}
@@ -68,10 +92,23 @@ def make_bundle(folder, ingestion=None, scoring=SCORING, **settings):
         "docker_image": IMAGE,
         "tasks": [task],
         "phases": [phase],
-        "leaderboards": [{"title": "Results", "key": "main", "submission_rule": "Force_Last", "columns": [column]}],
+        "leaderboards": [
+            {
+                "title": "Results",
+                "key": "main",
+                "submission_rule": "Force_Last",
+                "columns": [column],
+            }
+        ],
     }
     for key, value in settings.items():
-        place = task if key.startswith("ingestion_only") else phase if key in ("execution_time_limit", "hide_output") else values
+        place = (
+            task
+            if key.startswith("ingestion_only")
+            else phase
+            if key in ("execution_time_limit", "hide_output")
+            else values
+        )
         place[key] = value
     (folder / "competition.yaml").write_text(yaml.safe_dump(values))
     return folder
@@ -86,16 +123,28 @@ def make_zip(path, files):
 
 @pytest.fixture(params=WORKING)
 def rehearse(request, tmp_path):
-    """A function of a bundle's folder and a submission's files, or its zip: what became of it, and all checks by name."""
+    """A function of a bundle's folder and a submission's files, or its zip: what became of it, and
+    all checks by name."""
 
     def run(folder, submission):
-        path = make_zip(tmp_path / "s.zip", submission) if isinstance(submission, dict) else submission
+        path = (
+            make_zip(tmp_path / "s.zip", submission) if isinstance(submission, dict) else submission
+        )
         out = tmp_path / "out"
-        with bundles.opened(folder) as bundle, engines.engine(request.param, bundle.docker_image, "python3") as engine:
+        with (
+            bundles.opened(folder) as bundle,
+            engines.engine(request.param, bundle.docker_image, "python3") as engine,
+        ):
             phase = bundle.phase(None)
-            found = worker_checks.of_submission(path, bundle, phase) + worker_checks.of_commands(bundle, phase, out / "programs")
+            found = worker_checks.of_submission(path, bundle, phase) + worker_checks.of_commands(
+                bundle, phase, out / "programs"
+            )
             rehearsals = worker.rehearse(path, bundle, phase, engine, out)
-            found += [check for rehearsal in rehearsals for check in worker_checks.of_rehearsal(rehearsal, bundle)]
+            found += [
+                check
+                for rehearsal in rehearsals
+                for check in worker_checks.of_rehearsal(rehearsal, bundle)
+            ]
         bad = {}
         for check in found:
             if check.status != "ok":
@@ -116,16 +165,24 @@ def log(rehearsal, name):
 
 def test_code_for_the_ingestion_is_copied_into_the_output(rehearse, tmp_path):
     rehearsal, bad = rehearse(make_bundle(tmp_path / "b", INGESTION), MODEL)
-    assert (rehearsal.status, rehearsal.scores, rehearsal.posted) == ("Finished", {"score": 0.5}, {"score": 0.5})
+    assert (rehearsal.status, rehearsal.scores, rehearsal.posted) == (
+        "Finished",
+        {"score": 0.5},
+        {"score": 0.5},
+    )
     assert seen(rehearsal)["files"] == ["model.py"]
     assert (rehearsal.output.parent / "input" / "res" / "model.py").exists() and "copied" in bad
     assert "ingestion sees ['model.py']" in log(rehearsal, "prediction_ingestion_stdout")
-    assert set(rehearsal.logs) == set(worker.LOGS) and all(path.exists() for path in rehearsal.logs.values())
+    assert set(rehearsal.logs) == set(worker.LOGS) and all(
+        path.exists() for path in rehearsal.logs.values()
+    )
     assert [step.name for step in rehearsal.steps] == ["prediction", "scoring"]
 
 
 def test_a_nested_folder_is_not_flattened(rehearse, tmp_path):
-    rehearsal, bad = rehearse(make_bundle(tmp_path / "b", INGESTION), {"mine/model.py": "", "mine/weights.h5": ""})
+    rehearsal, bad = rehearse(
+        make_bundle(tmp_path / "b", INGESTION), {"mine/model.py": "", "mine/weights.h5": ""}
+    )
     assert seen(rehearsal)["files"] == ["mine", "mine/model.py", "mine/weights.h5"]
     assert "mine/" in bad["nested folder"].detail
 
@@ -146,7 +203,8 @@ def test_links_become_small_files(rehearse, tmp_path):
 def test_results_without_ingestion_are_scored(rehearse, tmp_path):
     scoring = """
 import pathlib, sys
-found = pathlib.Path(sys.argv[1], "res", "answer.txt").read_text() == pathlib.Path(sys.argv[1], "ref", "y.txt").read_text()
+place = pathlib.Path(sys.argv[1])
+found = (place / "res" / "answer.txt").read_text() == (place / "ref" / "y.txt").read_text()
 pathlib.Path(sys.argv[2], "scores.txt").write_text(f"score: {float(found)}")
 """
     rehearsal, _ = rehearse(make_bundle(tmp_path / "b", scoring=scoring), {"answer.txt": "y"})
@@ -154,17 +212,27 @@ pathlib.Path(sys.argv[2], "scores.txt").write_text(f"score: {float(found)}")
 
 
 def test_a_submission_with_a_command_runs_by_itself_and_is_not_copied(rehearse, tmp_path):
-    code = "import shutil; shutil.copy('/app/input_data/x.txt', '/app/output/answer.txt'); print('hi')"
-    rehearsal, bad = rehearse(make_bundle(tmp_path / "b"), {"main.py": code, "metadata": "command: python3 main.py"})
+    code = (
+        "import shutil; shutil.copy('/app/input_data/x.txt', '/app/output/answer.txt'); print('hi')"
+    )
+    rehearsal, bad = rehearse(
+        make_bundle(tmp_path / "b"), {"main.py": code, "metadata": "command: python3 main.py"}
+    )
     assert rehearsal.status == "Finished" and log(rehearsal, "prediction_stdout") == "hi\n"
-    assert sorted(path.name for path in (rehearsal.output.parent / "input" / "res").iterdir()) == ["answer.txt", "metadata"]
+    assert sorted(path.name for path in (rehearsal.output.parent / "input" / "res").iterdir()) == [
+        "answer.txt",
+        "metadata",
+    ]
     assert "copied" not in bad
 
 
 def test_metadata_without_a_command_is_fine_with_an_ingestion_only(rehearse, tmp_path):
     files = MODEL | {"metadata": "description: mine"}
     rehearsal, _ = rehearse(make_bundle(tmp_path / "b", INGESTION), files)
-    assert rehearsal.status == "Finished" and not (rehearsal.output.parent / "input" / "res" / "model.py").exists()
+    assert (
+        rehearsal.status == "Finished"
+        and not (rehearsal.output.parent / "input" / "res" / "model.py").exists()
+    )
     shutil.rmtree(tmp_path / "out")
     rehearsal, bad = rehearse(make_bundle(tmp_path / "c"), files)
     assert (rehearsal.status, rehearsal.details) == ("Failed", worker.BAD_ZIP) and "outcome" in bad
@@ -181,11 +249,18 @@ def test_exit_codes_of_the_prediction_are_ignored(rehearse, tmp_path):
     rehearsal, bad = rehearse(make_bundle(tmp_path / "b", "import sys; sys.exit(3)"), MODEL)
     assert (rehearsal.status, rehearsal.scores) == ("Finished", {"score": 0.5})
     assert "ended with 3" in bad["prediction exit code"].detail
-    assert yaml.safe_load((rehearsal.output.parent / "input" / "res" / "metadata").read_text())["ingestionExitCode"] == 3
+    assert (
+        yaml.safe_load((rehearsal.output.parent / "input" / "res" / "metadata").read_text())[
+            "ingestionExitCode"
+        ]
+        == 3
+    )
 
 
 def test_the_exit_code_of_the_scoring_fails(rehearse, tmp_path):
-    rehearsal, bad = rehearse(make_bundle(tmp_path / "b", INGESTION, SCORING + "raise SystemExit('no way')"), MODEL)
+    rehearsal, bad = rehearse(
+        make_bundle(tmp_path / "b", INGESTION, SCORING + "raise SystemExit('no way')"), MODEL
+    )
     assert (rehearsal.status, rehearsal.details, rehearsal.scores) == ("Failed", worker.NONZERO, {})
     assert "no way" in log(rehearsal, "scoring_stderr") and "scoring" in bad
 
@@ -206,10 +281,14 @@ def test_scores_that_cannot_be_stored_finish_with_no_score(rehearse, tmp_path, w
     scoring = f"open('/app/output/scores.json', 'w').write({written!r})"
     rehearsal, bad = rehearse(make_bundle(tmp_path / "b", INGESTION, scoring), MODEL)
     assert (rehearsal.status, rehearsal.scores) == ("Finished", {})
-    assert bad["scores"].detail.startswith("Finished with no score") and said in bad["scores"].detail
+    assert (
+        bad["scores"].detail.startswith("Finished with no score") and said in bad["scores"].detail
+    )
 
 
-@pytest.mark.parametrize(("written", "details"), [(None, worker.NO_SCORES_FILE), ("{bad", worker.BAD_SCORES_FILE)])
+@pytest.mark.parametrize(
+    ("written", "details"), [(None, worker.NO_SCORES_FILE), ("{bad", worker.BAD_SCORES_FILE)]
+)
 def test_missing_and_broken_scores_files_fail(rehearse, tmp_path, written, details):
     scoring = "" if written is None else f"open('/app/output/scores.json', 'w').write({written!r})"
     rehearsal, _ = rehearse(make_bundle(tmp_path / "b", INGESTION, scoring), MODEL)
@@ -224,19 +303,37 @@ def test_unknown_keys_are_dropped_and_told(rehearse, tmp_path):
 
 def test_commands_know_no_shell(rehearse, tmp_path):
     """Words and variables arrive as on the server; a file is not executable."""
-    command = "python3 $ingestion_program/run.py $input $output $submission_program $hidden $predictions $input_data && 'two words' $HOME"
+    command = (
+        "python3 $ingestion_program/run.py $input $output $submission_program $hidden $predictions "
+        "$input_data && 'two words' $HOME"
+    )
     rehearsal, bad = rehearse(make_bundle(tmp_path / "b", program(INGESTION, command)), MODEL)
-    words = ["/app/input_data", "/app/output", "/app/ingested_program", "/app/input/ref", "/app/output", "/app/input_data_data"]
+    words = [
+        "/app/input_data",
+        "/app/output",
+        "/app/ingested_program",
+        "/app/input/ref",
+        "/app/output",
+        "/app/input_data_data",
+    ]
     found = seen(rehearsal)
     moved = found["cwd"].removesuffix("/app/program") if not found["cwd"].startswith("/app") else ""
     assert [word.removeprefix(moved) for word in found["words"][:5]] == words[:5] or moved
-    assert found["words"][5].endswith("input_data_data") and found["words"][6:] == ["&&", "two words", "$HOME"]
+    assert found["words"][5].endswith("input_data_data") and found["words"][6:] == [
+        "&&",
+        "two words",
+        "$HOME",
+    ]
     assert "input_data_data" in bad["command"].detail
     shutil.rmtree(tmp_path / "out")
-    _, bad = rehearse(make_bundle(tmp_path / "s", program("", "python3 $program/run.py | cat")), MODEL)
+    _, bad = rehearse(
+        make_bundle(tmp_path / "s", program("", "python3 $program/run.py | cat")), MODEL
+    )
     assert "'|' of the ingestion_program" in bad["command"].detail
     shutil.rmtree(tmp_path / "out")
-    _, bad = rehearse(make_bundle(tmp_path / "t", program("", "bash -c 'cd /tmp && ls | cat'")), MODEL)
+    _, bad = rehearse(
+        make_bundle(tmp_path / "t", program("", "bash -c 'cd /tmp && ls | cat'")), MODEL
+    )
     assert "command" not in bad
     shutil.rmtree(tmp_path / "out")
     scoring = {"run.sh": "#!/bin/sh\nexit 0\n", "metadata.yaml": "command: ./run.sh"}
@@ -247,9 +344,17 @@ def test_commands_know_no_shell(rehearse, tmp_path):
 def test_the_time_limit_is_one_for_both_containers_of_a_step(rehearse, tmp_path):
     wait = "import time; print('waiting', flush=True); time.sleep({})"
     files = {"main.py": wait.format(1.5), "metadata": "command: python3 main.py"}
-    rehearsal, bad = rehearse(make_bundle(tmp_path / "b", wait.format(60), execution_time_limit=4), files)
-    assert rehearsal.status == "Failed" and rehearsal.details == "Execution Time Limit exceeded. Limit was 4 seconds"
-    assert rehearsal.steps[0].exit_codes == {"program": 0, "ingestion": None} and rehearsal.steps[0].seconds < 30
+    rehearsal, bad = rehearse(
+        make_bundle(tmp_path / "b", wait.format(60), execution_time_limit=4), files
+    )
+    assert (
+        rehearsal.status == "Failed"
+        and rehearsal.details == "Execution Time Limit exceeded. Limit was 4 seconds"
+    )
+    assert (
+        rehearsal.steps[0].exit_codes == {"program": 0, "ingestion": None}
+        and rehearsal.steps[0].seconds < 30
+    )
     assert log(rehearsal, "prediction_ingestion_stdout") == "waiting\n"
     assert bad["prediction time"].status == "failed"
 
@@ -259,11 +364,17 @@ def test_ingestion_only_during_scoring_shares_a_folder(rehearse, tmp_path):
 import pathlib
 pathlib.Path("/app/shared/seen").write_text(str(pathlib.Path("/app/ingested_program/model.py").exists()))
 """
-    programs = {"ingestion": program(ingestion, "python3 /app/program/run.py"), "scoring": program(SCORING, "python3 /app/program/run.py")}
+    programs = {
+        "ingestion": program(ingestion, "python3 /app/program/run.py"),
+        "scoring": program(SCORING, "python3 /app/program/run.py"),
+    }
     folder = make_bundle(tmp_path / "b", **programs, ingestion_only_during_scoring=True)
     rehearsal, bad = rehearse(folder, MODEL)
     assert "command" not in bad
-    assert rehearsal.steps[0].exit_codes == {} and rehearsal.steps[1].exit_codes == {"program": 0, "ingestion": 0}
+    assert rehearsal.steps[0].exit_codes == {} and rehearsal.steps[1].exit_codes == {
+        "program": 0,
+        "ingestion": 0,
+    }
     assert (rehearsal.output.parent / "shared" / "seen").read_text() == "True"
     shutil.rmtree(tmp_path / "out")
     folder = make_bundle(tmp_path / "c", programs["ingestion"], ingestion_only_during_scoring=True)
@@ -275,13 +386,18 @@ def test_the_network_is_off(rehearse, tmp_path):
     code = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"
     rehearsal, _ = rehearse(make_bundle(tmp_path / "b", code), MODEL)
     with engines.engine("processes", "small:1", "python3") as engine:
-        told = "the network is on" in engine.lacks  # where a system allows plain processes no namespace
+        told = (
+            "the network is on" in engine.lacks
+        )  # where a system allows plain processes no namespace
     assert told or "Network is unreachable" in log(rehearsal, "prediction_ingestion_stderr")
 
 
 def test_a_module_that_only_the_image_has_is_told(rehearse, tmp_path):
     rehearsal, bad = rehearse(make_bundle(tmp_path / "b", "import nowhere"), MODEL)
-    assert rehearsal.status == "Finished" and bad["module"].detail == "nowhere is missing where this ran"
+    assert (
+        rehearsal.status == "Finished"
+        and bad["module"].detail == "nowhere is missing where this ran"
+    )
 
 
 def test_links_that_a_program_makes_lead_nobody_out(rehearse, tmp_path):
@@ -289,9 +405,17 @@ def test_links_that_a_program_makes_lead_nobody_out(rehearse, tmp_path):
     outside = tmp_path / "outside.py"
     outside.write_text("path = '/app/program'")
     outside.chmod(0o600)
-    code = f"import os; os.symlink({str(outside)!r}, '/app/output/link.py'); os.symlink({str(outside)!r}, '/app/program/link.py')"
-    rehearse(make_bundle(tmp_path / "b", INGESTION), {"main.py": code, "metadata": "command: python3 main.py"})
-    assert outside.read_text() == "path = '/app/program'" and outside.stat().st_mode & 0o777 == 0o600
+    code = (
+        f"import os; os.symlink({str(outside)!r}, '/app/output/link.py'); "
+        f"os.symlink({str(outside)!r}, '/app/program/link.py')"
+    )
+    rehearse(
+        make_bundle(tmp_path / "b", INGESTION),
+        {"main.py": code, "metadata": "command: python3 main.py"},
+    )
+    assert (
+        outside.read_text() == "path = '/app/program'" and outside.stat().st_mode & 0o777 == 0o600
+    )
 
 
 def test_each_task_of_a_phase_is_run(rehearse, tmp_path):
@@ -301,14 +425,19 @@ def test_each_task_of_a_phase_is_run(rehearse, tmp_path):
     description["phases"][0]["tasks"] = [0, 1]
     (folder / "competition.yaml").write_text(yaml.safe_dump(description))
     rehearsals, _ = rehearse(folder, MODEL)
-    assert [(each.task, each.scores) for each in rehearsals] == [("task", {"score": 0.5}), ("second", {"score": 0.5})]
+    assert [(each.task, each.scores) for each in rehearsals] == [
+        ("task", {"score": 0.5}),
+        ("second", {"score": 0.5}),
+    ]
 
 
 def test_what_the_documentation_promises_and_the_worker_lacks(rehearse, tmp_path):
     command = "python3 /app/ingestion_program/run.py $hidden"
     folder = make_bundle(tmp_path / "b", program(INGESTION, command), execution_time_limit=900)
     rehearsal, bad = rehearse(folder, MODEL)
-    assert rehearsal.status == "Finished" and rehearsal.steps[0].exit_codes["ingestion"]  # it is not there
+    assert (
+        rehearsal.status == "Finished" and rehearsal.steps[0].exit_codes["ingestion"]
+    )  # it is not there
     assert "$hidden" in bad["command"].detail and "nowhere else" in bad["command"].detail
     assert "public machines 600" in bad["time limit"].detail
 
@@ -324,14 +453,21 @@ def test_detailed_results_and_the_empty_zip(rehearse, tmp_path):
 
 
 def test_bubblewrap_is_tried_where_it_is():
-    """The sandbox that CI installs works there, so that these tests ran in it and not in plain processes alone."""
+    """The sandbox that CI installs works there, so that these tests ran in it and not in plain
+    processes alone."""
     if shutil.which("bwrap"):
         with engines.engine("bubblewrap", "small:1", "python3") as engine:
             assert engine.name == "bubblewrap" and any("small:1" in lack for lack in engine.lacks)
 
 
 def test_what_the_organiser_set_is_told(tmp_path):
-    folder = make_bundle(tmp_path / "b", docker_image=bundles.DEFAULT_IMAGE, terms="", auto_run_submissions=False, hide_output=True)
+    folder = make_bundle(
+        tmp_path / "b",
+        docker_image=bundles.DEFAULT_IMAGE,
+        terms="",
+        auto_run_submissions=False,
+        hide_output=True,
+    )
     description = yaml.safe_load((folder / "competition.yaml").read_text())
     description["leaderboards"][0]["submission_rule"] = "Add"
     (folder / "competition.yaml").write_text(yaml.safe_dump(description))
@@ -351,7 +487,11 @@ def test_what_a_description_leaves_out_has_the_servers_defaults(tmp_path):
     (folder / "competition.yaml").write_text(yaml.safe_dump(description))
     with bundles.opened(folder) as bundle:
         phase = bundle.phase(None)
-        assert (phase.execution_time_limit, phase.max_submissions_per_day, bundle.docker_image) == (600, 5, bundles.DEFAULT_IMAGE)
+        assert (phase.execution_time_limit, phase.max_submissions_per_day, bundle.docker_image) == (
+            600,
+            5,
+            bundles.DEFAULT_IMAGE,
+        )
         assert [task.name for task in bundle.tasks_of(phase)] == ["task"]
 
 
@@ -367,12 +507,30 @@ def test_the_command_line_tells_everything(tmp_path):
     folder = make_bundle(tmp_path / "b", INGESTION, hide_output=True)
     archive = shutil.make_archive(str(tmp_path / "bundle"), "zip", folder)
     path = make_zip(tmp_path / "s.zip", MODEL)
-    result = cbtool("rehearse", path, "--bundle", archive, "--out", tmp_path / "out", "--backend", "processes")
+    result = cbtool(
+        "rehearse", path, "--bundle", archive, "--out", tmp_path / "out", "--backend", "processes"
+    )
     assert result.returncode == 0, result.stderr
-    for words in ("Small, phase Main; run by plain processes", "not reproduced: the image small:1", "Finished", "0.50", "s of 600 s"):
+    for words in (
+        "Small, phase Main; run by plain processes",
+        "not reproduced: the image small:1",
+        "Finished",
+        "0.50",
+        "s of 600 s",
+    ):
         assert words in result.stdout
     assert all(name in result.stdout for name in worker.LOGS) and "hidden" in result.stderr
-    result = cbtool("rehearse", path, "--bundle", folder, "--out", tmp_path / "out", "--backend", "processes", "--json")
+    result = cbtool(
+        "rehearse",
+        path,
+        "--bundle",
+        folder,
+        "--out",
+        tmp_path / "out",
+        "--backend",
+        "processes",
+        "--json",
+    )
     report = json.loads(result.stdout)
     assert report["backend"] == "plain processes" and report["tasks"][0]["scores"] == {"score": 0.5}
     failing = make_bundle(tmp_path / "c", INGESTION, "raise SystemExit(1)")
@@ -385,15 +543,48 @@ def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
     folder = make_bundle(tmp_path / "b", INGESTION)
     path = make_zip(tmp_path / "s.zip", MODEL)
     out = ["--out", tmp_path / "out"]
-    assert_one_sentence(cbtool("rehearse", tmp_path / "none.zip", "--bundle", folder, *out), "there is no file")
+    assert_one_sentence(
+        cbtool("rehearse", tmp_path / "none.zip", "--bundle", folder, *out), "there is no file"
+    )
     (tmp_path / "text.zip").write_text("text")
-    assert_one_sentence(cbtool("rehearse", tmp_path / "text.zip", "--bundle", folder, *out), "not a readable zip")
+    assert_one_sentence(
+        cbtool("rehearse", tmp_path / "text.zip", "--bundle", folder, *out), "not a readable zip"
+    )
     assert_one_sentence(cbtool("rehearse", path, "--bundle", tmp_path, *out), "no competition.yaml")
-    assert_one_sentence(cbtool("rehearse", path, "--bundle", folder, "--phase", "Last", *out), "no phase 'Last'")
-    assert_one_sentence(cbtool("rehearse", path, "--bundle", folder, "--out", folder), "not an earlier rehearsal")
+    assert_one_sentence(
+        cbtool("rehearse", path, "--bundle", folder, "--phase", "Last", *out), "no phase 'Last'"
+    )
+    assert_one_sentence(
+        cbtool("rehearse", path, "--bundle", folder, "--out", folder), "not an earlier rehearsal"
+    )
     assert (folder / "competition.yaml").exists()
-    assert_one_sentence(cbtool("rehearse", path, "--bundle", folder, "--backend", "docker", *out, env={"PATH": "/usr/bin"}), "docker")
-    assert_one_sentence(cbtool("rehearse", path, "--bundle", folder, "--backend", "processes", "--python", "nothing", *out), "nothing")
+    assert_one_sentence(
+        cbtool(
+            "rehearse",
+            path,
+            "--bundle",
+            folder,
+            "--backend",
+            "docker",
+            *out,
+            env={"PATH": "/usr/bin"},
+        ),
+        "docker",
+    )
+    assert_one_sentence(
+        cbtool(
+            "rehearse",
+            path,
+            "--bundle",
+            folder,
+            "--backend",
+            "processes",
+            "--python",
+            "nothing",
+            *out,
+        ),
+        "nothing",
+    )
     description = folder / "competition.yaml"
     good = yaml.safe_load(description.read_text())
     for values, words in [
@@ -401,7 +592,10 @@ def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
         ({"phases": []}, "phases"),
         ({"tasks": [{"key": "1234"}]}, "tasks.0"),
         ({"phases": [{"name": "Main", "tasks": [7]}]}, "has no task"),
-        ({"tasks": [good["tasks"][0] | {"scoring_program": "nowhere"}]}, "neither a folder nor a zip"),
+        (
+            {"tasks": [good["tasks"][0] | {"scoring_program": "nowhere"}]},
+            "neither a folder nor a zip",
+        ),
     ]:
         description.write_text(yaml.safe_dump(good | values))
         assert_one_sentence(cbtool("rehearse", path, "--bundle", folder, *out), words)
@@ -410,10 +604,14 @@ def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
 
 
 def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
-    """An engine's command line: mounts, no network, fewer rights, the image; and a container that is too slow is killed."""
+    """An engine's command line: mounts, no network, fewer rights, the image; and a container that
+    is too slow is killed."""
     calls = tmp_path / "calls"
     engine = tmp_path / "docker"
-    engine.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n[ "$1" = run ] && [ "$5" != none ] && sleep 60\n[ "$2" != inspect ]\n')
+    engine.write_text(
+        f'#!/bin/sh\necho "$@" >> {calls}\n[ "$1" = run ] && [ "$5" != none ] && sleep 60\n[ "$2" '
+        "!= inspect ]\n"
+    )
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     places = {f"/app/{name}": tmp_path / name for name in ("program", "output")}
@@ -424,40 +622,87 @@ def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
         assert made.run(container, tmp_path / "out", tmp_path / "err", 0.5) is None
     info, inspect, pull, run, kill = calls.read_text().splitlines()
     assert (info, inspect, pull) == ("info", "image inspect small:1", "pull --quiet small:1")
-    assert "--network none --security-opt no-new-privileges --cap-drop=AUDIT_WRITE --cap-drop=CHOWN" in run
-    assert f"--volume={tmp_path}/program:/app/program --volume={tmp_path}/output:/app/output --workdir=/app/program" in run
+    assert (
+        "--network none --security-opt no-new-privileges --cap-drop=AUDIT_WRITE --cap-drop=CHOWN"
+        in run
+    )
+    assert (
+        f"--volume={tmp_path}/program:/app/program --volume={tmp_path}/output:/app/output "
+        "--workdir=/app/program" in run
+    )
     assert run.endswith("small:1 python3 run.py two words")
     assert kill == f"kill {run.split()[3]}"
     assert (tmp_path / "output").stat().st_mode & 0o777 == 0o777
 
 
 def test_the_example_is_what_the_command_writes_and_runs(tmp_path, submission_zip):
-    """The bundle in examples/, up to compressed bytes; our zip obtains a score there, in the tests' own environment."""
-    assert cbtool("bundle", "--out", tmp_path / "b", "--title", "AN2DL 2024, blood cells", "--start", "2024-11-09").returncode == 0
+    """The bundle in examples/, up to compressed bytes; our zip obtains a score there, in the tests'
+    own environment."""
+    assert (
+        cbtool(
+            "bundle",
+            "--out",
+            tmp_path / "b",
+            "--title",
+            "AN2DL 2024, blood cells",
+            "--start",
+            "2024-11-09",
+        ).returncode
+        == 0
+    )
     names = sorted(str(path.relative_to(EXAMPLE)) for path in EXAMPLE.rglob("*") if path.is_file())
-    assert names == sorted(str(path.relative_to(tmp_path / "b")) for path in (tmp_path / "b").rglob("*") if path.is_file())
+    assert names == sorted(
+        str(path.relative_to(tmp_path / "b"))
+        for path in (tmp_path / "b").rglob("*")
+        if path.is_file()
+    )
     for name in names:
         if not name.endswith((".npz", ".png")):
             assert (EXAMPLE / name).read_text() == (tmp_path / "b" / name).read_text(), name
-    result = cbtool("rehearse", submission_zip, "--bundle", EXAMPLE, "--out", tmp_path / "out", "--json")
+    result = cbtool(
+        "rehearse", submission_zip, "--bundle", EXAMPLE, "--out", tmp_path / "out", "--json"
+    )
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
-    assert 0 <= report["tasks"][0]["scores"]["accuracy"] <= 1 and report["tasks"][0]["detailed_result"]
+    assert (
+        0 <= report["tasks"][0]["scores"]["accuracy"] <= 1 and report["tasks"][0]["detailed_result"]
+    )
     assert not [check for check in report["checks"] if check["status"] == "failed"]
 
 
 def test_a_course_hosts_its_own(tmp_path, training_file):
-    """Two phases, as a zip, which opens as any bundle; a submission of the wrong shape is told why."""
+    """Two phases, as a zip, which opens as any bundle; a submission of the wrong shape is told
+    why."""
     path = tmp_path / "course.zip"
-    options = ["--data", training_file, "--final", training_file, "--start", "2026-01-01", "--final-start", "2026-02-01"]
+    options = [
+        "--data",
+        training_file,
+        "--final",
+        training_file,
+        "--start",
+        "2026-01-01",
+        "--final-start",
+        "2026-02-01",
+    ]
     assert cbtool("bundle", "--out", path, *options).returncode == 0
     with bundles.opened(path) as bundle:
-        assert [phase.name for phase in bundle.phases] == ["Development", "Final"] and not bundle.missing
+        assert [phase.name for phase in bundle.phases] == [
+            "Development",
+            "Final",
+        ] and not bundle.missing
         assert bundle.docker_image == hosting.DOCKER_IMAGE and bundle.enable_detailed_results
     assert_one_sentence(cbtool("bundle", "--out", path, *options), "exists")
     assert cbtool("bundle", "--out", tmp_path / "x", "--final", training_file).returncode == 2
-    wrong = {"model.py": "import numpy as np\nclass Model:\n    def predict(self, X): return np.zeros((len(X), 8))\n"}
+    wrong = {
+        "model.py": (
+            "import numpy as np\nclass Model:\n    def predict(self, X): return np.zeros((len(X), "
+            "8))\n"
+        )
+    }
     submission = make_zip(tmp_path / "s.zip", wrong)
     result = cbtool("rehearse", submission, "--bundle", EXAMPLE, "--out", tmp_path / "out")
     assert result.returncode == 1
-    assert "float64 of shape (16, 8), not integers" in result.stdout and worker.NONZERO in result.stdout
+    assert (
+        "float64 of shape (16, 8), not integers" in result.stdout
+        and worker.NONZERO in result.stdout
+    )

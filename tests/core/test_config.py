@@ -1,8 +1,8 @@
 """Configuration: strict, with the nearest key named."""
 
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.core import config
 from toolkit.core.errors import InputError
 
@@ -16,7 +16,12 @@ def test_every_preset_survives_writing_and_reading(name, tmp_path):
 def test_settings_reach_into_lists_and_keep_their_types():
     changed = config.preset(
         "lite",
-        ("train.phases.0.epochs=7", "model.head_units=[8, 4]", "model.weights=none", "train.phases.1.learning_rate=1"),
+        (
+            "train.phases.0.epochs=7",
+            "model.head_units=[8, 4]",
+            "model.weights=none",
+            "train.phases.1.learning_rate=1",
+        ),
     )
     assert changed.train.phases[0].epochs == 7
     assert changed.model.head_units == (8, 4)
@@ -27,7 +32,10 @@ def test_settings_reach_into_lists_and_keep_their_types():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("train.phases.0.epoch=3", "unknown key train.phases.0.epoch in preset lite. Did you mean epochs?"),
+        (
+            "train.phases.0.epoch=3",
+            "unknown key train.phases.0.epoch in preset lite. Did you mean epochs?",
+        ),
         ("modle.dropout=0.1", "Did you mean model?"),
         ("train.phases.0.epochs=0", "greater than or equal to 1"),
         ("train.batch_size=many", "valid integer"),
@@ -75,8 +83,12 @@ def test_broken_files_are_errors(tmp_path):
         (["--weights", "imagenet"], "no ImageNet weights for simple-cnn"),
     ],
 )
-def test_what_does_not_exist_is_said_before_anything_is_written(arguments, words, training_file, tmp_path):
+def test_what_does_not_exist_is_said_before_anything_is_written(
+    arguments, words, training_file, tmp_path
+):
     folder = tmp_path / "run"
-    result = cbtool("train", "--preset", "tiny", "--data", training_file, "--run", folder, *arguments)
+    result = cbtool(
+        "train", "--preset", "tiny", "--data", training_file, "--run", folder, *arguments
+    )
     assert_one_sentence(result, words)
     assert not folder.exists()

@@ -28,11 +28,16 @@ def test_an_interruption_leaves_the_old_file(tmp_path, interruption):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="only Linux has a device that is always full"
+)
 def test_a_full_disk_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="the disk is full: .*file.txt was not written"):
-        with atomic(tmp_path / "file.txt"), open("/dev/full", "w") as device:
-            device.write("x" * 100_000)
+    with (
+        pytest.raises(InputError, match=r"the disk is full: .*file\.txt was not written"),
+        atomic(tmp_path / "file.txt"),
+        open("/dev/full", "w") as device,
+    ):
+        device.write("x" * 100_000)
     assert list(tmp_path.iterdir()) == []
 
 

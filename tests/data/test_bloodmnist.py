@@ -4,21 +4,23 @@ import functools
 import hashlib
 import http.server
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from toolkit.core.errors import InputError
 from toolkit.data import bloodmnist, dataset
 from toolkit.data.bloodmnist import Source
-from toolkit.core.errors import InputError
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves one file with ranges; `cuts` bytes limits say after how much each next answer breaks off."""
+    """Serves one file with ranges; `cuts` bytes limits say after how much each next answer breaks
+    off."""
 
     content = b""
-    cuts: list[int] = []
-    ranges: list[str | None] = []
+    cuts: ClassVar[list[int]] = []
+    ranges: ClassVar[list[str | None]] = []
 
     def do_GET(self):
         if self.path == "/missing":
@@ -26,7 +28,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             return
         asked = self.headers.get("Range")
         self.ranges.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.path != "/rangeless" else 0
+        start = (
+            int(asked.removeprefix("bytes=").removesuffix("-"))
+            if asked and self.path != "/rangeless"
+            else 0
+        )
         if start >= len(self.content):
             self.send_error(416)
             return
@@ -60,7 +66,11 @@ def source(url):
 
 def test_a_file_comes_whole_and_tells_how_far_it_is(server, tmp_path):
     told = []
-    bloodmnist.fetch(source(server("file")), tmp_path / "file", lambda done, total, note: told.append((done, total)))
+    bloodmnist.fetch(
+        source(server("file")),
+        tmp_path / "file",
+        lambda done, total, note: told.append((done, total)),
+    )
     assert (tmp_path / "file").read_bytes() == Handler.content
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert told == sorted(told) and told[-1] == (700_000, 700_000)
@@ -70,7 +80,11 @@ def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
     Handler.cuts = [10 * bloodmnist.BLOCK, bloodmnist.BLOCK + 1]
     bloodmnist.fetch(source(server("file")), tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == Handler.content
-    assert Handler.ranges == [None, f"bytes={10 * bloodmnist.BLOCK}-", f"bytes={11 * bloodmnist.BLOCK}-"]
+    assert Handler.ranges == [
+        None,
+        f"bytes={10 * bloodmnist.BLOCK}-",
+        f"bytes={11 * bloodmnist.BLOCK}-",
+    ]
 
 
 def test_the_next_command_goes_on_with_what_came(server, tmp_path):
@@ -106,13 +120,14 @@ def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
 def test_refusals_and_silence_are_one_sentence(server, tmp_path):
     with pytest.raises(InputError, match="answers 404"):
         bloodmnist.fetch(source(server("missing")), tmp_path / "file")
-    with pytest.raises(InputError, match="broke off: .*refused"):
+    with pytest.raises(InputError, match=r"broke off: .*refused"):
         bloodmnist.fetch(source("http://127.0.0.1:9/file"), tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bloodmnist_is_converted_part_by_part(server, tmp_path, monkeypatch):
-    """A file of BloodMNIST's form goes over the wire and comes out as the competition's; fetched once for two parts."""
+    """A file of BloodMNIST's form goes over the wire and comes out as the competition's; fetched
+    once for two parts."""
     rng = np.random.default_rng(1)
     arrays = {}
     for part, n in {"train": 9, "val": 3, "test": 4}.items():

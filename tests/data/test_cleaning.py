@@ -6,11 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from tests.support.commands import COMPETITION, cbtool
 
-from toolkit.data import cleaning as clean, dataset
+from tests.support.commands import COMPETITION, cbtool
 from toolkit.core.config import CleanConfig
 from toolkit.core.errors import InputError
+from toolkit.data import cleaning as clean
+from toolkit.data import dataset
 
 
 def found(samples, **changes):
@@ -42,7 +43,12 @@ def test_each_defect_gets_its_reason(cells):
     labels = np.array([whole.labels[0], whole.labels[0], whole.labels[1], other_label])
     samples = with_images(whole, np.concatenate([brighter, constant, whole.images[1:3]]), labels)
     reasons = found(samples).reasons
-    assert reasons[160:] == ("near copy of 0", "constant", "copy of 1", "same picture under several labels")
+    assert reasons[160:] == (
+        "near copy of 0",
+        "constant",
+        "copy of 1",
+        "same picture under several labels",
+    )
     assert reasons[2] == "same picture under several labels"
     assert set(reasons[3:160]) | {reasons[0], reasons[1]} == {""}
 
@@ -58,7 +64,9 @@ def test_scores_do_not_depend_on_how_often_a_picture_is_copied(cells):
 
 
 def test_only_constant_images_is_an_error(cells):
-    blank = dataset.Samples(np.full((3, 96, 96, 3), 7, np.uint8), np.arange(3), np.arange(3), dataset.CELL_NAMES)
+    blank = dataset.Samples(
+        np.full((3, 96, 96, 3), 7, np.uint8), np.arange(3), np.arange(3), dataset.CELL_NAMES
+    )
     with pytest.raises(InputError, match="constant"):
         found(blank)
 
@@ -75,14 +83,22 @@ def test_the_command_writes_a_row_an_image_and_two_pictures(training_file, tmp_p
     assert all((row["kept"] == "1") == (row["reason"] == "") for row in rows)
     dropped = np.array([row["kept"] == "0" for row in rows])
     assert dropped[320:].all() and dropped[:320].sum() <= 1
-    assert {path.name for path in tmp_path.iterdir()} == {"clean.csv", "clean_before.png", "clean_after.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "clean.csv",
+        "clean_before.png",
+        "clean_after.png",
+    }
     assert training_file.read_bytes() == before
 
 
 @pytest.mark.skipif(not COMPETITION.exists(), reason="the competition's images are not at hand")
 def test_the_whole_competition_set_loses_its_1800_pictures_and_at_most_35_cells(tmp_path):
     file = tmp_path / "training_set.npz"
-    subprocess.run([sys.executable, COMPETITION / "make_training_set.py", file], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, COMPETITION / "make_training_set.py", file],
+        check=True,
+        capture_output=True,
+    )
     kept = found(dataset.load(file)).kept
     assert not kept[11_959:].any()
     assert (~kept[:11_959]).sum() <= 35

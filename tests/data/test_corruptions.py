@@ -4,12 +4,14 @@ import ast
 
 import numpy as np
 import pytest
-from tests.support.commands import ROOT
 from PIL import Image, ImageChops, ImageStat
 
+from tests.support.commands import ROOT
 from toolkit.data import corruptions
 
-PILLOW = ROOT / "tests" / "support" / "pillow"  # pictures of Pillow's own tests; see the README there
+PILLOW = (
+    ROOT / "tests" / "support" / "pillow"
+)  # pictures of Pillow's own tests; see the README there
 EVERY = [
     pytest.param(corruption, id=f"{family}-{number}")
     for family, members in corruptions.FAMILIES.items()
@@ -26,7 +28,9 @@ def test_stronger_is_farther_from_the_original(corruption, cells):
             np.asarray(corruption(Image.fromarray(image), strength, np.random.default_rng(number)))
             for number, image in enumerate(cells.images[:24])
         ]
-        assert {(image.shape, image.dtype) for image in changed} == {((96, 96, 3), np.dtype(np.uint8))}
+        assert {(image.shape, image.dtype) for image in changed} == {
+            ((96, 96, 3), np.dtype(np.uint8))
+        }
         distances.append(np.abs(np.stack(changed).astype(float) - cells.images[:24]).mean())
     assert 0 < distances[0] < distances[1]
 
@@ -40,9 +44,25 @@ def test_images_need_not_be_square(corruption, cells):
 def test_it_shares_no_code_with_the_augmentation():
     for name in ("corruptions", "shift"):
         tree = ast.parse((ROOT / "toolkit" / "data" / f"{name}.py").read_text())
-        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        names |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert names <= {"functools", "io", "os", "collections", "concurrent", "numpy", "PIL", "toolkit"}
+        names = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        names |= {
+            node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+        }
+        assert names <= {
+            "functools",
+            "io",
+            "os",
+            "collections",
+            "concurrent",
+            "numpy",
+            "PIL",
+            "toolkit",
+        }
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
@@ -51,8 +71,11 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 
 
 def test_turning_is_as_in_pillows_reference_picture():
-    """The reference is bicubic and grown to hold the corners; ours is bilinear and keeps the size: its middle."""
-    picture, reference = (Image.open(PILLOW / name).convert("RGB") for name in ("hopper.png", "hopper_45.png"))
+    """The reference is bicubic and grown to hold the corners; ours is bilinear and keeps the size:
+    its middle."""
+    picture, reference = (
+        Image.open(PILLOW / name).convert("RGB") for name in ("hopper.png", "hopper_45.png")
+    )
     turned = corruptions.affine(picture, degrees=45)
     edges = [(theirs - ours) // 2 for theirs, ours in zip(reference.size, picture.size)]
     middle = reference.crop((*edges, edges[0] + picture.width, edges[1] + picture.height))
@@ -74,5 +97,8 @@ def test_moving_and_zooming_go_the_way_they_say():
 
 
 def test_a_relief_is_pillows_reference_picture():
-    picture, reference = (Image.open(PILLOW / name).convert("RGB") for name in ("hopper_bmp.png", "hopper_emboss_3x3.png"))
+    picture, reference = (
+        Image.open(PILLOW / name).convert("RGB")
+        for name in ("hopper_bmp.png", "hopper_emboss_3x3.png")
+    )
     assert corruptions.embossed(picture, 1.0).tobytes() == reference.tobytes()

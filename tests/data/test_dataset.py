@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 
-from toolkit.data import dataset
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.core.errors import InputError
+from toolkit.data import dataset
 
 LABELS = np.arange(8)
 
@@ -21,7 +21,9 @@ def written(path, **arrays):
 
 def test_both_label_shapes_and_other_sizes_load(tmp_path, images):
     flat = dataset.load(written(tmp_path / "a.npz", images=images, labels=LABELS))
-    column = dataset.load(written(tmp_path / "b.npz", images=images, labels=LABELS[:, None].astype(np.uint8)))
+    column = dataset.load(
+        written(tmp_path / "b.npz", images=images, labels=LABELS[:, None].astype(np.uint8))
+    )
     assert flat.labels.tolist() == column.labels.tolist() == list(range(8))
     assert flat.images.shape == (8, 32, 32, 3)
     assert flat.fingerprint == column.fingerprint
@@ -29,10 +31,19 @@ def test_both_label_shapes_and_other_sizes_load(tmp_path, images):
 
 
 def test_class_names_in_the_file_decide_the_number_of_classes(tmp_path, images):
-    file = written(tmp_path / "a.npz", images=images, labels=LABELS % 2, class_names=np.array(["cat", "dog"]))
+    file = written(
+        tmp_path / "a.npz", images=images, labels=LABELS % 2, class_names=np.array(["cat", "dog"])
+    )
     assert dataset.load(file).class_names == ("cat", "dog")
     with pytest.raises(InputError, match="out of range: classes go from 0 to 1"):
-        dataset.load(written(tmp_path / "b.npz", images=images, labels=LABELS % 3, class_names=np.array(["cat", "dog"])))
+        dataset.load(
+            written(
+                tmp_path / "b.npz",
+                images=images,
+                labels=LABELS % 3,
+                class_names=np.array(["cat", "dog"]),
+            )
+        )
 
 
 def test_saving_and_loading_returns_the_same_samples(tmp_path, cells):
@@ -46,8 +57,14 @@ def test_the_fingerprint_sees_one_pixel_and_one_label(images):
     samples = dataset.Samples(images, LABELS, LABELS, dataset.CELL_NAMES)
     pixel = images.copy()
     pixel[0, 0, 0, 0] ^= 1
-    assert dataset.Samples(pixel, LABELS, LABELS, dataset.CELL_NAMES).fingerprint != samples.fingerprint
-    assert dataset.Samples(images, LABELS[::-1], LABELS, dataset.CELL_NAMES).fingerprint != samples.fingerprint
+    assert (
+        dataset.Samples(pixel, LABELS, LABELS, dataset.CELL_NAMES).fingerprint
+        != samples.fingerprint
+    )
+    assert (
+        dataset.Samples(images, LABELS[::-1], LABELS, dataset.CELL_NAMES).fingerprint
+        != samples.fingerprint
+    )
 
 
 class Trap:
@@ -68,7 +85,10 @@ def bad_files(folder, images):
         "missing keys": (dict(pictures=images), "no array 'images'"),
         "no labels": (dict(images=images), "no array 'labels'"),
         "float images": (dict(images=images / 255.0, labels=LABELS), "float64"),
-        "beyond the range": (dict(images=images.astype(np.int16) + 10, labels=LABELS), "outside 0..255"),
+        "beyond the range": (
+            dict(images=images.astype(np.int16) + 10, labels=LABELS),
+            "outside 0..255",
+        ),
         "NaN": (dict(images=nan, labels=LABELS), "NaN"),
         "grey images": (dict(images=images[..., 0], labels=LABELS), "not (n, height, width, 3)"),
         "tiny images": (dict(images=images[:, :8, :8], labels=LABELS), "8×8"),
@@ -110,11 +130,13 @@ def test_files_that_are_no_npz(tmp_path, images):
     }.items():
         with pytest.raises(InputError, match=words):
             dataset.load(tmp_path / name)
-    with pytest.raises(InputError, match="cannot read|not an npz"):
+    with pytest.raises(InputError, match=r"cannot read|not an npz"):
         dataset.load(tmp_path)
 
 
-@pytest.mark.parametrize("command", ["data inspect {}", "data clean {} --out out", "train --data {} --run out"])
+@pytest.mark.parametrize(
+    "command", ["data inspect {}", "data clean {} --out out", "train --data {} --run out"]
+)
 @pytest.mark.parametrize("case", ["missing", "NaN", "empty class"])
 def test_commands_refuse_bad_files_and_write_nothing(command, case, tmp_path, images):
     file = tmp_path / "bad.npz"

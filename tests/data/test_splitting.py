@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from toolkit.data import dataset, splitting, synthetic
 from toolkit.core.config import SplitConfig
 from toolkit.core.errors import InputError
+from toolkit.data import dataset, splitting, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,9 @@ def samples():
 
 
 def parts_of(samples, **changes):
-    return splitting.stratified(samples, np.arange(len(samples)), SplitConfig(**changes), near_copy_bits=30)
+    return splitting.stratified(
+        samples, np.arange(len(samples)), SplitConfig(**changes), near_copy_bits=30
+    )
 
 
 def test_parts_are_disjoint_whole_and_stratified(samples):
@@ -32,7 +34,9 @@ def test_the_seed_decides(samples):
 
 def test_copies_stay_together(samples):
     rows = np.repeat(np.arange(320), 3)
-    tripled = dataset.Samples(samples.images[rows], samples.labels[rows], np.arange(960), samples.class_names)
+    tripled = dataset.Samples(
+        samples.images[rows], samples.labels[rows], np.arange(960), samples.class_names
+    )
     parts = parts_of(tripled)
     pictures = [{row // 3 for row in part} for part in (parts.train, parts.validation, parts.test)]
     assert sum(len(part) for part in pictures) == 320
@@ -46,7 +50,8 @@ def test_writing_and_reading_returns_the_same_split(samples, tmp_path):
 def test_too_few_images_say_how_many_are_needed(samples):
     few = samples.take(np.flatnonzero((samples.labels != 3) | (samples.ids < 50)))
     with pytest.raises(
-        InputError, match=r"class 3 \(immature granulocyte\) has \d+ different images left; the split needs 20"
+        InputError,
+        match=r"class 3 \(immature granulocyte\) has \d+ different images left; the split needs 20",
     ):
         parts_of(few)
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from tests.support.commands import cbtool
 
+from tests.support.commands import cbtool
 from toolkit.data import shift
 from toolkit.evaluation import backtest, shift_benchmark
 from toolkit.evaluation.predictions import read_predictions
@@ -14,11 +14,16 @@ from toolkit.training.run_folder import Run
 def test_a_trial_for_each_family_that_was_not_trained_on(evaluated):
     run = Run(evaluated)
     found = backtest.trials(run, "validation")
-    assert [trial.family for trial in found] == [family for family in shift.FAMILIES if family != "geometric"]
+    assert [trial.family for trial in found] == [
+        family for family in shift.FAMILIES if family != "geometric"
+    ]
     stored = read_predictions(run, "validation", "shift")
     right = stored.predicted == stored.labels
     n = len(stored.ids) // shift_benchmark.DRAWS
-    chosen = [shift.families(stored.ids[:n], draw)[:, shift.FAMILIES.index("noise")] for draw in range(shift_benchmark.DRAWS)]
+    chosen = [
+        shift.families(stored.ids[:n], draw)[:, shift.FAMILIES.index("noise")]
+        for draw in range(shift_benchmark.DRAWS)
+    ]
     noise = next(trial for trial in found if trial.family == "noise")
     shares = [right[draw * n : (draw + 1) * n][rows].sum() for draw, rows in enumerate(chosen)]
     assert noise.obtained == pytest.approx(sum(shares) / sum(rows.sum() for rows in chosen))

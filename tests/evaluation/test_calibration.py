@@ -22,7 +22,9 @@ def drawn(n: int, shares: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nda
 def test_a_temperature_that_is_known_is_found():
     probabilities, labels = drawn(4000, EVEN)
     assert calibration.temperature(probabilities, labels) == pytest.approx(1.0, abs=0.08)
-    assert calibration.temperature(tempered(probabilities, 0.4), labels) == pytest.approx(2.5, rel=0.08)
+    assert calibration.temperature(tempered(probabilities, 0.4), labels) == pytest.approx(
+        2.5, rel=0.08
+    )
     assert np.array_equal(tempered(probabilities, 3.0).argmax(axis=1), probabilities.argmax(axis=1))
 
 
@@ -41,7 +43,9 @@ def test_other_class_shares_are_found_from_the_images_alone():
     probabilities, labels = drawn(3000, other)
     adjusted = rebalanced(probabilities, EVEN.tolist())
     assert adjusted.mean(axis=0) == pytest.approx(other, abs=0.03)
-    assert (adjusted.argmax(axis=1) == labels).mean() > (probabilities.argmax(axis=1) == labels).mean() + 0.03
+    assert (adjusted.argmax(axis=1) == labels).mean() > (
+        probabilities.argmax(axis=1) == labels
+    ).mean() + 0.03
     steps = calibration.choose(probabilities, labels, EVEN)
     assert steps.shares == tuple(EVEN) and steps.accuracy_gain.low > 0
     np.testing.assert_allclose(steps.applied(probabilities), adjusted, atol=0.2)

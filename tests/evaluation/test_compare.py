@@ -6,10 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 
-from toolkit.evaluation.predictions import read_predictions
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.evaluation.compare import compare
+from toolkit.evaluation.predictions import read_predictions
 from toolkit.training.run_folder import Run
 
 
@@ -22,9 +22,13 @@ def changed(evaluated, folder, change) -> Run:
     return run
 
 
-def test_a_run_that_is_right_more_often_is_better_and_one_that_says_the_same_is_not(evaluated, tmp_path):
+def test_a_run_that_is_right_more_often_is_better_and_one_that_says_the_same_is_not(
+    evaluated, tmp_path
+):
     def perfect(predictions):
-        return dataclasses.replace(predictions, probabilities=np.eye(8, dtype=np.float32)[predictions.labels])
+        return dataclasses.replace(
+            predictions, probabilities=np.eye(8, dtype=np.float32)[predictions.labels]
+        )
 
     better = changed(evaluated, tmp_path / "better", perfect)
     found = compare(better, Run(evaluated), "validation")
@@ -40,9 +44,13 @@ def test_a_run_that_is_right_more_often_is_better_and_one_that_says_the_same_is_
 
 
 def test_one_run_of_another_split_or_without_predictions_is_an_error(evaluated, tmp_path):
-    other = changed(evaluated, tmp_path / "other", lambda found: dataclasses.replace(found, ids=found.ids + 1))
+    other = changed(
+        evaluated, tmp_path / "other", lambda found: dataclasses.replace(found, ids=found.ids + 1)
+    )
     assert_one_sentence(cbtool("runs", "compare", evaluated, other.folder), "different splits")
     provenance = json.loads(other.provenance.read_text())
     other.provenance.write_text(json.dumps(provenance | {"fingerprint": "another"}))
     assert_one_sentence(cbtool("runs", "compare", evaluated, other.folder), "different data")
-    assert_one_sentence(cbtool("runs", "compare", evaluated, evaluated, "--split", "test"), "cannot be read")
+    assert_one_sentence(
+        cbtool("runs", "compare", evaluated, evaluated, "--split", "test"), "cannot be read"
+    )

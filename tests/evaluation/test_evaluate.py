@@ -6,10 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 from sklearn.metrics import f1_score
 
 from submission.model import VIEWS
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.data import dataset, shift, splitting, synthetic
 from toolkit.evaluation import evaluate, metrics, shift_benchmark
 from toolkit.evaluation.predictions import read_predictions
@@ -18,7 +18,8 @@ from toolkit.training import run_folder
 
 
 def test_scores_of_a_small_case_by_hand():
-    """Four of five right; class 2 neither occurs nor is predicted and does not count in the means."""
+    """Four of five right; class 2 neither occurs nor is predicted and does not count in the
+    means."""
     scores = metrics.scores(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 1]), 3)
     assert scores.accuracy == pytest.approx(4 / 5)
     assert scores.precision == pytest.approx((1 + 2 / 3) / 2)
@@ -32,7 +33,7 @@ def test_scores_of_a_small_case_by_hand():
 def opened(evaluated, tmp_path_factory):
     """A copy of the run, whose test part was opened twice, and the last report."""
     copy = shutil.copytree(evaluated, tmp_path_factory.mktemp("opened") / "run")
-    for number in range(2):
+    for _ in range(2):
         result = cbtool("evaluate", "--run", copy, "--split", "test", "--no-views", "--json")
         assert result.returncode == 0, result.stderr
     return copy, json.loads(result.stdout)
@@ -44,7 +45,11 @@ def test_metrics_follow_from_the_stored_predictions(opened, training_file):
     stored = json.loads(run.metrics.read_text())
     for part in evaluate.HELD_OUT:
         ids = list(getattr(splitting.read(run.split), part))
-        for condition, copies in (("clean", 1), ("shift", shift_benchmark.DRAWS), ("blur", len(shift.SEVERITIES))):
+        for condition, copies in (
+            ("clean", 1),
+            ("shift", shift_benchmark.DRAWS),
+            ("blur", len(shift.SEVERITIES)),
+        ):
             predictions = read_predictions(run, part, condition)
             assert predictions.ids.tolist() == ids * copies
             assert predictions.labels.tolist() == samples.labels[predictions.ids].tolist()
@@ -52,23 +57,32 @@ def test_metrics_follow_from_the_stored_predictions(opened, training_file):
             right = predictions.labels == predictions.predicted
             if condition == "blur":
                 by_severity = right.reshape(copies, -1).mean(axis=1).tolist()
-                assert [found["value"] for found in stored[part]["families"]["blur"]] == pytest.approx(by_severity)
+                assert [
+                    found["value"] for found in stored[part]["families"]["blur"]
+                ] == pytest.approx(by_severity)
                 continue
             assert stored[part][condition] == pytest.approx(right.mean())
             interval = stored[part]["intervals"][condition]
             assert interval["low"] <= right.mean() <= interval["high"]
-            macro = f1_score(predictions.labels, predictions.predicted, average="macro", zero_division=0)
+            macro = f1_score(
+                predictions.labels, predictions.predicted, average="macro", zero_division=0
+            )
             assert stored[part]["scores"][condition]["macro_f1"] == pytest.approx(macro)
             assert (run.folder / f"confusion_{part}_{condition}.png").stat().st_size > 10_000
 
 
 def test_the_json_object_has_the_numbers_a_script_reads(opened):
     folder, report = opened
-    assert report["split"] == "test" and report["test"] == json.loads(run_folder.Run(folder).metrics.read_text())["test"]
+    assert (
+        report["split"] == "test"
+        and report["test"] == json.loads(run_folder.Run(folder).metrics.read_text())["test"]
+    )
     for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high"):
         assert report[key] == report["test"][key]
     assert 0 <= report["foretold_low"] <= report["foretold"] <= report["foretold_high"] <= 1
-    assert report["test"]["absent_families"] == [name for name in shift.FAMILIES if name != "geometric"]
+    assert report["test"]["absent_families"] == [
+        name for name in shift.FAMILIES if name != "geometric"
+    ]
 
 
 def test_the_test_part_is_opened_on_request_only_and_counted(evaluated, opened):
@@ -81,10 +95,15 @@ def test_the_test_part_is_opened_on_request_only_and_counted(evaluated, opened):
 
 def test_a_class_that_a_part_lacks_and_no_split_are_errors(evaluated, tmp_path):
     copy = shutil.copytree(evaluated, tmp_path / "lacks")
-    parts, labels = splitting.read(run_folder.Run(copy).split), read_predictions(run_folder.Run(copy), "validation", "clean")
+    parts, labels = (
+        splitting.read(run_folder.Run(copy).split),
+        read_predictions(run_folder.Run(copy), "validation", "clean"),
+    )
     some = tuple(labels.ids[labels.labels != 4].tolist())
     splitting.write(dataclasses.replace(parts, validation=some), run_folder.Run(copy).split)
-    assert_one_sentence(cbtool("evaluate", "--run", copy), "validation part has no image of class 4")
+    assert_one_sentence(
+        cbtool("evaluate", "--run", copy), "validation part has no image of class 4"
+    )
     run_folder.Run(copy).split.unlink()
     assert_one_sentence(cbtool("evaluate", "--run", copy), "there is no split")
 
@@ -99,17 +118,29 @@ def test_other_data_and_no_run_are_errors(evaluated, tmp_path):
 def test_the_tables_tell_all(evaluated):
     result = cbtool("evaluate", "--run", evaluated)
     for words in (
-        "foretold for a hidden test set", "severity 5", "overlay", "Classes, validation part, clean", "basophil",
-        "Worst families: ", "Commonest errors, shift: ", "expected calibration error", "95 % interval",
-        "three-quarter-turn", "the chosen set", "temperature", "other class shares",
-    ):  # fmt: skip
+        "foretold for a hidden test set",
+        "severity 5",
+        "overlay",
+        "Classes, validation part, clean",
+        "basophil",
+        "Worst families: ",
+        "Commonest errors, shift: ",
+        "expected calibration error",
+        "95 % interval",
+        "three-quarter-turn",
+        "the chosen set",
+        "temperature",
+        "other class shares",
+    ):
         assert words in result.stdout, words
 
 
 def test_views_are_chosen_on_shifted_validation_images(evaluated):
     found = json.loads(run_folder.Run(evaluated).metrics.read_text())["views"]
     chosen = found["chosen"]["views"]
-    assert chosen == package.read_manifest(run_folder.Run(evaluated).package)["networks"][0]["views"]
+    assert (
+        chosen == package.read_manifest(run_folder.Run(evaluated).package)["networks"][0]["views"]
+    )
     gain = found["chosen"]["gain"]
     assert chosen[0] == "identity" and gain["low"] <= gain["value"] <= gain["high"]
     assert {gain["views"][1] for gain in found["alone"]} == {*VIEWS} - {"identity"}

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+
 from toolkit.augment import families
+from toolkit.augment.registry import OPERATIONS
 from toolkit.core import config
 from toolkit.data import shift
 from toolkit.evaluation import score_estimate
-from toolkit.augment.registry import OPERATIONS
 
 N, DRAWS = 1000, 5
 CHAINS = np.stack([shift.families(np.arange(N), draw) for draw in range(DRAWS)])
@@ -26,9 +27,15 @@ def test_every_augmentation_belongs_to_a_family_of_the_benchmark():
 
 def test_what_a_training_knows():
     assert families.known(config.preset("report-base-unclean")) == ()
-    assert families.known(config.preset("report-convnext-xlarge")) == ("geometric", "photometric", "overlay")
+    assert families.known(config.preset("report-convnext-xlarge")) == (
+        "geometric",
+        "photometric",
+        "overlay",
+    )
     assert "noise" in families.known(config.preset("lite"))
-    off = config.preset("lite", ("train.phases=[{trainable='all', epochs=1, learning_rate=1e-3, augment=false}]",))
+    off = config.preset(
+        "lite", ("train.phases=[{trainable='all', epochs=1, learning_rate=1e-3, augment=false}]",)
+    )
     assert families.known(off) == ()
 
 
@@ -40,14 +47,19 @@ def test_without_augmentation_it_is_the_mixtures_own_score():
 
 
 def test_a_training_on_the_benchmarks_own_families_does_not_flatter_it():
-    """Perfect on six families, at 0.4 on the seventh: the foretold score gives that one its share, whichever it is."""
+    """Perfect on six families, at 0.4 on the seventh: the foretold score gives that one its share,
+    whichever it is."""
     rng = np.random.default_rng(1)
     for family in ("overlay", "noise"):
         right = chance(rng, {family: 0.4})
-        found = score_estimate.foretell(right, CHAINS, tuple(name for name in shift.FAMILIES if name != family))
+        found = score_estimate.foretell(
+            right, CHAINS, tuple(name for name in shift.FAMILIES if name != family)
+        )
         touched = CHAINS[..., PLACES[family]]
         share = max(score_estimate.UNSEEN, touched.mean())
-        assert found.score.value == pytest.approx(share * right[touched].mean() + (1 - share) * right[~touched].mean())
+        assert found.score.value == pytest.approx(
+            share * right[touched].mean() + (1 - share) * right[~touched].mean()
+        )
         assert found.score.value <= right.mean() + 1e-9
 
 
@@ -59,6 +71,10 @@ def test_where_all_families_are_known_the_worst_stands_for_the_unknown():
 
 def test_the_interval_holds_other_draws_of_families():
     """One family ruins everything: another hidden set may hold much of it, or little."""
-    wide = score_estimate.foretell(chance(np.random.default_rng(3), {"noise": 0.0}), CHAINS, ()).score
-    even = score_estimate.foretell(np.random.default_rng(3).random((DRAWS, N)) < wide.value, CHAINS, ()).score
+    wide = score_estimate.foretell(
+        chance(np.random.default_rng(3), {"noise": 0.0}), CHAINS, ()
+    ).score
+    even = score_estimate.foretell(
+        np.random.default_rng(3).random((DRAWS, N)) < wide.value, CHAINS, ()
+    ).score
     assert wide.high - wide.low > 2 * (even.high - even.low)

@@ -22,7 +22,10 @@ def test_a_view_with_errors_of_its_own_pays_and_a_bad_one_does_not():
     found = {"identity": plain, "good": noisy(rng, labels, 1.0), "bad": noisy(rng, labels, -3.0)}
     choice = tta.choose(found, labels)
     assert choice.chosen.views == ("identity", "good")
-    right = [(probabilities.argmax(axis=1) == labels).mean() for probabilities in (plain, (plain + found["good"]) / 2)]
+    right = [
+        (probabilities.argmax(axis=1) == labels).mean()
+        for probabilities in (plain, (plain + found["good"]) / 2)
+    ]
     assert choice.chosen.gain.value == pytest.approx(right[1] - right[0])
     assert 0 < choice.chosen.gain.low < choice.chosen.gain.value < choice.chosen.gain.high
     alone = {gain.views[-1]: gain for gain in choice.alone}
@@ -41,7 +44,11 @@ def test_a_view_that_says_the_same_pays_nothing():
 def test_the_best_view_comes_first_and_sets_have_an_end():
     rng = np.random.default_rng(2)
     labels = rng.integers(0, CLASSES, 8000)
-    found = {"identity": noisy(rng, labels, 1.0), "weak": noisy(rng, labels, 0.8), "strong": noisy(rng, labels, 2.2)}
+    found = {
+        "identity": noisy(rng, labels, 1.0),
+        "weak": noisy(rng, labels, 0.8),
+        "strong": noisy(rng, labels, 2.2),
+    }
     found |= {f"more {number}": noisy(rng, labels, 1.9) for number in range(12)}
     chosen = tta.choose(found, labels).chosen.views
     assert chosen[:2] == ("identity", "strong")
@@ -50,4 +57,6 @@ def test_the_best_view_comes_first_and_sets_have_an_end():
 
 def test_quarter_turns_need_square_images():
     assert "quarter-turn" in tta.applicable((96, 96, 3))
-    assert "quarter-turn" not in tta.applicable((40, 72, 3)) and "half-turn" in tta.applicable((40, 72, 3))
+    assert "quarter-turn" not in tta.applicable((40, 72, 3)) and "half-turn" in tta.applicable(
+        (40, 72, 3)
+    )

@@ -1,14 +1,15 @@
-"""Verification: what counts as a changed label, and that a network whose labels change is not packaged."""
+"""Verification: what counts as a changed label, and that a network whose labels change is not
+packaged."""
 
 import keras
 import numpy as np
 import pytest
 
-from toolkit.export import equivalence, graph
-from toolkit.models.network import build as build_network
 from toolkit.core.config import ModelConfig
 from toolkit.core.errors import SubmissionError
+from toolkit.export import equivalence, graph
 from toolkit.export.optimize import REWRITES
+from toolkit.models.network import build as build_network
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +19,14 @@ def network() -> keras.Model:
 
 
 def test_each_rewrite_is_compared(network, cells):
-    operations, verification = equivalence.rewritten(network, cells.images, lambda operations: operations)
+    operations, verification = equivalence.rewritten(
+        network, cells.images, lambda operations: operations
+    )
     assert verification.images == len(cells.images)
     assert [step.rewrite for step in verification.steps][1:-2] == list(REWRITES)
-    assert verification.gflop == pytest.approx(sum(operation.flop for operation in operations) / 1e9)
+    assert verification.gflop == pytest.approx(
+        sum(operation.flop for operation in operations) / 1e9
+    )
     assert all(step.label_agreement == 1 for step in verification.steps[:-1])
     assert 1e-4 < verification.steps[-1].max_relative_difference < 0.05  # bfloat16 has 8 bits
 
@@ -44,8 +49,12 @@ def test_heavy_networks_are_compared_on_fewer_images(network, cells, monkeypatch
 
 def test_a_tie_that_tips_is_no_change():
     reference = np.array([[0.0, 0.001], [0.0, 5.0], [3.0, 0.0]])
-    assert equivalence.changed_labels(np.array([[0.001, 0.0], [0.0, 5.0], [3.0, 0.0]]), reference) == 0
-    assert equivalence.changed_labels(np.array([[0.0, 0.001], [5.0, 0.0], [3.0, 0.0]]), reference) == 1
+    assert (
+        equivalence.changed_labels(np.array([[0.001, 0.0], [0.0, 5.0], [3.0, 0.0]]), reference) == 0
+    )
+    assert (
+        equivalence.changed_labels(np.array([[0.0, 0.001], [5.0, 0.0], [3.0, 0.0]]), reference) == 1
+    )
 
 
 def test_one_label_or_one_in_a_thousand_may_change():

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from tests.support.networks import worked
-from toolkit.export import equivalence, graph, package
-from toolkit.models.network import build as build_network
 from toolkit.core.config import ModelConfig
 from toolkit.core.errors import InputError, SubmissionError
+from toolkit.export import equivalence, graph, package
 from toolkit.export.optimize import REWRITES
+from toolkit.models.network import build as build_network
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,10 @@ from toolkit.export.optimize import REWRITES
         ModelConfig(backbone="efficientnetv2-b0", weights="none", head_units=()),
         ModelConfig(backbone="mobilenetv3-small", weights="none", head_units=()),
         ModelConfig(backbone="vgg16", weights="none", head_units=(16,), input_size=64),
-        pytest.param(ModelConfig(backbone="convnext-xlarge", weights="none", head_units=()), marks=pytest.mark.slow),
+        pytest.param(
+            ModelConfig(backbone="convnext-xlarge", weights="none", head_units=()),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda config: f"{config.backbone}-{len(config.head_units)}",
 )
@@ -43,8 +46,12 @@ def test_operations_and_each_rewrite_give_the_networks_scores(config, cells):
 def test_the_arithmetic_of_a_network_is_counted():
     """A 3×3 convolution from 3 to 4 channels at 6 × 6 places, and a dense layer of 144 × 2."""
     inputs = keras.Input((8, 8, 3))
-    network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Conv2D(4, 3)(inputs))))
-    assert sum(operation.flop for operation in graph.operations(network)) == 2 * (27 * 4 * 36 + 144 * 2)
+    network = keras.Model(
+        inputs, keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Conv2D(4, 3)(inputs)))
+    )
+    assert sum(operation.flop for operation in graph.operations(network)) == 2 * (
+        27 * 4 * 36 + 144 * 2
+    )
 
 
 def test_layers_without_a_translation_are_named():
@@ -56,7 +63,9 @@ def test_layers_without_a_translation_are_named():
 
 
 def test_weights_beyond_float16_are_refused():
-    operation = graph.Operation("huge", "dense", [], {}, {"kernel": np.full((2, 2), 1e6, np.float32)})
+    operation = graph.Operation(
+        "huge", "dense", [], {}, {"kernel": np.full((2, 2), 1e6, np.float32)}
+    )
     with pytest.raises(SubmissionError, match="huge do not fit in float16"):
         package.rounded([operation], "float16")
     assert package.rounded([operation], "float32")[0].weights["kernel"].dtype == np.float32

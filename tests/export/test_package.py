@@ -9,23 +9,25 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.support.commands import ROOT, assert_one_sentence, cbtool
-from tests.support.networks import worked
 
 from submission.model import Model
+from tests.support.commands import ROOT, assert_one_sentence, cbtool
+from tests.support.networks import worked
+from toolkit.core.config import ModelConfig
 from toolkit.data import splitting
 from toolkit.export import graph, package
+from toolkit.export.optimize import REWRITES, rewritten
 from toolkit.models.network import build as build_network
 from toolkit.runtime import environments, sandbox
 from toolkit.training import run_folder
-from toolkit.core.config import ModelConfig
-from toolkit.export.optimize import REWRITES, rewritten
 
 
 def test_the_same_run_gives_the_same_bytes(evaluated, submission_zip, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(evaluated, copy)
-    (copy / "package" / "weights.h5").unlink()  # what is not whole is written again; the chosen views stay
+    (
+        copy / "package" / "weights.h5"
+    ).unlink()  # what is not whole is written again; the chosen views stay
     again = tmp_path / "again.zip"
     result = cbtool("build", "--run", copy, "--out", again)
     assert result.returncode == 0, result.stderr
@@ -40,39 +42,80 @@ def test_files_lie_flat_and_stored(submission_zip):
         assert all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.values())
         assert archive.read("model.py") == (ROOT / "submission" / "model.py").read_bytes()
         manifest = json.loads(archive.read("manifest.json"))
-        assert manifest["networks"][0]["weights"]["sha256"] == hashlib.sha256(archive.read("weights.h5")).hexdigest()
+        assert (
+            manifest["networks"][0]["weights"]["sha256"]
+            == hashlib.sha256(archive.read("weights.h5")).hexdigest()
+        )
 
 
 def test_several_runs_become_one_zip_that_averages_them(evaluated, tmp_path, cells):
     path, other = tmp_path / "both.zip", tmp_path / "other"
     shutil.copytree(evaluated, other)
-    result = cbtool("build", "--run", evaluated, "--run", other, "--out", path, "--time-limit", 30, "--images", 500)
+    result = cbtool(
+        "build",
+        "--run",
+        evaluated,
+        "--run",
+        other,
+        "--out",
+        path,
+        "--time-limit",
+        30,
+        "--images",
+        500,
+    )
     assert result.returncode == 0, result.stderr
     with zipfile.ZipFile(path) as archive:
-        assert set(archive.namelist()) == {"manifest.json", "model.py", "weights.h5", "weights_2.h5"}
+        assert set(archive.namelist()) == {
+            "manifest.json",
+            "model.py",
+            "weights.h5",
+            "weights_2.h5",
+        }
         archive.extractall(tmp_path / "both")
     model = Model(tmp_path / "both")
     assert (model.manifest["time_limit"], model.manifest["images"]) == (30, 500)
     model.manifest["time_limit"] = None  # 30 seconds from this process's start are over
     alone = Model(run_folder.Run(evaluated).package)
-    np.testing.assert_allclose(model.probabilities(cells.images[:9]), alone.probabilities(cells.images[:9]), atol=1e-6)
+    np.testing.assert_allclose(
+        model.probabilities(cells.images[:9]), alone.probabilities(cells.images[:9]), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
-    "backbone", ["simple-cnn", "efficientnet-lite0", "convnext-tiny", "efficientnetv2-b0", "mobilenetv3-small", "vgg16"]
+    "backbone",
+    [
+        "simple-cnn",
+        "efficientnet-lite0",
+        "convnext-tiny",
+        "efficientnetv2-b0",
+        "mobilenetv3-small",
+        "vgg16",
+    ],
 )
-def test_every_family_gives_the_same_labels_in_the_evaluators_environment(backbone, evaluator, cells, tmp_path):
-    network = worked(build_network(ModelConfig(backbone, "none", head_units=()), (96, 96, 3), 8).model)
+def test_every_family_gives_the_same_labels_in_the_evaluators_environment(
+    backbone, evaluator, cells, tmp_path
+):
+    network = worked(
+        build_network(ModelConfig(backbone, "none", head_units=()), (96, 96, 3), 8).model
+    )
     operations = package.rounded(rewritten(graph.operations(network)), "float16")
     (tmp_path / "weights.h5").write_bytes(package.hdf5(operations))
-    entry = {"gflop": 1.0, "bfloat16": False, "views": ["identity", "quarter-turn"], "weights": {"file": "weights.h5"}}
+    entry = {
+        "gflop": 1.0,
+        "bfloat16": False,
+        "views": ["identity", "quarter-turn"],
+        "weights": {"file": "weights.h5"},
+    }
     manifest = {"image_shape": [96, 96, 3], "class_names": list("abcdefgh"), "networks": [entry]}
     entry["operations"] = [operation.entry for operation in operations]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "model.py").write_bytes((ROOT / "submission" / "model.py").read_bytes())
     package.write_zip([tmp_path], tmp_path / "submission.zip")
     found = [
-        sandbox.run(tmp_path / "submission.zip", {"cells": cells.images[:70]}, python).output("cells")
+        sandbox.run(tmp_path / "submission.zip", {"cells": cells.images[:70]}, python).output(
+            "cells"
+        )
         for python in (sys.executable, environments.python("an2dl2024"))
     ]
     assert np.array_equal(*found)
@@ -81,7 +124,9 @@ def test_every_family_gives_the_same_labels_in_the_evaluators_environment(backbo
 def test_runs_of_other_classes_cannot_be_averaged(evaluated, tmp_path):
     other = shutil.copytree(evaluated, tmp_path / "other")
     manifest = package.read_manifest(other / "package")
-    (other / "package" / "manifest.json").write_text(json.dumps(manifest | {"class_names": ["a", "b"]}))
+    (other / "package" / "manifest.json").write_text(
+        json.dumps(manifest | {"class_names": ["a", "b"]})
+    )
     result = cbtool("build", "--run", evaluated, "--run", other, "--out", tmp_path / "both.zip")
     assert_one_sentence(result, "was trained on other classes")
     assert not (tmp_path / "both.zip").exists()
@@ -92,7 +137,9 @@ def test_weights_may_be_stored_whole(evaluated, submission_zip, tmp_path):
     result = cbtool("build", "--run", copy, "--out", path, "--weights", "float32")
     assert result.returncode == 0, result.stderr
     assert path.stat().st_size > 1.8 * submission_zip.stat().st_size
-    kept, now = (package.read_manifest(folder / "package")["networks"][0] for folder in (evaluated, copy))
+    kept, now = (
+        package.read_manifest(folder / "package")["networks"][0] for folder in (evaluated, copy)
+    )
     assert now["weights"]["dtype"] == "float32" and now["views"] == kept["views"]
 
 
@@ -115,7 +162,9 @@ def test_build_without_a_package_needs_the_data(evaluated, tmp_path):
     copy = shutil.copytree(evaluated, tmp_path / "copy")
     shutil.rmtree(copy / "package")
     provenance = json.loads((copy / "provenance.json").read_text())
-    (copy / "provenance.json").write_text(json.dumps(provenance | {"data": str(tmp_path / "gone.npz")}))
+    (copy / "provenance.json").write_text(
+        json.dumps(provenance | {"data": str(tmp_path / "gone.npz")})
+    )
     result = cbtool("build", "--run", copy, "--out", tmp_path / "submission.zip")
     assert_one_sentence(result, "no longer at")
     assert not (copy / "package").exists() and not (tmp_path / "submission.zip").exists()
@@ -124,7 +173,8 @@ def test_build_without_a_package_needs_the_data(evaluated, tmp_path):
 def test_a_full_disk_and_a_limit_on_file_sizes_leave_nothing(evaluated, tmp_path):
     """`ulimit -f` makes the kernel refuse the write half-way, as a full disk does."""
     command = (
-        f"ulimit -f 200; exec {sys.executable} -m tools build --run {evaluated} --out {tmp_path}/out/submission.zip"
+        f"ulimit -f 200; exec {sys.executable} -m tools build --run {evaluated} --out "
+        f"{tmp_path}/out/submission.zip"
     )
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert_one_sentence(result, "submission.zip")
@@ -133,6 +183,10 @@ def test_a_full_disk_and_a_limit_on_file_sizes_leave_nothing(evaluated, tmp_path
 
 def test_unwritable_places_are_errors(evaluated, tmp_path):
     (tmp_path / "file").write_text("")
-    assert_one_sentence(cbtool("build", "--run", evaluated, "--out", tmp_path / "file" / "x.zip"), "cannot write")
+    assert_one_sentence(
+        cbtool("build", "--run", evaluated, "--out", tmp_path / "file" / "x.zip"), "cannot write"
+    )
     assert_one_sentence(cbtool("build", "--run", evaluated, "--out", tmp_path), "is a folder")
-    assert_one_sentence(cbtool("build", "--run", evaluated, "--out", "/proc/none/x.zip"), "cannot write")
+    assert_one_sentence(
+        cbtool("build", "--run", evaluated, "--out", "/proc/none/x.zip"), "cannot write"
+    )

@@ -1,17 +1,24 @@
-"""Backbones: the fast depthwise form computes what keras.applications does; weights files are read strictly."""
+"""Backbones: the fast depthwise form computes what keras.applications does; weights files are read
+strictly."""
 
 import keras
 import numpy as np
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 
-from toolkit.models import backbones, pretrained
-from toolkit.models.network import build as build_network
-from toolkit.models.backbones import BACKBONES
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.core.config import ModelConfig
 from toolkit.core.errors import InputError
+from toolkit.models import backbones, pretrained
+from toolkit.models.backbones import BACKBONES
+from toolkit.models.network import build as build_network
 
-LARGE = ("convnext-base", "convnext-large", "convnext-xlarge", "efficientnetv2-m", "efficientnetv2-l")
+LARGE = (
+    "convnext-base",
+    "convnext-large",
+    "convnext-xlarge",
+    "efficientnetv2-m",
+    "efficientnetv2-l",
+)
 
 
 def slow_if_large(names):
@@ -24,14 +31,22 @@ def built(name, **options):
 
 @pytest.mark.parametrize("name", slow_if_large(BACKBONES))
 def test_every_backbone_has_the_parameters_the_table_says(name):
-    assert built(name).trunk.count_params() / 1e6 == pytest.approx(BACKBONES[name].parameters, rel=0.05, abs=0.05)
+    assert built(name).trunk.count_params() / 1e6 == pytest.approx(
+        BACKBONES[name].parameters, rel=0.05, abs=0.05
+    )
 
 
 @pytest.mark.parametrize(
-    "size", ["Tiny", "Small", *(pytest.param(size, marks=pytest.mark.slow) for size in ("Base", "Large", "XLarge"))]
+    "size",
+    [
+        "Tiny",
+        "Small",
+        *(pytest.param(size, marks=pytest.mark.slow) for size in ("Base", "Large", "XLarge")),
+    ],
 )
 def test_fast_depthwise_gives_the_stock_networks_logits(size):
-    """The report's network as keras.applications builds it, preprocessing and classifier included."""
+    """The report's network as keras.applications builds it, preprocessing and classifier
+    included."""
     stock = getattr(keras.applications, f"ConvNeXt{size}")(
         weights=None, classes=8, input_shape=(96, 96, 3), classifier_activation=None
     )
@@ -50,15 +65,24 @@ def test_fast_depthwise_gives_the_stock_networks_logits(size):
 @pytest.mark.parametrize(
     ("name", "stock", "file"),
     [
-        ("convnext-tiny", "ConvNeXtTiny", "published.h5"),  # the older layout, which the published files have
+        (
+            "convnext-tiny",
+            "ConvNeXtTiny",
+            "published.h5",
+        ),  # the older layout, which the published files have
         ("efficientnetv2-b0", "EfficientNetV2B0", "published.weights.h5"),
         ("mobilenetv3-small", "MobileNetV3Small", "published.h5"),
     ],
 )
 def test_published_files_and_preprocessing_give_the_published_features(name, stock, file, tmp_path):
-    """From a file in Keras' layout, with our preprocessing, the features of keras.applications with its own."""
+    """From a file in Keras' layout, with our preprocessing, the features of keras.applications with
+    its own."""
     published = getattr(keras.applications, stock)(
-        include_top=False, weights=None, input_shape=(96, 96, 3), include_preprocessing=False, pooling="avg"
+        include_top=False,
+        weights=None,
+        input_shape=(96, 96, 3),
+        include_preprocessing=False,
+        pooling="avg",
     )
     save = published.save_weights if file.endswith(".weights.h5") else published.save
     save(tmp_path / file)
@@ -77,7 +101,9 @@ def test_published_files_and_preprocessing_give_the_published_features(name, sto
 
 
 def test_vgg_takes_blue_first(tmp_path):
-    published = keras.applications.VGG16(include_top=False, weights=None, input_shape=(96, 96, 3), pooling="avg")
+    published = keras.applications.VGG16(
+        include_top=False, weights=None, input_shape=(96, 96, 3), pooling="avg"
+    )
     published.save_weights(tmp_path / "vgg.weights.h5")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype(np.float32)
     expected = published(keras.applications.vgg16.preprocess_input(pictures.copy())).numpy()
@@ -94,7 +120,9 @@ def test_the_lites_read_their_packages(number):
 
 
 def test_files_of_other_networks_are_refused(tmp_path):
-    other = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(96, 96, 3))
+    other = keras.applications.MobileNetV3Small(
+        include_top=False, weights=None, input_shape=(96, 96, 3)
+    )
     other.save_weights(tmp_path / "other.weights.h5")
     (tmp_path / "text.h5").write_text("no weights")
     for path in (tmp_path / "other.weights.h5", tmp_path / "text.h5"):
@@ -114,23 +142,44 @@ def test_a_failed_download_names_the_way_out(monkeypatch, tmp_path):
 
 def test_images_too_small_for_a_backbone_are_an_error(training_file, tmp_path):
     settings = ["--set", "model.backbone=vgg16", "--set", "model.input_size=16"]
-    result = cbtool("train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings)
+    result = cbtool(
+        "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
+    )
     assert_one_sentence(result, "vgg16 cannot be built")
 
 
 def test_heads_are_the_reports_or_the_winners():
     report = [layer.name for layer in built("simple-cnn", head_units=(8, 4)).head.layers]
-    winner = [layer.name for layer in built("simple-cnn", head_units=(8,), head_norm="layer").head.layers]
+    winner = [
+        layer.name for layer in built("simple-cnn", head_units=(8,), head_norm="layer").head.layers
+    ]
     assert report == [
-        "features", "head_0_dense", "head_0_norm", "head_0_relu", "head_0_dropout",
-        "head_1_dense", "head_1_norm", "head_1_relu", "head_1_dropout", "scores",
-    ]  # fmt: skip
-    assert winner == ["features", "head_norm", "head_0_dense", "head_0_relu", "head_0_dropout", "scores"]
+        "features",
+        "head_0_dense",
+        "head_0_norm",
+        "head_0_relu",
+        "head_0_dropout",
+        "head_1_dense",
+        "head_1_norm",
+        "head_1_relu",
+        "head_1_dropout",
+        "scores",
+    ]
+    assert winner == [
+        "features",
+        "head_norm",
+        "head_0_dense",
+        "head_0_relu",
+        "head_0_dropout",
+        "scores",
+    ]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_scores_are_float32_under_mixed_precision(policy):
-    network = build_network(ModelConfig(backbone="simple-cnn", weights="none"), (96, 96, 3), 8, policy)
+    network = build_network(
+        ModelConfig(backbone="simple-cnn", weights="none"), (96, 96, 3), 8, policy
+    )
     assert network.model.get_layer("conv_1").compute_dtype == policy.removeprefix("mixed_")
     assert network.model.output.dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from toolkit.models import backbones, pretrained
 from toolkit.core.errors import InputError
+from toolkit.models import backbones, pretrained
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,13 @@ def test_lite0_names_natural_photographs(classifier, photograph, imagenet_class)
     picture = Image.fromarray(getattr(photographs, photograph)())
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side)).resize((224, 224), Image.Resampling.BICUBIC)
-    assert classifier.predict(np.asarray(square, np.float32)[None], verbose=0).argmax() == imagenet_class
+    square = picture.crop((left, top, left + side, top + side)).resize(
+        (224, 224), Image.Resampling.BICUBIC
+    )
+    assert (
+        classifier.predict(np.asarray(square, np.float32)[None], verbose=0).argmax()
+        == imagenet_class
+    )
 
 
 class Command:
@@ -79,11 +84,18 @@ def test_tensors_follow_their_strides(tmp_path):
             return value if isinstance(value, tuple) and value and value[0] == "storage" else None
 
         def reducer_override(self, value):
-            return (_rebuild_tensor_v2, value.arguments) if isinstance(value, Placeholder) else NotImplemented
+            return (
+                (_rebuild_tensor_v2, value.arguments)
+                if isinstance(value, Placeholder)
+                else NotImplemented
+            )
 
     file = tmp_path / "weights.pth"
     storage = ("storage", FloatStorage, "1", "cpu", 6, None)
-    state = {"turned": Placeholder(storage, 0, (3, 2), (1, 3)), "end": Placeholder(storage, 4, (2,), (1,))}
+    state = {
+        "turned": Placeholder(storage, 0, (3, 2), (1, 3)),
+        "end": Placeholder(storage, 4, (2,), (1,)),
+    }
     with file.open("wb") as stream:
         for value in (pretrained.LEGACY_MAGIC, pretrained.LEGACY_PROTOCOL, {}):
             pickle.dump(value, stream, protocol=2)
@@ -122,7 +134,10 @@ def test_saved_weights_come_back_and_foreign_ones_do_not(tmp_path):
     def network(units):
         inputs = keras.Input((4,))
         return keras.Model(
-            inputs, keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(units, name="dense")(inputs))
+            inputs,
+            keras.layers.BatchNormalization(name="norm")(
+                keras.layers.Dense(units, name="dense")(inputs)
+            ),
         )
 
     first, second = network(3), network(3)

@@ -6,11 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
+
 from tests.support.commands import assert_one_sentence, cbtool
 from tests.support.submissions import GOOD, made
-
-from toolkit.runtime import checks, sandbox
 from toolkit.core.errors import LimitError, SubmissionError
+from toolkit.runtime import checks, sandbox
 
 
 def statuses(path):
@@ -33,45 +33,152 @@ PREDICT = "return np.full(len(X), self.label)"
 DEFECTS = {
     "nested folder": (dict(folder="submission/"), "layout", "CodaBench does not flatten"),
     "no class": (dict(source="x = 1"), "interface", "no class Model"),
-    "no predict": (dict(source=GOOD.replace("def predict", "def forecast")), "interface", "no method predict"),
-    "arguments to Model": (dict(source=GOOD.replace("__init__(self)", "__init__(self, path)")), "interface", "without arguments"),
-    "two arguments": (dict(source=GOOD.replace("(self, X)", "(self, X, batch)")), "interface", "one argument"),
+    "no predict": (
+        dict(source=GOOD.replace("def predict", "def forecast")),
+        "interface",
+        "no method predict",
+    ),
+    "arguments to Model": (
+        dict(source=GOOD.replace("__init__(self)", "__init__(self, path)")),
+        "interface",
+        "without arguments",
+    ),
+    "two arguments": (
+        dict(source=GOOD.replace("(self, X)", "(self, X, batch)")),
+        "interface",
+        "one argument",
+    ),
     "syntax": (dict(source="class Model\n"), "interface", "line 1"),
-    "undefined name": (dict(source=GOOD.replace("np.full", "tfk_models.full")), "names", "tfk_models (line 10)"),
+    "undefined name": (
+        dict(source=GOOD.replace("np.full", "tfk_models.full")),
+        "names",
+        "tfk_models (line 10)",
+    ),
     "missing weights": (dict(files=()), "references", "weights.txt"),
     "misspelt weights": (dict(files=[("weights .txt", "3")]), "references", "weights.txt"),
-    "fails at import": (dict(source="import keras_cvv\n" + GOOD), "start", "model.py line 1: ModuleNotFoundError"),
+    "fails at import": (
+        dict(source="import keras_cvv\n" + GOOD),
+        "start",
+        "model.py line 1: ModuleNotFoundError",
+    ),
     "needs the toolkit": (dict(source="import toolkit.data\n" + GOOD), "start", "toolkit"),
-    "fails at Model()": (dict(files=[("weights.txt", "many")]), "start", "model.py line 7: ValueError"),
-    "fails in predict": (dict(source=GOOD.replace(PREDICT, "return X.mean(9)")), "predict", "model.py line 10: AxisError"),
-    "one-hot": (dict(source=GOOD.replace(PREDICT, "return np.eye(8)[[self.label] * len(X)]")), "returns", "shape (1, 8)"),
-    "floats": (dict(source=GOOD.replace(PREDICT, "return np.full(len(X), 3.0)")), "returns", "float64"),
-    "a list": (dict(source=GOOD.replace(PREDICT, "return [3] * len(X)")), "returns", "returned list"),
+    "fails at Model()": (
+        dict(files=[("weights.txt", "many")]),
+        "start",
+        "model.py line 7: ValueError",
+    ),
+    "fails in predict": (
+        dict(source=GOOD.replace(PREDICT, "return X.mean(9)")),
+        "predict",
+        "model.py line 10: AxisError",
+    ),
+    "one-hot": (
+        dict(source=GOOD.replace(PREDICT, "return np.eye(8)[[self.label] * len(X)]")),
+        "returns",
+        "shape (1, 8)",
+    ),
+    "floats": (
+        dict(source=GOOD.replace(PREDICT, "return np.full(len(X), 3.0)")),
+        "returns",
+        "float64",
+    ),
+    "a list": (
+        dict(source=GOOD.replace(PREDICT, "return [3] * len(X)")),
+        "returns",
+        "returned list",
+    ),
     "label 8": (dict(files=[("weights.txt", "8")]), "returns", "outside 0..7"),
     "exits": (dict(source=GOOD.replace(PREDICT, "raise SystemExit(3)")), "predict", "SystemExit"),
     "depends on neighbours": (
-        dict(source=GOOD.replace(PREDICT, "return np.full(len(X), len(X) % 8)")), "slices", "labels differ"),
+        dict(source=GOOD.replace(PREDICT, "return np.full(len(X), len(X) % 8)")),
+        "slices",
+        "labels differ",
+    ),
     "depends on the type": (
-        dict(source=GOOD.replace(PREDICT, "return np.full(len(X), 1 if X.dtype == np.uint8 else 2)")), "slices", "float32"),
+        dict(
+            source=GOOD.replace(PREDICT, "return np.full(len(X), 1 if X.dtype == np.uint8 else 2)")
+        ),
+        "slices",
+        "float32",
+    ),
     "connects": (
-        dict(source=GOOD.replace(PREDICT, "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')")), "network", "127.0.0.1"),
-    "writes elsewhere": (dict(source=GOOD.replace(PREDICT, "open('../../escaped', 'w')")), "writes", "escaped"),
-    "makes folders elsewhere": (dict(source="import os\nos.mkdir('/tmp/cbtool-escaped')\n" + GOOD), "writes", "cbtool-escaped"),
+        dict(
+            source=GOOD.replace(
+                PREDICT, "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')"
+            )
+        ),
+        "network",
+        "127.0.0.1",
+    ),
+    "writes elsewhere": (
+        dict(source=GOOD.replace(PREDICT, "open('../../escaped', 'w')")),
+        "writes",
+        "escaped",
+    ),
+    "makes folders elsewhere": (
+        dict(source=("import os\nos.mkdir('/tmp/cbtool-escaped')\n") + GOOD),
+        "writes",
+        "cbtool-escaped",
+    ),
     "crashes": (dict(source=GOOD.replace(PREDICT, "import os; os._exit(7)")), "start", "code 7"),
-    "link": (dict(files=[("weights.txt", "3"), (link("alias"), "/etc/passwd")]), "entries", "is a link"),
-    "desktop strays": (dict(files=[("weights.txt", "3"), ("__MACOSX/._model.py", "")]), "entries", "does not belong"),
-    "truncated HDF5": (dict(files=[("weights.txt", "3"), ("w.h5", "\x89HDF\r\n")]), "weights", "no whole HDF5"),
-    "truncated keras": (dict(files=[("weights.txt", "3"), ("w.keras", "PK\x03\x04")]), "weights", "no whole .keras"),
-    "prints 100 MB": (dict(source=GOOD.replace(PREDICT, "print('x' * 100_000_000)")), "output", "more than 10 MB"),
-    "prints without end": (dict(source="while True: print('x' * 1000)\n" + GOOD), "output", "more than 10 MB"),
+    "link": (
+        dict(files=[("weights.txt", "3"), (link("alias"), "/etc/passwd")]),
+        "entries",
+        "is a link",
+    ),
+    "desktop strays": (
+        dict(files=[("weights.txt", "3"), ("__MACOSX/._model.py", "")]),
+        "entries",
+        "does not belong",
+    ),
+    "truncated HDF5": (
+        dict(files=[("weights.txt", "3"), ("w.h5", "\x89HDF\r\n")]),
+        "weights",
+        "no whole HDF5",
+    ),
+    "truncated keras": (
+        dict(files=[("weights.txt", "3"), ("w.keras", "PK\x03\x04")]),
+        "weights",
+        "no whole .keras",
+    ),
+    "prints 100 MB": (
+        dict(source=GOOD.replace(PREDICT, "print('x' * 100_000_000)")),
+        "output",
+        "more than 10 MB",
+    ),
+    "prints without end": (
+        dict(source=("while True: print('x' * 1000)\n") + GOOD),
+        "output",
+        "more than 10 MB",
+    ),
     "forks": (dict(source=GOOD.replace(PREDICT, "import os; os.fork()")), "processes", "os.fork"),
-    "runs a program": (dict(source=GOOD.replace(PREDICT, "import subprocess; subprocess.run(['ls'])")), "processes", "ls"),
+    "runs a program": (
+        dict(source=GOOD.replace(PREDICT, "import subprocess; subprocess.run(['ls'])")),
+        "processes",
+        "ls",
+    ),
     "listens": (
-        dict(source=GOOD.replace(PREDICT, "import socket; socket.create_server(('127.0.0.1', 49152))")), "network", "49152"),
+        dict(
+            source=GOOD.replace(
+                PREDICT, "import socket; socket.create_server(('127.0.0.1', 49152))"
+            )
+        ),
+        "network",
+        "49152",
+    ),
     "out of memory": (
-        dict(source=GOOD.replace(PREDICT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")), "memory", "want of memory"),
-    "leaves the folder": (dict(files=[("weights.txt", "3"), ("../up.txt", "")]), "entries", "outside"),
-}  # fmt: skip
+        dict(
+            source=GOOD.replace(PREDICT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+        ),
+        "memory",
+        "want of memory",
+    ),
+    "leaves the folder": (
+        dict(files=[("weights.txt", "3"), ("../up.txt", "")]),
+        "entries",
+        "outside",
+    ),
+}
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -87,7 +194,10 @@ def test_each_defect_fails_its_check(defect, tmp_path):
 
 
 def test_a_label_that_tips_among_hundreds_is_a_warning(tmp_path):
-    source = GOOD.replace(PREDICT, "labels = np.full(len(X), 3); labels[299:] = int(X.dtype == np.uint8); return labels")
+    source = GOOD.replace(
+        PREDICT,
+        "labels = np.full(len(X), 3); labels[299:] = int(X.dtype == np.uint8); return labels",
+    )
     found = statuses(made(tmp_path / "tie.zip", source))
     assert found["slices"].status == "warning" and "1 labels differ" in found["slices"].detail
 
@@ -102,8 +212,12 @@ def test_sleeping_for_ever_fails_the_check_of_the_time(tmp_path):
     result = cbtool("validate", path, "--limit", 3, "--json")
     found = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
     assert result.returncode == 1
-    assert found["time"]["status"] == "failed" and "longer than 3 seconds" in found["time"]["detail"]
-    assert {found[name]["status"] for name in ("start", "memory", "output", "network", "weights")} == {"ok"}
+    assert (
+        found["time"]["status"] == "failed" and "longer than 3 seconds" in found["time"]["detail"]
+    )
+    assert {
+        found[name]["status"] for name in ("start", "memory", "output", "network", "weights")
+    } == {"ok"}
 
 
 def test_somebody_elses_manifest_is_not_taken_for_ours(tmp_path):
@@ -139,18 +253,27 @@ def test_weights_of_ours_that_are_cut_or_exchanged_fail_their_check(altered):
     assert cut["weights"].status == "failed" and "no whole HDF5" in cut["weights"].detail
     assert cut["start"].status == "failed"
     other = statuses(altered("weights.h5", lambda content: content[:-2] + b"zz"))
-    assert other["weights"].status == "failed" and "manifest.json was written for" in other["weights"].detail
+    assert (
+        other["weights"].status == "failed"
+        and "manifest.json was written for" in other["weights"].detail
+    )
 
 
 def test_writing_into_its_own_folder_and_the_temporary_one_is_allowed(tmp_path):
     source = "import tempfile\n" + GOOD.replace(
         PREDICT, f"open('own.log', 'w').close(); tempfile.TemporaryFile().close(); {PREDICT}"
     )
-    assert {check.status for check in statuses(made(tmp_path / "good.zip", source)).values()} == {"ok"}
+    assert {check.status for check in statuses(made(tmp_path / "good.zip", source)).values()} == {
+        "ok"
+    }
 
 
 def test_the_class_may_come_from_another_file(tmp_path):
-    path = made(tmp_path / "good.zip", "from other import Model\n", files=[("weights.txt", "3"), ("other.py", GOOD)])
+    path = made(
+        tmp_path / "good.zip",
+        "from other import Model\n",
+        files=[("weights.txt", "3"), ("other.py", GOOD)],
+    )
     assert {check.status for check in statuses(path).values()} == {"ok"}
 
 
@@ -178,7 +301,9 @@ def test_what_is_no_zip_is_refused(tmp_path):
     (tmp_path / "text.zip").write_text("zip")
     assert_one_sentence(cbtool("validate", tmp_path / "text.zip"), "not a readable zip")
     assert_one_sentence(cbtool("validate", tmp_path / "none.zip"), "there is no file")
-    assert_one_sentence(cbtool("validate", made(tmp_path / "good.zip"), "--python", "/none"), "cannot run /none")
+    assert_one_sentence(
+        cbtool("validate", made(tmp_path / "good.zip"), "--python", "/none"), "cannot run /none"
+    )
 
 
 def test_damage_inside_is_found(tmp_path):
@@ -192,12 +317,15 @@ def test_the_time_limit_ends_the_process(tmp_path):
     path = made(tmp_path / "slow.zip", GOOD.replace(PREDICT, "while True: pass"))
     with pytest.raises(LimitError, match="longer than 2 seconds"):
         sandbox.run(path, {"images": np.zeros((1, 96, 96, 3), np.uint8)}, time_limit=2)
-    assert_one_sentence(cbtool("time", path, "--images", 10, "--limit", 2), "longer than 2 seconds", code=4)
+    assert_one_sentence(
+        cbtool("time", path, "--images", 10, "--limit", 2), "longer than 2 seconds", code=4
+    )
 
 
 def test_a_killed_process_is_named_as_such(tmp_path):
     path = made(
-        tmp_path / "killed.zip", GOOD.replace(PREDICT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+        tmp_path / "killed.zip",
+        GOOD.replace(PREDICT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     )
     with pytest.raises(LimitError, match="want of memory"):
         sandbox.run(path, {"images": np.zeros((1, 96, 96, 3), np.uint8)})

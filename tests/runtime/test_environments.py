@@ -1,10 +1,11 @@
-"""Evaluators' environments: made once, named, and an end without half a folder when the network is off."""
+"""Evaluators' environments: made once, named, and an end without half a folder when the network is
+off."""
 
 import subprocess
 
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.runtime import environments
 
 
@@ -17,7 +18,9 @@ def test_the_competitions_environment_is_what_it_says(evaluator):
 
 
 def test_unknown_evaluators_are_named(submission_zip):
-    assert_one_sentence(cbtool("validate", submission_zip, "--evaluator", "an2dl2042"), "no evaluator 'an2dl2042'")
+    assert_one_sentence(
+        cbtool("validate", submission_zip, "--evaluator", "an2dl2042"), "no evaluator 'an2dl2042'"
+    )
 
 
 def test_two_interpreters_are_one_too_many(submission_zip):
@@ -31,9 +34,15 @@ def test_without_a_network_the_sentence_says_what_is_missing(command, submission
     import os
 
     environment = os.environ | {
-        "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0",
-        "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_CACHE_DIR": "1", "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "",
-    }  # fmt: skip
+        "XDG_CACHE_HOME": str(tmp_path),
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_RETRIES": "0",
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_FIND_LINKS": "",
+        "PIP_EXTRA_INDEX_URL": "",
+    }
     result = cbtool(*command, submission_zip, "--evaluator", "oldest", env=environment)
     assert_one_sentence(result, "the evaluator oldest is missing", "tensorflow")
     assert "--python PATH" in result.stderr

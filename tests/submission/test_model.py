@@ -1,4 +1,5 @@
-"""The submission's own interface: what it takes, what it does when time or memory run short, views and ensembles."""
+"""The submission's own interface: what it takes, what it does when time or memory run short, views
+and ensembles."""
 
 import json
 import shutil
@@ -9,10 +10,10 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.support.commands import ROOT
 
 import submission.model
 from submission.model import ENOUGH, SLICE, VIEWS, Model, Network, rebalanced, tempered
+from tests.support.commands import ROOT
 from toolkit.export import package
 from toolkit.training import run_folder
 
@@ -36,7 +37,7 @@ def test_predict_takes_any_number_and_type(folder, cells):
     model, images = Model(folder), cells.images[:100]
     whole = model.predict(images)
     assert whole.dtype == np.int64 and whole.shape == (100,)
-    assert 100 > SLICE
+    assert SLICE < 100
     for dtype in (np.float16, np.float32, np.float64, np.int32, np.uint16):
         assert np.array_equal(model.predict(images.astype(dtype)), whole)
     assert np.array_equal(model.predict(images[::2]), whole[::2])  # not contiguous
@@ -63,10 +64,16 @@ def test_slices_have_one_size_and_every_image_is_predicted_once(folder, cells, n
 
 def test_predict_names_the_shape_it_expects(folder, cells):
     model = Model(folder)
-    for wrong in (cells.images[0], cells.images[:2, :64], cells.images[:2, ..., 0], np.zeros(0), np.float32(3)):
+    for wrong in (
+        cells.images[0],
+        cells.images[:2, :64],
+        cells.images[:2, ..., 0],
+        np.zeros(0),
+        np.float32(3),
+    ):
         with pytest.raises(ValueError, match=r"have the shape \(.*\), expected \(n, 96, 96, 3\)"):
             model.predict(wrong)
-    with pytest.raises(ValueError, match="numbers 0..255, not"):
+    with pytest.raises(ValueError, match=r"numbers 0\.\.255, not"):
         model.predict(np.full((1, 96, 96, 3), "x"))
 
 
@@ -77,7 +84,9 @@ def test_fractions_are_brought_to_pixels_with_one_warning(folder, cells, capsys)
         assert np.array_equal(model.predict(images / 255), expected)
         assert np.array_equal(model.predict((images / 255).astype(np.float32)), expected)
     assert capsys.readouterr().err.count("multiplied by 255") == 1
-    assert np.array_equal(model.predict(np.zeros_like(images)), model.predict(np.zeros(images.shape)))  # black is black
+    assert np.array_equal(
+        model.predict(np.zeros_like(images)), model.predict(np.zeros(images.shape))
+    )  # black is black
 
 
 def test_numbers_that_are_none_are_replaced_with_one_warning(folder, cells, capsys):
@@ -143,10 +152,14 @@ def test_views_by_hand():
     """A picture of one row and column that count up."""
     pixels = tf.constant(np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1))
     rows = {
-        "mirror": [3, 2, 1, 0], "flip": [12, 13, 14, 15], "half-turn": [15, 14, 13, 12],
-        "quarter-turn": [3, 7, 11, 15], "three-quarter-turn": [12, 8, 4, 0],
-        "transpose": [0, 4, 8, 12], "anti-transpose": [15, 11, 7, 3],
-    }  # fmt: skip
+        "mirror": [3, 2, 1, 0],
+        "flip": [12, 13, 14, 15],
+        "half-turn": [15, 14, 13, 12],
+        "quarter-turn": [3, 7, 11, 15],
+        "three-quarter-turn": [12, 8, 4, 0],
+        "transpose": [0, 4, 8, 12],
+        "anti-transpose": [15, 11, 7, 3],
+    }
     for view, expected in rows.items():
         assert VIEWS[view](pixels)[0, 0, :, 0].numpy().tolist() == expected, view
     moved = submission.model._window(pixels, down=0.25)[0, :, 0, 0].numpy().tolist()
@@ -189,8 +202,11 @@ class Clock:
 
 @pytest.mark.parametrize(("limit", "passes"), [(1e6, 4), (40 * 2.5, 2), (40 * 1.5, 1), (10.0, 1)])
 def test_views_are_taken_as_far_as_time_allows(folder, cells, monkeypatch, limit, passes):
-    """Each image takes a second a view: 40 images within `limit` seconds get that many views, on average."""
-    model = with_manifest(folder, {"views": ["identity", "mirror", "flip", "half-turn"]}, time_limit=limit, images=0)
+    """Each image takes a second a view: 40 images within `limit` seconds get that many views, on
+    average."""
+    model = with_manifest(
+        folder, {"views": ["identity", "mirror", "flip", "half-turn"]}, time_limit=limit, images=0
+    )
     model.slice = 4
     clock, looked_at, whole = Clock(submission.model.STARTED), [], model._networks[0].scores
 
@@ -208,7 +224,8 @@ def test_views_are_taken_as_far_as_time_allows(folder, cells, monkeypatch, limit
 
 
 def test_calls_share_the_time_as_they_share_the_images(folder, cells, monkeypatch):
-    """A quarter of the images gets a quarter of 80 seconds: two views of four, in each of four calls."""
+    """A quarter of the images gets a quarter of 80 seconds: two views of four, in each of four
+    calls."""
     views = ["identity", "mirror", "flip", "half-turn"]
     model = with_manifest(folder, {"views": views}, time_limit=80.0, images=40)
     model.slice = 2
@@ -231,10 +248,13 @@ def test_the_time_limit_counts_from_the_start_of_the_process(folder, cells):
     """A real process with a second's limit, long past when predict is called: the plain answer."""
     with_manifest(folder, {"views": ["identity", *(["mirror"] * 500)]}, time_limit=1.0, images=0)
     code = (
-        "import sys, time, numpy as np; from model import Model; m = Model(); X = np.zeros((64, 96, 96, 3), np.uint8);"
+        "import sys, time, numpy as np; from model import Model; m = Model(); X = np.zeros((64, "
+        "96, 96, 3), np.uint8);"
         "m.predict(X); s = time.monotonic(); m.predict(X); print(time.monotonic() - s)"
     )
-    result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
     assert float(result.stdout) < 10  # 501 views would take minutes
 
 
@@ -246,7 +266,11 @@ def test_networks_are_averaged_and_loaded_in_turn_when_memory_is_short(folder, c
     images = cells.images[:40]
     plain = with_manifest(folder, {"views": ["identity"]}).probabilities(images)
     mirrored = with_manifest(folder, {"views": ["mirror"]}).probabilities(images)
-    both = with_manifest(folder, {"views": ["identity"]}, networks=[manifest["networks"][0] | {"views": ["identity"]}, other])
+    both = with_manifest(
+        folder,
+        {"views": ["identity"]},
+        networks=[manifest["networks"][0] | {"views": ["identity"]}, other],
+    )
     assert both._keep and all(both._networks)
     np.testing.assert_allclose(both.probabilities(images), (plain + mirrored) / 2, atol=1e-6)
     monkeypatch.setattr(submission.model, "_free_memory", lambda: 1000.0)
@@ -279,7 +303,11 @@ def test_products_alone_run_in_the_reduced_type():
     ]
     weights = {"product": {"kernel": kernel, "bias": np.zeros(1, np.float32)}}
     found = {
-        dtype: float(Network(operations, weights, (1, 1, 1), dtype).scores(tf.constant([[[[100.001]]]]))[0, 0])
+        dtype: float(
+            Network(operations, weights, (1, 1, 1), dtype).scores(tf.constant([[[[100.001]]]]))[
+                0, 0
+            ]
+        )
         for dtype in (tf.float32, tf.bfloat16)
     }
     assert found[tf.float32] == pytest.approx(100.001 + 100.001 * 1.001, rel=1e-6)
@@ -294,7 +322,9 @@ def test_it_works_from_any_folder(folder, tmp_path):
         "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module);"
         "print(module.Model().predict(np.zeros((2, 96, 96, 3), np.uint8)).shape)"
     )
-    result = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "(2,)"
     assert str(ROOT) not in result.stderr

@@ -1,7 +1,9 @@
-"""A stand-in for CodaBench: answers in the recorded words of a real server, and insists on what that insisted on.
+"""A stand-in for CodaBench: answers in the recorded words of a real server, and insists on what
+that insisted on.
 
-Real HTTP on two ports, the API's and the storage's, like the real thing's. Each answer is one of `codabench_http.jsonl`,
-with numbers, keys and addresses put in. What goes wrong on the way is asked for with `fail`.
+Real HTTP on two ports, the API's and the storage's, like the real thing's. Each answer is one of
+`codabench_http.jsonl`, with numbers, keys and addresses put in. What goes wrong on the way is asked
+for with `fail`.
 """
 
 import copy
@@ -20,10 +22,22 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-RECORDS = [json.loads(line) for line in (Path(__file__).parent / "codabench_http.jsonl").read_text().splitlines()]
+RECORDS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "codabench_http.jsonl").read_text().splitlines()
+]
 TOKEN = "0123456789abcdef" * 2 + "01234567"
 SIGNED_TYPE = "application/zip"
-WALK = ("Submitting", "Submitted", "Running", "Preparing", "Scoring", "Running", "Finished", "Finished")
+WALK = (
+    "Submitting",
+    "Submitted",
+    "Running",
+    "Preparing",
+    "Scoring",
+    "Running",
+    "Finished",
+    "Finished",
+)
 
 SHORT_WALK = ("Submitting", "Running", "Finished", "Finished")
 
@@ -70,8 +84,9 @@ class Row:
 
 @dataclass
 class StandIn:
-    """Competition n has phase n: 1 open, rule Add; 2 with one submission a day, rule Force_Last; 3 over; 4 not yet approved;
-    5 hides its output. `next_row` holds what the next submission will be otherwise than usual."""
+    """Competition n has phase n: 1 open, rule Add; 2 with one submission a day, rule Force_Last; 3
+    over; 4 not yet approved; 5 hides its output. `next_row` holds what the next submission will be
+    otherwise than usual."""
 
     api: HTTPServer
     storage: HTTPServer
@@ -82,7 +97,15 @@ class StandIn:
     requests: list = field(default_factory=list)
     faults: dict = field(default_factory=lambda: defaultdict(list))
     next_row: dict = field(default_factory=dict)
-    joined: dict = field(default_factory=lambda: {1: "approved", 2: "approved", 3: "approved", 4: "pending", 5: "approved"})
+    joined: dict = field(
+        default_factory=lambda: {
+            1: "approved",
+            2: "approved",
+            3: "approved",
+            4: "pending",
+            5: "approved",
+        }
+    )
     competition_changes: dict = field(default_factory=dict)
     phase_changes: dict = field(default_factory=dict)
     free: int = 15 * 10**9
@@ -91,15 +114,20 @@ class StandIn:
     files: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        self.api.expect_request(re.compile(".*")).respond_with_handler(lambda request: self._serve("api", request))
-        self.storage.expect_request(re.compile(".*")).respond_with_handler(lambda request: self._serve("storage", request))
+        self.api.expect_request(re.compile(".*")).respond_with_handler(
+            lambda request: self._serve("api", request)
+        )
+        self.storage.expect_request(re.compile(".*")).respond_with_handler(
+            lambda request: self._serve("storage", request)
+        )
 
     @property
     def url(self) -> str:
         return self.api.url_for("").rstrip("/")
 
     def fail(self, what: str, *faults: str) -> None:
-        """Lets the next requests that match `what`, "METHOD /path's beginning", suffer `faults`, one each."""
+        """Lets the next requests that match `what`, "METHOD /path's beginning", suffer `faults`,
+        one each."""
         self.faults[what] += faults
 
     def count(self, what: str) -> int:
@@ -109,7 +137,14 @@ class StandIn:
     def _serve(self, side: str, request: Request) -> Response:
         line = f"{request.method} {request.path}"
         self.requests.append(line)
-        fault = next((self.faults[what].pop(0) for what in list(self.faults) if line.startswith(what) and self.faults[what]), None)
+        fault = next(
+            (
+                self.faults[what].pop(0)
+                for what in list(self.faults)
+                if line.startswith(what) and self.faults[what]
+            ),
+            None,
+        )
         connection = request.environ["werkzeug.socket"]
         if fault == "lost":  # done, and nobody hears of it
             self._answer(side, request)
@@ -120,11 +155,17 @@ class StandIn:
             connection.shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError("a fault that was asked for")
         if fault == "truncated":
-            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"id": 1, "sta')
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                b'900\r\n\r\n{"id": 1, "sta'
+            )
             connection.shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError("a fault that was asked for")
         if fault == "slow":
-            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"id": ')
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                b'900\r\n\r\n{"id": '
+            )
             time.sleep(2)
             connection.shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError("a fault that was asked for")
@@ -143,7 +184,9 @@ class StandIn:
 
     def _signed(self, path: str, upload: bool = False) -> str:
         kind = "&content-type=application%2Fzip" if upload else ""
-        return self.storage.url_for(f"/private/{path}?AWSAccessKeyId=S3RVER&Signature=A%2Bb%3D{kind}&Expires=1795879034")
+        return self.storage.url_for(
+            f"/private/{path}?AWSAccessKeyId=S3RVER&Signature=A%2Bb%3D{kind}&Expires=1795879034"
+        )
 
     def _stored(self, request: Request) -> Response:
         name = request.path.removeprefix("/private/")
@@ -152,7 +195,10 @@ class StandIn:
         if b"Signature=A%2Bb%3D" not in request.query_string:
             return answer("PUT bad signature")
         if name in self.expired:
-            body = "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+            body = (
+                "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Request has "
+                "expired</Message></Error>"
+            )
             return Response(body, 403, content_type="application/xml")
         if request.method == "PUT":
             if request.headers.get("Content-Type") != SIGNED_TYPE:
@@ -166,7 +212,11 @@ class StandIn:
     def _api(self, request: Request) -> Response:
         if request.path.startswith("/datasets/download/"):
             key = request.path.split("/")[3]
-            return Response("", 302, headers={"Location": self._signed(self.files[key])}) if key in self.files else Response("", 404)
+            return (
+                Response("", 302, headers={"Location": self._signed(self.files[key])})
+                if key in self.files
+                else Response("", 404)
+            )
         if not request.path.endswith("/"):
             return Response("", 301, headers={"Location": f"{request.path}/"})
         path = request.path.removeprefix("/api/")
@@ -179,14 +229,24 @@ class StandIn:
         for pattern, public, handler in self._routes():
             if found := re.fullmatch(pattern, f"{request.method} {path}"):
                 if not public and not user:
-                    return answer("submission no auth" if pattern == "POST submissions/" else "no auth")
-                return handler(request, *map(int, (word for word in found.groups() if word.isdigit())), **found.groupdict())
+                    return answer(
+                        "submission no auth" if pattern == "POST submissions/" else "no auth"
+                    )
+                return handler(
+                    request,
+                    *map(int, (word for word in found.groups() if word.isdigit())),
+                    **found.groupdict(),
+                )
         return answer("unknown api path")
 
     def _routes(self) -> list:
         return [
             ("GET my_profile/", False, lambda request: answer("profile")),
-            ("GET user_quota/", False, lambda request: answer("quota", storage_used=15 * 10**9 - self.free)),
+            (
+                "GET user_quota/",
+                False,
+                lambda request: answer("quota", storage_used=15 * 10**9 - self.free),
+            ),
             ("GET competitions/", True, self._competitions),
             ("GET competitions/public/", True, lambda request: answer("competitions public")),
             (r"GET competitions/(\d+)/", True, self._competition),
@@ -203,7 +263,11 @@ class StandIn:
             (r"GET submissions/(\d+)/get_detail_result/", False, self._detail_result),
             (r"GET submissions/(\d+)/cancel_submission/", False, self._cancel),
             (r"DELETE submissions/(\d+)/soft_delete/", False, self._delete),
-            (r"(?:POST|DELETE) submissions/(\d+)/submission_leaderboard_connection/", False, self._connect),
+            (
+                r"(?:POST|DELETE) submissions/(\d+)/submission_leaderboard_connection/",
+                False,
+                self._connect,
+            ),
         ]
 
     def _login(self, values: dict) -> Response:
@@ -232,8 +296,16 @@ class StandIn:
             return answer("competition 404")
         response = record("competition detail")["response"]
         response["leaderboards"][0]["submission_rule"] = "Force_Last" if number == 2 else "Add"
-        changes = {"id": number, "phases": [self._phase(number)], "participant_status": self.joined[number]}
-        return Response(json.dumps(response | changes | self.competition_changes), 200, content_type="application/json")
+        changes = {
+            "id": number,
+            "phases": [self._phase(number)],
+            "participant_status": self.joined[number],
+        }
+        return Response(
+            json.dumps(response | changes | self.competition_changes),
+            200,
+            content_type="application/json",
+        )
 
     def _register(self, request: Request, number: int) -> Response:
         if self.joined.get(number):
@@ -246,8 +318,16 @@ class StandIn:
 
     def _may(self, request: Request, phase: int) -> Response:
         if self.joined.get(phase) != "approved":
-            return answer("can_make_submission", can=False, reason="User not approved to participate in this competition")
-        return answer("limit: can_make_submission") if phase == 2 and self._used(2) else answer("can_make_submission")
+            return answer(
+                "can_make_submission",
+                can=False,
+                reason="User not approved to participate in this competition",
+            )
+        return (
+            answer("limit: can_make_submission")
+            if phase == 2 and self._used(2)
+            else answer("can_make_submission")
+        )
 
     def _dataset(self, request: Request) -> Response:
         values = request.json
@@ -266,7 +346,11 @@ class StandIn:
         return answer("dataset create", key=key, sassy_url=self._signed(place, upload=True))
 
     def _completed(self, request: Request, key: str) -> Response:
-        return answer("completed", key=key) if key in self.datasets else answer("completed unknown key")
+        return (
+            answer("completed", key=key)
+            if key in self.datasets
+            else answer("completed unknown key")
+        )
 
     def _submit(self, request: Request) -> Response:
         try:
@@ -276,7 +360,9 @@ class StandIn:
         if "phase" not in values:
             return answer("submission without phase")
         if "data" not in values:
-            self.rows.append(Row(len(self.rows) + 1, values["phase"], "", "Deleted File", walk=("Submitting",)))
+            self.rows.append(
+                Row(len(self.rows) + 1, values["phase"], "", "Deleted File", walk=("Submitting",))
+            )
             return answer("submission without data")
         if values["phase"] not in self.joined:
             return answer("submission bad phase")
@@ -284,7 +370,11 @@ class StandIn:
             return answer("submission bad data")
         for task in values.get("tasks") or ():
             if task != values["phase"]:
-                return answer("submission task of other phase" if task in self.joined else "submission foreign task")
+                return answer(
+                    "submission task of other phase"
+                    if task in self.joined
+                    else "submission foreign task"
+                )
         if values["phase"] == 2 and self._used(2):
             return answer("limit: 2nd")
         name = self.datasets[values["data"]].rpartition("/")[2]
@@ -321,25 +411,45 @@ class StandIn:
 
     def _list(self, request: Request) -> Response:
         phase = request.args.get("phase", type=int)
-        rows = [self._row(row) for row in reversed(self.rows) if not row.deleted and phase in (None, row.phase)]
+        rows = [
+            self._row(row)
+            for row in reversed(self.rows)
+            if not row.deleted and phase in (None, row.phase)
+        ]
         if not self.paged:
             return Response(json.dumps(rows), 200, content_type="application/json")
         page = request.args.get("page", 1, int)
-        more = f"{self.url}/api/submissions/?phase={phase}&page={page + 1}" if page < len(rows) else None
-        values = {"count": len(rows), "next": more, "previous": None, "page_size": 1, "results": rows[page - 1 : page]}
+        more = (
+            f"{self.url}/api/submissions/?phase={phase}&page={page + 1}"
+            if page < len(rows)
+            else None
+        )
+        values = {
+            "count": len(rows),
+            "next": more,
+            "previous": None,
+            "page_size": 1,
+            "results": rows[page - 1 : page],
+        }
         return Response(json.dumps(values), 200, content_type="application/json")
 
     def _details(self, request: Request, number: int) -> Response:
         row = self._find(number)
         if row and row.phase == 5:
             return answer("hidden: get_details")
-        values = record("failing: get_details" if row and row.status == "Failed" else "get_details")["response"]
+        values = record(
+            "failing: get_details" if row and row.status == "Failed" else "get_details"
+        )["response"]
         for log in values["logs"]:
             log["data_file"] = self._signed(f"logs/{log['name']}")
         return Response(json.dumps(values), 200, content_type="application/json")
 
     def _detail_result(self, request: Request, number: int) -> Response:
-        return Response(json.dumps(self._signed("logs/detailed_results.html")), 200, content_type="application/json")
+        return Response(
+            json.dumps(self._signed("logs/detailed_results.html")),
+            200,
+            content_type="application/json",
+        )
 
     def _cancel(self, request: Request, number: int) -> Response:
         row = self._find(number)
@@ -371,5 +481,8 @@ class StandIn:
         (place,) = values["submissions"]
         shown = [row for row in self.rows if row.phase == phase and row.on_leaderboard]
         score = place["scores"][0]
-        values["submissions"] = [place | {"id": row.number, "scores": [score | {"score": str(row.scores[0])}]} for row in shown]
+        values["submissions"] = [
+            place | {"id": row.number, "scores": [score | {"score": str(row.scores[0])}]}
+            for row in shown
+        ]
         return Response(json.dumps(values), 200, content_type="application/json")

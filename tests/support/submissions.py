@@ -19,5 +19,7 @@ def made(path, source=GOOD, files=(("weights.txt", "3"),), folder=""):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{folder}model.py", source)
         for name, content in files:
-            archive.writestr(name if isinstance(name, zipfile.ZipInfo) else f"{folder}{name}", content)
+            archive.writestr(
+                name if isinstance(name, zipfile.ZipInfo) else f"{folder}{name}", content
+            )
     return path

@@ -1,15 +1,18 @@
-"""The measurements: that they measure, and what they print; how fast anything is belongs elsewhere."""
+"""The measurements: that they measure, and what they print; how fast anything is belongs
+elsewhere."""
 
 import json
 
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.data import shift
 
 
 def test_training_is_timed_against_the_stock_network():
-    result = cbtool("bench", "train", "--backbone", "convnext-tiny", "--batch", "2", "--steps", "1", "--json")
+    result = cbtool(
+        "bench", "train", "--backbone", "convnext-tiny", "--batch", "2", "--steps", "1", "--json"
+    )
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["ratio"] == pytest.approx(report["ours"] / report["stock"], rel=0.05)
@@ -27,14 +30,24 @@ def test_augmentation_is_timed_against_plain_layers(training_file):
 
 
 def test_prediction_is_timed_in_every_form():
-    result = cbtool("bench", "predict", "--backbone", "mobilenetv3-small", "--images", "32", "--json")
+    result = cbtool(
+        "bench", "predict", "--backbone", "mobilenetv3-small", "--images", "32", "--json"
+    )
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     rows = {row["name"]: row for row in report["rows"]}
-    assert {"template", "stock, tf.function", "ours, float32", "ours, bfloat16", "ours, 4 views"} <= set(rows)
+    assert {
+        "template",
+        "stock, tf.function",
+        "ours, float32",
+        "ours, bfloat16",
+        "ours, 4 views",
+    } <= set(rows)
     template, ours = rows["template"], rows["ours, float32"]
     assert template["ratio"] == 1 and template["max_relative_difference"] == 0
-    assert ours["ratio"] == pytest.approx(ours["images_per_second"] / template["images_per_second"], rel=0.05)
+    assert ours["ratio"] == pytest.approx(
+        ours["images_per_second"] / template["images_per_second"], rel=0.05
+    )
     assert ours["max_relative_difference"] < 1e-4 and ours["label_agreement"] == 1
     assert 0 < rows["ours, bfloat16"]["max_relative_difference"] < 0.2
     assert report["ceiling_gflops"] > 1 and report["images"] == 32
@@ -54,8 +67,12 @@ def test_prediction_needs_one_network():
 
 
 def test_there_must_be_something_to_compare():
-    assert_one_sentence(cbtool("bench", "train", "--backbone", "simple-cnn"), "no stock network of 'simple-cnn'")
-    assert_one_sentence(cbtool("bench", "augment", "--preset", "report-base-unclean"), "no augmentations to measure")
+    assert_one_sentence(
+        cbtool("bench", "train", "--backbone", "simple-cnn"), "no stock network of 'simple-cnn'"
+    )
+    assert_one_sentence(
+        cbtool("bench", "augment", "--preset", "report-base-unclean"), "no augmentations to measure"
+    )
 
 
 def test_corruptions_are_timed_in_chains_and_by_family():

@@ -5,9 +5,8 @@ import signal
 import time
 
 from tests.support.commands import assert_one_sentence, cbtool, started
-
-from tools import cli, output
 from toolkit.training import run_folder
+from tools import cli, output
 
 
 def test_the_demo_walks_the_whole_road(tmp_path):
@@ -18,15 +17,28 @@ def test_the_demo_walks_the_whole_road(tmp_path):
         assert f"{stage}: done in" in result.stderr
     assert str(folder / "submission.zip") in result.stdout
     assert "cbtool train --preset lite" in result.stderr
-    accuracy = float(next(line for line in result.stdout.splitlines() if line.strip().startswith("score")).split()[2])
+    accuracy = float(
+        next(
+            line for line in result.stdout.splitlines() if line.strip().startswith("score")
+        ).split()[2]
+    )
     assert accuracy > 3 / 8  # three times chance: it has learnt
     assert_one_sentence(cbtool("demo", "--out", folder), "not an empty folder")
 
 
 def test_ctrl_c_leaves_nothing_half_written_under_a_final_name(training_file, tmp_path):
     folder = tmp_path / "run"
-    settings = ["--set", "train.phases.1.epochs=500", "--set", "split.validation=0.2", "--set", "split.test=0.2"]
-    process = started("train", "--preset", "tiny", "--data", training_file, "--run", folder, *settings)
+    settings = [
+        "--set",
+        "train.phases.1.epochs=500",
+        "--set",
+        "split.validation=0.2",
+        "--set",
+        "split.test=0.2",
+    ]
+    process = started(
+        "train", "--preset", "tiny", "--data", training_file, "--run", folder, *settings
+    )
     run = run_folder.Run(folder)
     deadline = time.monotonic() + 120
     while not run.checkpoint.exists():

@@ -6,9 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
+
 from tests.support.commands import assert_one_sentence, cbtool
 from tests.support.submissions import GOOD, made
-
 from toolkit.data import dataset
 from toolkit.evaluation.predictions import read_predictions
 from toolkit.training import run_folder
@@ -19,7 +19,9 @@ def test_the_zip_labels_every_held_out_image_as_evaluate_did(
 ):
     metrics = json.loads(run_folder.Run(evaluated).metrics.read_text())["validation"]
     for python in ([], evaluator):
-        result = cbtool("score", submission_zip, "--data", training_file, "--run", evaluated, "--json", *python)
+        result = cbtool(
+            "score", submission_zip, "--data", training_file, "--run", evaluated, "--json", *python
+        )
         report = json.loads(result.stdout)
         assert result.returncode == 0, result.stderr
         assert report["labels_differing_from_evaluate"] == 0
@@ -31,11 +33,21 @@ def test_shifted_scores_of_the_zip_are_those_of_evaluate(evaluated, submission_z
     command = ("score", submission_zip, "--data", training_file, "--run", evaluated, "--shift")
     report = json.loads(cbtool(*command, "--runs", evaluated.parent, "--json").stdout)
     assert report["labels_differing_from_evaluate"] == 0
-    for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high", "families", "absent_families"):
+    for key in (
+        "clean",
+        "shift",
+        "foretold",
+        "foretold_low",
+        "foretold_high",
+        "families",
+        "absent_families",
+    ):
         assert report[key] == metrics[key]
 
 
-def test_predictions_of_another_split_are_an_error(evaluated, submission_zip, training_file, tmp_path):
+def test_predictions_of_another_split_are_an_error(
+    evaluated, submission_zip, training_file, tmp_path
+):
     run = run_folder.Run(shutil.copytree(evaluated, tmp_path / "run"))
     found = read_predictions(run, "validation", "clean")
     dataclasses.replace(found, ids=found.ids + 1).save(run.predictions("validation", "clean"))
@@ -55,7 +67,9 @@ def test_another_zip_is_told_apart(evaluated, training_file, tmp_path):
 
 def test_a_constant_zip_scores_the_share_of_its_class(tmp_path, cells):
     dataset.save(cells, tmp_path / "cells.npz")
-    result = cbtool("score", made(tmp_path / "three.zip"), "--data", tmp_path / "cells.npz", "--json")
+    result = cbtool(
+        "score", made(tmp_path / "three.zip"), "--data", tmp_path / "cells.npz", "--json"
+    )
     report = json.loads(result.stdout)
     assert report["n"] == len(cells)
     assert report["accuracy"] == pytest.approx((cells.labels == 3).mean())
@@ -75,7 +89,9 @@ def test_failures_of_the_zip_exit_with_1(tmp_path, cells):
     result = cbtool("score", broken, "--data", tmp_path / "cells.npz")
     assert_one_sentence(result, "predict failed", "model.py line 10", code=1)
     eight = made(tmp_path / "eight.zip", files=[("weights.txt", "8")])
-    assert_one_sentence(cbtool("score", eight, "--data", tmp_path / "cells.npz"), "from 8 to 8", code=1)
+    assert_one_sentence(
+        cbtool("score", eight, "--data", tmp_path / "cells.npz"), "from 8 to 8", code=1
+    )
 
 
 def test_time_reports_and_projects(submission_zip):
@@ -94,7 +110,10 @@ def test_time_reports_and_projects(submission_zip):
 
 
 def test_time_says_when_a_zip_is_too_slow(tmp_path):
-    path = made(tmp_path / "slow.zip", GOOD.replace("return np", "import time; time.sleep(len(X) / 1000); return np"))
+    path = made(
+        tmp_path / "slow.zip",
+        GOOD.replace("return np", "import time; time.sleep(len(X) / 1000); return np"),
+    )
     result = cbtool("time", path, "--images", 100_000, "--limit", 30)
     assert result.returncode == 4, result.stderr
     assert "Too slow: 1" in result.stderr

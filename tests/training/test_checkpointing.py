@@ -8,11 +8,12 @@ import time
 
 import numpy as np
 import pytest
-from tests.support.commands import ROOT, assert_one_sentence, cbtool, history_of
 
+from tests.support.commands import ROOT, assert_one_sentence, cbtool, history_of
 from toolkit.core import config
 from toolkit.data import dataset, synthetic
-from toolkit.training import checkpointing, run_folder as runs
+from toolkit.training import checkpointing
+from toolkit.training import run_folder as runs
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,9 @@ def test_schedules(schedule, rates):
 
 
 def test_plateau_and_patience_count_epochs_without_a_better_one():
-    phase = config.Phase(trainable="all", epochs=99, learning_rate=1.0, plateau=2, plateau_factor=0.5, patience=5)
+    phase = config.Phase(
+        trainable="all", epochs=99, learning_rate=1.0, plateau=2, plateau_factor=0.5, patience=5
+    )
     state, scales = checkpointing.State(), []
     for loss in (3.0, 2.0, 2.5, 2.5, 2.1, 1.9, 2.0, 2.0, 2.0, 2.0, 2.0):
         assert not state.stopped
@@ -41,20 +44,38 @@ def test_plateau_and_patience_count_epochs_without_a_better_one():
 
 
 RESUMED = (
-    "split.validation=0.2", "split.test=0.2", "train.deterministic=true", "train.phases.0.epochs=2",
-    "train.phases.1.epochs=5", "train.phases.1.plateau=1", "train.phases.1.patience=2", "train.phases.1.learning_rate=0.02",
+    "split.validation=0.2",
+    "split.test=0.2",
+    "train.deterministic=true",
+    "train.phases.0.epochs=2",
+    "train.phases.1.epochs=5",
+    "train.phases.1.plateau=1",
+    "train.phases.1.patience=2",
+    "train.phases.1.learning_rate=0.02",
     "augment=[{name='flip'}, {name='rand-augment', rate=0.3}, {name='cut-mix', rate=0.3}]",
-)  # fmt: skip
+)
 
 
 def start_training(training_file, folder):
     settings = [part for setting in RESUMED for part in ("--set", setting)]
-    command = [sys.executable, "-m", "tools", "train", "--preset", "tiny", "--data", training_file, "--run", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "tools",
+        "train",
+        "--preset",
+        "tiny",
+        "--data",
+        training_file,
+        "--run",
+        folder,
+    ]
     return subprocess.Popen([*map(str, command), *settings], cwd=ROOT, stderr=subprocess.DEVNULL)
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(training_file, tmp_path):
-    """Killed twice, in each phase: the same history, epoch for epoch, and the same weights, bit for bit."""
+    """Killed twice, in each phase: the same history, epoch for epoch, and the same weights, bit for
+    bit."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     started = time.monotonic()
     assert start_training(training_file, whole).wait(timeout=300) == 0
@@ -64,13 +85,22 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(training_file, tmp
     process = start_training(training_file, cut)
     for lines in (2, 5):  # of the history, its header included
         deadline = time.monotonic() + 200
-        while len((cut / "history.csv").read_text().splitlines() if (cut / "history.csv").exists() else ()) < lines:
+        while (
+            len(
+                (cut / "history.csv").read_text().splitlines()
+                if (cut / "history.csv").exists()
+                else ()
+            )
+            < lines
+        ):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
         process.wait()
         assert_one_sentence(cbtool("evaluate", "--run", cut), "did not come to its end")
-        process = subprocess.Popen([sys.executable, "-m", "tools", "train", "--resume", str(cut)], cwd=ROOT)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tools", "train", "--resume", str(cut)], cwd=ROOT
+        )
     assert process.wait(timeout=300) == 0
     histories = [history_of(runs.Run(folder)) for folder in (whole, cut)]
     for row in (*histories[0], *histories[1]):

@@ -6,8 +6,8 @@ import json
 import shutil
 
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool
 
+from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.training import run_folder, run_table
 
 
@@ -29,7 +29,10 @@ def test_a_row_holds_what_the_run_holds(folder):
     assert (first.name, first.backbone, first.augmentation) == ("first", "simple-cnn", "flip")
     assert first.fine_tuning == "head × 1, all × 2"
     assert first.part == "validation" and first.accuracy == stored["validation"]["clean"]
-    assert (first.shift, first.foretold) == (stored["validation"]["shift"], stored["validation"]["foretold"])
+    assert (first.shift, first.foretold) == (
+        stored["validation"]["shift"],
+        stored["validation"]["foretold"],
+    )
     assert first.test_openings == 0
     assert first.seconds > 0 and first.megabytes > 1
     assert second.fine_tuning == "head × 1, from layer 2 × 2"
@@ -41,7 +44,10 @@ def test_the_command_prints_and_writes_it(folder, tmp_path):
     assert result.returncode == 0 and "from layer 2" in result.stdout
     lines = list(csv.DictReader(io.StringIO((tmp_path / "runs.csv").read_text())))
     assert [line["name"] for line in lines] == ["first", "second"]
-    assert float(lines[0]["accuracy"]) == run_table.rows(folder)[0].accuracy and lines[1]["accuracy"] == ""
+    assert (
+        float(lines[0]["accuracy"]) == run_table.rows(folder)[0].accuracy
+        and lines[1]["accuracy"] == ""
+    )
     assert len(json.loads(cbtool("runs", "list", folder, "--json").stdout)["runs"]) == 2
 
 

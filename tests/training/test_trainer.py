@@ -6,16 +6,17 @@ import json
 
 import numpy as np
 import pytest
-from tests.support.commands import assert_one_sentence, cbtool, history_of
 
+from tests.support.commands import assert_one_sentence, cbtool, history_of
 from toolkit.core import config
+from toolkit.core.errors import InputError
 from toolkit.data import dataset, shift, splitting
 from toolkit.export import package
 from toolkit.models import pretrained as weights
 from toolkit.models.network import build as build_network
-from toolkit.training import run_folder as runs, trainer
+from toolkit.training import run_folder as runs
+from toolkit.training import trainer
 from toolkit.training.prepare import prepare
-from toolkit.core.errors import InputError
 
 
 def test_the_history_has_a_row_an_epoch_and_marks_the_best(run_folder):
@@ -39,7 +40,9 @@ def test_the_checkpoint_is_the_epoch_best_on_shifted_images(run_folder, training
         copies = shift.mixture(held_out.images, held_out.ids, draw).astype(np.float32)
         right.append(network.predict(copies, verbose=0).argmax(axis=1) == held_out.labels)
     rows = history_of(run)
-    assert np.mean(right) == pytest.approx(max(float(row["val_shift_accuracy"]) for row in rows), abs=1e-6)
+    assert np.mean(right) == pytest.approx(
+        max(float(row["val_shift_accuracy"]) for row in rows), abs=1e-6
+    )
     kept = [float(row["val_loss"]) for row in rows if row["best"] == "1"][-1]
     scores = network.predict(held_out.images.astype(np.float32), verbose=0)
     logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -49,7 +52,11 @@ def test_the_checkpoint_is_the_epoch_best_on_shifted_images(run_folder, training
 def test_the_run_says_what_it_was_made_of(run_folder, training_file):
     run = runs.open_finished(run_folder)
     provenance = runs.read_provenance(run)
-    assert provenance["fingerprint"] == dataset.load(training_file).fingerprint == splitting.read(run.split).fingerprint
+    assert (
+        provenance["fingerprint"]
+        == dataset.load(training_file).fingerprint
+        == splitting.read(run.split).fingerprint
+    )
     assert provenance["versions"]["tensorflow"]
     assert config.read(run.config).train.phases[1].epochs == 2
     with run.clean.open() as file:
@@ -62,7 +69,8 @@ QUICK = ("split.validation=0.2", "split.test=0.2", "train.batch_size=32")
 
 
 def trained_on(cells, tmp_path, *settings):
-    """The network of preset tiny with `settings`, trained on `cells`, and its history; initial weights by layer."""
+    """The network of preset tiny with `settings`, trained on `cells`, and its history; initial
+    weights by layer."""
     chosen = config.preset("tiny", (*QUICK, *settings))
     network = trainer.start(chosen, cells)
     before = {layer.name: layer.get_weights() for layer in network.model.layers}
@@ -72,8 +80,14 @@ def trained_on(cells, tmp_path, *settings):
 
 
 def changed_layers(network, before):
-    pairs = {layer.name: zip(before[layer.name], layer.get_weights()) for layer in network.model.layers}
-    return {name for name, pair in pairs.items() if any(not np.array_equal(old, new) for old, new in pair)}
+    pairs = {
+        layer.name: zip(before[layer.name], layer.get_weights()) for layer in network.model.layers
+    }
+    return {
+        name
+        for name, pair in pairs.items()
+        if any(not np.array_equal(old, new) for old, new in pair)
+    }
 
 
 HEAD = {"head_0_dense", "head_0_norm", "scores"}
@@ -89,13 +103,15 @@ HEAD = {"head_0_dense", "head_0_norm", "scores"}
     ],
 )
 def test_a_phase_trains_what_it_names(trainable, changed, cells, tmp_path):
-    phase = f"train.phases=[{{trainable={trainable if trainable[0].isdigit() else repr(trainable)}, epochs=1, learning_rate=1e-3}}]"
+    value = trainable if trainable[0].isdigit() else repr(trainable)
+    phase = f"train.phases=[{{trainable={value}, epochs=1, learning_rate=1e-3}}]"
     network, _, before = trained_on(cells, tmp_path, phase)
     assert changed_layers(network, before) == changed
 
 
 def test_a_head_phase_on_stored_features_learns_as_on_images(cells, tmp_path):
-    """Without augmentation the backbone runs once; the head sees the same features in the same order."""
+    """Without augmentation the backbone runs once; the head sees the same features in the same
+    order."""
     phase = "train.phases=[{trainable='head', epochs=3, learning_rate=1e-3}]"
     flat = ("augment=[]", "model.dropout=0.0", phase)
     _, stored, _ = trained_on(cells, tmp_path / "stored", *flat)
@@ -109,12 +125,25 @@ def test_a_head_phase_on_stored_features_learns_as_on_images(cells, tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        ("train.phases.1.optimizer=adamw", "train.phases.1.weight_decay=0.01", "train.label_smoothing=0.1"),
+        (
+            "train.phases.1.optimizer=adamw",
+            "train.phases.1.weight_decay=0.01",
+            "train.label_smoothing=0.1",
+        ),
         ("train.phases.1.optimizer=lion", "train.phases.1.learning_rate=1e-4", "train.focal=2.0"),
         ("train.phases.1.optimizer=sgd", "train.phases.1.accumulate=2", "train.class_weights=true"),
-        ("train.ema=0.5", "train.monitor=val_accuracy", "train.oversample=true", "train.phases.1.frozen_norm=true"),
+        (
+            "train.ema=0.5",
+            "train.monitor=val_accuracy",
+            "train.oversample=true",
+            "train.phases.1.frozen_norm=true",
+        ),
         ("train.augmented_validation=true", "train.blocks.size=40", "train.blocks.copies=2"),
-        ("train.precision=mixed_bfloat16", "augment=[{name='cut-mix'}]", "train.phases.1.warmup=0.5"),
+        (
+            "train.precision=mixed_bfloat16",
+            "augment=[{name='cut-mix'}]",
+            "train.phases.1.warmup=0.5",
+        ),
     ],
     ids=lambda settings: settings[0],
 )
@@ -125,7 +154,8 @@ def test_every_way_of_training_learns(settings, cells, tmp_path):
 
 
 def test_averaged_weights_are_what_is_kept(cells, tmp_path):
-    """With a momentum near 1 the average stays where it begins, after the first step; training itself goes further."""
+    """With a momentum near 1 the average stays where it begins, after the first step; training
+    itself goes further."""
     rate = 1e-3  # Adam's first step moves every weight by it
     phase = f"train.phases=[{{trainable='all', epochs=1, learning_rate={rate}}}]"
     moved = []
@@ -138,13 +168,19 @@ def test_averaged_weights_are_what_is_kept(cells, tmp_path):
 
 def test_layers_beyond_the_network_are_an_error(training_file, tmp_path):
     settings = ["--set", "train.phases.1.trainable=124"]
-    result = cbtool("train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings)
+    result = cbtool(
+        "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
+    )
     assert_one_sentence(result, "only 7 layers")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if "large" in name else name for name in config.preset_names()]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if "large" in name else name
+        for name in config.preset_names()
+    ],
 )
 def test_every_preset_takes_two_steps(name, cells, tmp_path):
     """The last phase as it stands, but for the images, the epochs and pretrained weights."""
@@ -170,7 +206,9 @@ def test_lite_starts_from_imagenet_and_from_nothing(cells):
 
 
 def test_weights_of_another_backbone_do_not_fit(cells, tmp_path):
-    network = build_network(config.ModelConfig(backbone="simple-cnn", weights="none"), (96, 96, 3), 8)
+    network = build_network(
+        config.ModelConfig(backbone="simple-cnn", weights="none"), (96, 96, 3), 8
+    )
     weights.save(network.model, tmp_path / "cnn.npz")
     with pytest.raises(InputError, match="do not fit this network"):
         trainer.start(config.preset("lite", (f"model.weights={tmp_path / 'cnn.npz'}",)), cells)
@@ -186,16 +224,21 @@ def test_training_starts_from_a_file_of_weights(run_folder, cells):
     kernel = trainer.start(settings, cells).model.get_layer("conv_0").get_weights()[0]
     with np.load(checkpoint) as arrays:
         assert np.array_equal(kernel, arrays["conv_0/kernel"])
-    by_path = trainer.start(config.preset("lite", (f"model.weights={weights.efficientnet_lite_file(0)}",)), cells)
+    by_path = trainer.start(
+        config.preset("lite", (f"model.weights={weights.efficientnet_lite_file(0)}",)), cells
+    )
     by_name = trainer.start(config.preset("lite"), cells)
-    stems = [network.model.get_layer("stem_conv").get_weights()[0] for network in (by_path, by_name)]
+    stems = [
+        network.model.get_layer("stem_conv").get_weights()[0] for network in (by_path, by_name)
+    ]
     assert np.array_equal(*stems)
 
 
 def test_a_run_is_never_overwritten(run_folder, training_file):
     before = runs.Run(run_folder).history.read_bytes()
     assert_one_sentence(
-        cbtool("train", "--preset", "tiny", "--data", training_file, "--run", run_folder), "is not empty"
+        cbtool("train", "--preset", "tiny", "--data", training_file, "--run", run_folder),
+        "is not empty",
     )
     assert runs.Run(run_folder).history.read_bytes() == before
 
@@ -209,7 +252,9 @@ def test_a_diverging_training_says_so(training_file, tmp_path):
         "--set",
         "split.test=0.2",
     ]
-    result = cbtool("train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings)
+    result = cbtool(
+        "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
+    )
     assert_one_sentence(result, "training diverged")
     assert_one_sentence(cbtool("evaluate", "--run", tmp_path / "run"), "did not come to its end")
 
@@ -221,8 +266,19 @@ def test_seeds_make_a_run_each(training_file, tmp_path):
         for part in ("--set", setting)
     ]
     result = cbtool(
-        "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", "--seeds", "2", *settings
+        "train",
+        "--preset",
+        "tiny",
+        "--data",
+        training_file,
+        "--run",
+        tmp_path / "run",
+        "--seeds",
+        "2",
+        *settings,
     )
     assert result.returncode == 0, result.stderr
-    checkpoints = [runs.open_finished(tmp_path / f"run-seed{seed}").checkpoint.read_bytes() for seed in (0, 1)]
+    checkpoints = [
+        runs.open_finished(tmp_path / f"run-seed{seed}").checkpoint.read_bytes() for seed in (0, 1)
+    ]
     assert checkpoints[0] != checkpoints[1]

@@ -4,17 +4,34 @@ from toolkit.core.config import Config
 
 # The family of each augmentation; what draws from several kinds belongs to several.
 AUGMENTED = {
-    "geometric": ("flip", "rotate", "translate", "shear", "jittered-resize", "rand-augment", "aug-mix"),
+    "geometric": (
+        "flip",
+        "rotate",
+        "translate",
+        "shear",
+        "jittered-resize",
+        "rand-augment",
+        "aug-mix",
+    ),
     "photometric": (
-        "brightness", "contrast", "saturation", "hue", "colour-degeneration", "channel-shift", "channel-shuffle",
-        "solarise", "equalise", "rand-augment", "aug-mix",
+        "brightness",
+        "contrast",
+        "saturation",
+        "hue",
+        "colour-degeneration",
+        "channel-shift",
+        "channel-shuffle",
+        "solarise",
+        "equalise",
+        "rand-augment",
+        "aug-mix",
     ),
     "noise": ("gaussian-noise", "impulse-noise"),
     "blur": ("blur",),
     "digital": ("posterise", "pixelate", "sharpness", "edges"),
     "occlusion": ("grid-mask", "cutout"),
     "overlay": ("mix-up", "cut-mix", "fourier-mix"),
-}  # fmt: skip
+}
 
 
 def known(settings: Config) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Rotation, translation and shear: keras-cv's draws, resampled by one compiled kernel.
 
-Resampling is most of what a chain of augmentations costs. TensorFlow's kernel finds the place of every channel of every
-pixel anew; here XLA compiles one loop for the three channels, more than twice as fast on CPUs.
+Resampling is most of what a chain of augmentations costs. TensorFlow's kernel finds the place of
+every channel of every pixel anew; here XLA compiles one loop for the three channels, more than
+twice as fast on CPUs.
 """
 
 import keras
@@ -16,14 +17,17 @@ GRAIN = 4  # images; XLA compiles anew for each number of them, so it is rounded
 def matrices(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
     """What `layer`, one of GEOMETRIC, draws for `images` [n, h, w, 3]: affine maps float32 [n, 6].
 
-    A row (a, b, c, d, e, f) takes the pixel at column x and row y from (a·x + b·y + c, d·x + e·y + f).
+    A row (a, b, c, d, e, f) takes the pixel at column x and row y from (a·x + b·y + c, d·x + e·y +
+    f).
     """
     shape = tf.cast(tf.shape(images), tf.float32)
     drawn = layer.get_random_transformation_batch(tf.shape(images)[0], images=images)
     if isinstance(layer, layers.RandomRotation):
         return preprocessing.get_rotation_matrix(drawn["angles"], shape[1], shape[2])[:, :6]
     if isinstance(layer, layers.RandomTranslation):
-        moved = tf.concat([drawn["width_translations"] * shape[2], drawn["height_translations"] * shape[1]], 1)
+        moved = tf.concat(
+            [drawn["width_translations"] * shape[2], drawn["height_translations"] * shape[1]], 1
+        )
         return preprocessing.get_translation_matrix(moved)[:, :6]
     x, y = drawn["shear_x"], drawn["shear_y"]
     zero = tf.zeros_like(y if x is None else x)
@@ -33,7 +37,8 @@ def matrices(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
 
 
 def warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """`images` float32 [n, h, w, 3] through `maps` as `matrices` gives them; bilinear, mirrored beyond the border."""
+    """`images` float32 [n, h, w, 3] through `maps` as `matrices` gives them; bilinear, mirrored
+    beyond the border."""
     n = tf.shape(images)[0]
     missing = (-n) % GRAIN
     images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
@@ -44,7 +49,10 @@ def warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
 def _warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
     n, height, width, channels = tf.unstack(tf.shape(images))
     rows = tf.range(height, dtype=tf.int32)
-    x, y = tf.cast(tf.range(width), tf.float32)[None, None], tf.cast(rows, tf.float32)[None, :, None]
+    x, y = (
+        tf.cast(tf.range(width), tf.float32)[None, None],
+        tf.cast(rows, tf.float32)[None, :, None],
+    )
     a, b, c, d, e, f = (maps[:, place, None, None] for place in range(6))
     left, right, x_share = _neighbours(a * x + b * y + c, width)
     above, below, y_share = _neighbours(d * x + e * y + f, height)
@@ -60,7 +68,8 @@ def _warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
 
 
 def _neighbours(places: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The two pixels of an axis next to `places`, mirrored into 0..size-1, int32, and the share of the second."""
+    """The two pixels of an axis next to `places`, mirrored into 0..size-1, int32, and the share of
+    the second."""
     end = tf.cast(size, tf.float32)
     mirrored = end - tf.abs(tf.math.floormod(places + 0.5, 2.0 * end) - end) - 0.5
     mirrored = tf.clip_by_value(mirrored, 0.0, end - 1.0)

@@ -5,7 +5,8 @@ from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
 
 class _PixelLayer(VectorizedBaseImageAugmentationLayer):
-    """An augmentation of images float32 0..255 [n, h, w, 3] that leaves labels alone; strength in 0..1."""
+    """An augmentation of images float32 0..255 [n, h, w, 3] that leaves labels alone; strength in
+    0..1."""
 
     def __init__(self, factor: float, seed: int | None = None):
         super().__init__(seed=seed)
@@ -20,8 +21,8 @@ class _PixelLayer(VectorizedBaseImageAugmentationLayer):
 
 
 class GaussianNoise(_PixelLayer):
-    """Adds normal noise of a standard deviation up to 100 · factor grey levels, half of the images the same in
-    every channel."""
+    """Adds normal noise of a standard deviation up to 100 · factor grey levels, half of the images
+    the same in every channel."""
 
     def get_random_transformation_batch(self, batch_size, images=None, **kwargs):
         shape = tf.shape(images)
@@ -34,7 +35,8 @@ class GaussianNoise(_PixelLayer):
 
 
 class ImpulseNoise(_PixelLayer):
-    """Turns up to the share 0.5 · factor of the pixels black or white, half of the images channel by channel."""
+    """Turns up to the share 0.5 · factor of the pixels black or white, half of the images channel
+    by channel."""
 
     def get_random_transformation_batch(self, batch_size, images=None, **kwargs):
         shape = tf.shape(images)
@@ -48,7 +50,8 @@ class ImpulseNoise(_PixelLayer):
 
 
 class Pixelate(_PixelLayer):
-    """Shows every image at a lower resolution, down to 1 - 0.9 · factor of its own, in square pixels."""
+    """Shows every image at a lower resolution, down to 1 - 0.9 · factor of its own, in square
+    pixels."""
 
     def get_random_transformation_batch(self, batch_size, **kwargs):
         return 1.0 - 0.9 * self.strengths(batch_size)[:, 0, 0, 0]
@@ -56,7 +59,9 @@ class Pixelate(_PixelLayer):
     def augment_images(self, images, transformations, **kwargs):
         height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (1, 2))
         rows, columns = (self._sources(size, transformations) for size in (height, width))
-        return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+        return tf.gather(
+            tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1
+        )
 
     @staticmethod
     def _sources(size: tf.Tensor, scales: tf.Tensor) -> tf.Tensor:
@@ -67,9 +72,11 @@ class Pixelate(_PixelLayer):
 
 
 class Edges(_PixelLayer):
-    """Highlights edges and removes the background, as the report tried and discarded; factor blends it in.
+    """Highlights edges and removes the background, as the report tried and discarded; factor blends
+    it in.
 
-    Background is what is as light as the image's border or lighter; edges are the magnitude of Sobel's gradient.
+    Background is what is as light as the image's border or lighter; edges are the magnitude of
+    Sobel's gradient.
     """
 
     def augment_images(self, images, transformations, **kwargs):

@@ -1,6 +1,7 @@
 """CutMix, MixUp and FourierMix: keras-cv's layers with every draw taken from `Draws`.
 
-Each image of a batch is mixed with another of the batch, and so are their labels, float32 [n, classes].
+Each image of a batch is mixed with another of the batch, and so are their labels, float32 [n,
+classes].
 """
 
 import keras_cv
@@ -22,8 +23,8 @@ class MixUp(keras_cv.layers.MixUp):
 class CutMix(keras_cv.layers.CutMix):
     """A rectangle of one image in another (Yun et al., arXiv:1905.04899).
 
-    The labels follow the area that was really covered: keras-cv counts what a rectangle near the border would
-    have covered outside of the image.
+    The labels follow the area that was really covered: keras-cv counts what a rectangle near the
+    border would have covered outside of the image.
     """
 
     def _cutmix(self, images):
@@ -35,18 +36,32 @@ class CutMix(keras_cv.layers.CutMix):
         y = self._random_generator.uniform([n], 0, height, tf.int32)
         x = self._random_generator.uniform([n], 0, width, tf.int32)
         covered = fill_utils.fill_rectangle(
-            tf.zeros([n, height, width, 1]), x, y, cut_width, cut_height, tf.ones([n, height, width, 1])
+            tf.zeros([n, height, width, 1]),
+            x,
+            y,
+            cut_width,
+            cut_height,
+            tf.ones([n, height, width, 1]),
         )
         share = 1.0 - tf.reduce_mean(covered, axis=[1, 2, 3])
-        return tf.where(covered > 0, tf.gather(images, order), images), share, order, y, x, cut_width, cut_height
+        return (
+            tf.where(covered > 0, tf.gather(images, order), images),
+            share,
+            order,
+            y,
+            x,
+            cut_width,
+            cut_height,
+        )
 
 
 class FourierMix(keras_cv.layers.FourierMix):
     """FMix: two images joined along a mask of low frequencies (Harris et al., arXiv:2002.12047).
 
-    keras-cv 0.9's layer ignores its seed for the mixing ratio, and takes rows 0 and 1 of the spectrum for its real
-    and imaginary part, so that its masks hold two frequencies only and are stripes. Here the two parts are the last
-    axis, as in the paper's equation 3, and a whole batch is transformed at once.
+    keras-cv 0.9's layer ignores its seed for the mixing ratio, and takes rows 0 and 1 of the
+    spectrum for its real and imaginary part, so that its masks hold two frequencies only and are
+    stripes. Here the two parts are the last axis, as in the paper's equation 3, and a whole batch
+    is transformed at once.
     """
 
     def _fourier_mix(self, images):
@@ -65,7 +80,8 @@ class FourierMix(keras_cv.layers.FourierMix):
         return masks * images + (1.0 - masks) * tf.gather(images, order), masks, share, order
 
     def _masks(self, n, height, width):
-        """Grey images whose spectrum falls with the frequency to the power -decay_power, float32 [n, h, w]."""
+        """Grey images whose spectrum falls with the frequency to the power -decay_power, float32
+        [n, h, w]."""
         rows = _frequencies(height)
         columns = _frequencies(width)[: width // 2 + 1]
         frequencies = tf.sqrt(rows[:, None] ** 2 + columns[None] ** 2)
@@ -77,7 +93,8 @@ class FourierMix(keras_cv.layers.FourierMix):
 
 
 def _frequencies(size: tf.Tensor) -> tf.Tensor:
-    """The frequencies of a discrete Fourier transform in its order, in cycles a pixel, float32 [size]."""
+    """The frequencies of a discrete Fourier transform in its order, in cycles a pixel, float32
+    [size]."""
     half = (size + 1) // 2
     order = tf.concat([tf.range(half), tf.range(half - size, 0)], 0)
     return tf.cast(order, tf.float32) / tf.cast(size, tf.float32)

@@ -13,7 +13,8 @@ RAND_AUGMENT_DEVIATION = 0.15  # of the magnitude; keras-cv's default
 
 Size = tuple[int, int]  # height and width of the images in pixels
 
-# name: layer for a strength and a size. Strength 0 changes nothing; the comment says what strength 1 is.
+# name: layer for a strength and a size. Strength 0 changes nothing; the comment says what strength
+# 1 is.
 OPERATIONS: dict[str, Callable[[float, Size], keras.layers.Layer]] = {
     # both mirrors always; the strength is the chance of each
     "flip": lambda factor, size: layers.RandomFlip("horizontal_and_vertical", rate=factor),
@@ -24,7 +25,9 @@ OPERATIONS: dict[str, Callable[[float, Size], keras.layers.Layer]] = {
     # by 45 degrees along each axis
     "shear": lambda factor, size: layers.RandomShear(factor, factor, fill_mode="reflect"),
     # from 1/5 of the size, black around it, to 2 times, cropped
-    "jittered-resize": lambda factor, size: layers.JitteredResize(size, (1 - 0.8 * factor, 1 + factor)),
+    "jittered-resize": lambda factor, size: layers.JitteredResize(
+        size, (1 - 0.8 * factor, 1 + factor)
+    ),
     # black squares of a grid, touching
     "grid-mask": lambda factor, size: layers.GridMask((0.0, factor), rotation_factor=0.15),
     # a black rectangle up to the whole image
@@ -34,7 +37,9 @@ OPERATIONS: dict[str, Callable[[float, Size], keras.layers.Layer]] = {
     # from a grey area to twice the contrast
     "contrast": lambda factor, size: layers.RandomContrast(VALUE_RANGE, factor),
     # from grey to pure colours
-    "saturation": lambda factor, size: layers.RandomSaturation((0.5 - 0.5 * factor, 0.5 + 0.49 * factor)),
+    "saturation": lambda factor, size: layers.RandomSaturation(
+        (0.5 - 0.5 * factor, 0.5 + 0.49 * factor)
+    ),
     # by half the circle of colours either way
     "hue": lambda factor, size: layers.RandomHue(factor, VALUE_RANGE),
     # to grey
@@ -44,7 +49,9 @@ OPERATIONS: dict[str, Callable[[float, Size], keras.layers.Layer]] = {
     # no strength: any order of the channels
     "channel-shuffle": lambda factor, size: layers.ChannelShuffle(3),
     # every value may be inverted
-    "solarise": lambda factor, size: layers.Solarization(VALUE_RANGE, threshold_factor=(255 - 255 * factor, 255)),
+    "solarise": lambda factor, size: layers.Solarization(
+        VALUE_RANGE, threshold_factor=(255 - 255 * factor, 255)
+    ),
     # one bit a channel is left
     "posterise": lambda factor, size: layers.Posterization(VALUE_RANGE, bits=8 - round(7 * factor)),
     # no strength: the histogram of each channel made even
@@ -63,7 +70,10 @@ OPERATIONS: dict[str, Callable[[float, Size], keras.layers.Layer]] = {
     "edges": lambda factor, size: Edges(factor),
     # Cubuk et al., arXiv:1909.13719; strength: magnitude, of three operations drawn from ten
     "rand-augment": lambda factor, size: layers.RandAugment(
-        VALUE_RANGE, augmentations_per_image=3, magnitude=factor, magnitude_stddev=RAND_AUGMENT_DEVIATION
+        VALUE_RANGE,
+        augmentations_per_image=3,
+        magnitude=factor,
+        magnitude_stddev=RAND_AUGMENT_DEVIATION,
     ),
     # Hendrycks et al., arXiv:1912.02781; strength: severity
     "aug-mix": lambda factor, size: layers.AugMix(VALUE_RANGE, severity=max(factor, 0.01)),

@@ -1,4 +1,5 @@
-"""Random numbers that follow from one seed, for keras-cv layers that would draw them from hidden state."""
+"""Random numbers that follow from one seed, for keras-cv layers that would draw them from hidden
+state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ from keras_cv.core import FactorSampler, NormalFactorSampler, UniformFactorSampl
 
 
 class Draws:
-    """A stand-in for `tf.random.Generator` whose numbers depend on a seed and the order of the calls alone.
+    """A stand-in for `tf.random.Generator` whose numbers depend on a seed and the order of the
+    calls alone.
 
-    A generator keeps a counter that parallel calls race for, so that one seed gives other pixels every time.
-    Here the seed comes from outside, a new one each step: whichever thread works on that step draws the same.
+    A generator keeps a counter that parallel calls race for, so that one seed gives other pixels
+    every time. Here the seed comes from outside, a new one each step: whichever thread works on
+    that step draws the same.
     """
 
     def __init__(self) -> None:
@@ -21,7 +24,8 @@ class Draws:
 
     @contextmanager
     def seeded(self, seed: tf.Tensor) -> Iterator[None]:
-        """Within the block, numbers follow from `seed`, int32 [2]; afterwards the earlier stream goes on."""
+        """Within the block, numbers follow from `seed`, int32 [2]; afterwards the earlier stream
+        goes on."""
         outer = self._seed, self._count
         self._seed, self._count = seed, 0
         try:
@@ -51,7 +55,8 @@ class Draws:
         return self.dirichlet(alpha, n, 2)[:, 0]
 
     def dirichlet(self, alpha: float, n: tf.Tensor, size: int) -> tf.Tensor:
-        """n points of the symmetric Dirichlet distribution in `size` dimensions, float32 [n, size]."""
+        """n points of the symmetric Dirichlet distribution in `size` dimensions, float32 [n,
+        size]."""
         gammas = tf.random.stateless_gamma([n, size], self.seed(), alpha)
         # Tiny alphas can draw zeros only: an even mixture then, not 0 / 0.
         return (gammas + 1e-30) / tf.reduce_sum(gammas + 1e-30, axis=1, keepdims=True)
@@ -76,7 +81,8 @@ class _Sampler(FactorSampler):
 
 
 def bind(layer: keras.layers.Layer, draws: Draws) -> keras.layers.Layer:
-    """Makes a keras-cv augmentation layer, and the layers it holds, draw from `draws`. Returns it."""
+    """Makes a keras-cv augmentation layer, and the layers it holds, draw from `draws`. Returns
+    it."""
     layer._random_generator = draws
     for name, value in list(vars(layer).items()):
         if isinstance(value, (UniformFactorSampler, NormalFactorSampler)):

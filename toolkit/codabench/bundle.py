@@ -1,4 +1,5 @@
-"""An organiser's competition bundle: competition.yaml, version 2, and the programs and data it names.
+"""An organiser's competition bundle: competition.yaml, version 2, and the programs and data it
+names.
 
 Fields and defaults: CodaBench's documentation, Yaml-Structure, and its unpacker for version 2.
 """
@@ -19,8 +20,21 @@ from toolkit.core.errors import InputError
 from toolkit.core.files import open_zip
 
 DEFAULT_IMAGE = "codalab/codalab-legacy:py37"
-REQUIRED = ("title", "image", "terms", "pages", "tasks", "phases", "leaderboards")  # by the unpacker
-PARTS = ("input_data", "reference_data", "ingestion_program", "scoring_program")  # what a task is made of
+REQUIRED = (
+    "title",
+    "image",
+    "terms",
+    "pages",
+    "tasks",
+    "phases",
+    "leaderboards",
+)  # by the unpacker
+PARTS = (
+    "input_data",
+    "reference_data",
+    "ingestion_program",
+    "scoring_program",
+)  # what a task is made of
 COMPUTATIONS = {"avg": statistics.fmean, "sum": sum, "min": min, "max": max}
 
 # Fields that do not concern a participant, and those of later versions, are left alone.
@@ -54,7 +68,11 @@ class Leaderboard:
         found = {column.key: scores[column.key] for column in self.columns if column.key in scores}
         for column in self.columns:
             if column.computation:
-                sources = [other.key for other in self.columns if other.index in (column.computation_indexes or [])]
+                sources = [
+                    other.key
+                    for other in self.columns
+                    if other.index in (column.computation_indexes or [])
+                ]
                 values = [found[key] for key in sources if key in found]
                 if values:
                     found[column.key] = COMPUTATIONS[column.computation](values)
@@ -90,7 +108,8 @@ class Phase:
 
 @dataclass(config=_FIELDS)
 class Bundle:
-    """A competition. queue: the organiser's own machines, if any; missing: what the server's unpacker will ask for in vain."""
+    """A competition. queue: the organiser's own machines, if any; missing: what the server's
+    unpacker will ask for in vain."""
 
     folder: Path
     title: str
@@ -104,11 +123,15 @@ class Bundle:
     missing: tuple[str, ...] = ()
 
     def phase(self, name: str | None) -> Phase:
-        """The phase called `name` in any case, by default the first. Raises InputError where there is none."""
+        """The phase called `name` in any case, by default the first. Raises InputError where there
+        is none."""
         phases = sorted(self.phases, key=lambda phase: phase.index)
         found = [phase for phase in phases if name is None or phase.name.lower() == name.lower()]
         if not found:
-            raise InputError(f"the bundle has no phase '{name}'.", f"Phases: {', '.join(phase.name for phase in phases)}.")
+            raise InputError(
+                f"the bundle has no phase '{name}'.",
+                f"Phases: {', '.join(phase.name for phase in phases)}.",
+            )
         return found[0]
 
     def tasks_of(self, phase: Phase) -> list[Task]:
@@ -116,20 +139,24 @@ class Bundle:
         return [task for index in phase.tasks for task in self.tasks if task.index == index]
 
     def source(self, task: Task, part: str) -> Path | None:
-        """The folder or zip that is `part` (one of PARTS) of `task`. Raises InputError where the bundle lacks what it names."""
+        """The folder or zip that is `part` (one of PARTS) of `task`. Raises InputError where the
+        bundle lacks what it names."""
         name = getattr(task, part)
         if name is None:
             return None
         found = self.folder / name
         if not found.is_dir() and not zipfile.is_zipfile(found):
             raise InputError(
-                f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip in the bundle.",
-                "If it is the key of a dataset on CodaBench, download that and name the file instead.",
+                f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip "
+                "in the bundle.",
+                "If it is the key of a dataset on CodaBench, download that and name the file "
+                "instead.",
             )
         return found
 
     def unpack(self, task: Task, part: str, place: Path) -> bool:
-        """Puts `part` of `task` into the new folder `place` as the worker finds it, without modes; False where it has none."""
+        """Puts `part` of `task` into the new folder `place` as the worker finds it, without modes;
+        False where it has none."""
         source = self.source(task, part)
         if source is None:
             return False
@@ -149,7 +176,8 @@ class Bundle:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Bundle]:
-    """The bundle in the folder or zip at `path`. Raises InputError when it is none, of another version, or not whole."""
+    """The bundle in the folder or zip at `path`. Raises InputError when it is none, of another
+    version, or not whole."""
     path = Path(path)
     if path.is_dir():
         yield _read(path, path)
@@ -167,22 +195,36 @@ def _read(folder: Path, source: Path) -> Bundle:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{source} has no competition.yaml.", "Give the folder, or the zip, that has it at its top.") from error
+        raise InputError(
+            f"{source} has no competition.yaml.",
+            "Give the folder, or the zip, that has it at its top.",
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place else ""
-        raise InputError(f"{source}/competition.yaml is not valid YAML{where}.", "Correct it.") from error
+        raise InputError(
+            f"{source}/competition.yaml is not valid YAML{where}.", "Correct it."
+        ) from error
     values = _filled(values)
     if not isinstance(values, dict) or str(values.get("version")) not in ("2", "2.0"):
-        raise InputError(f"{source}/competition.yaml is not of version 2.", "CodaBench's bundles say: version: 2.")
+        raise InputError(
+            f"{source}/competition.yaml is not of version 2.",
+            "CodaBench's bundles say: version: 2.",
+        )
     missing = tuple(key for key in REQUIRED if not values.get(key))
     try:
-        bundle = TypeAdapter(Bundle).validate_python({**values, "folder": folder, "missing": missing})
+        bundle = TypeAdapter(Bundle).validate_python(
+            {**values, "folder": folder, "missing": missing}
+        )
     except ValidationError as error:
-        raise InputError(_sentence(error.errors()[0], source), "Correct it; see CodaBench's Yaml-Structure page.") from error
+        raise InputError(
+            _sentence(error.errors()[0], source), "Correct it; see CodaBench's Yaml-Structure page."
+        ) from error
     for phase in bundle.phases:
         if not bundle.tasks_of(phase):
-            raise InputError(f"phase '{phase.name}' in {source} has no task.", "List indexes of tasks there.")
+            raise InputError(
+                f"phase '{phase.name}' in {source} has no task.", "List indexes of tasks there."
+            )
     for task in bundle.tasks:
         for part in PARTS:
             bundle.source(task, part)
@@ -193,11 +235,18 @@ def _filled(values: Any) -> Any:
     """`values` without keys that hold nothing, for which the defaults stand."""
     if isinstance(values, list):
         return [_filled(value) for value in values]
-    return {key: _filled(value) for key, value in values.items() if value is not None} if isinstance(values, dict) else values
+    return (
+        {key: _filled(value) for key, value in values.items() if value is not None}
+        if isinstance(values, dict)
+        else values
+    )
 
 
 def _sentence(error: Any, source: Path) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{source}/competition.yaml lacks {place}."
-    return f"{place} in {source}/competition.yaml is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}."
+    return (
+        f"{place} in {source}/competition.yaml is {error['input']!r}: "
+        f"{error['msg'][0].lower()}{error['msg'][1:]}."
+    )

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from toolkit.codabench import schema
 from toolkit.codabench.credentials import Account
-from toolkit.core.progress import Progress, silent
 from toolkit.codabench.http import TIMEOUT, Transport, understood
+from toolkit.core.progress import Progress, silent
 
 MOST = 100  # competitions that are listed: a server has thousands, twenty a page
 
 
 class Client:
-    """One user at one CodaBench. Every method raises PlatformError when it is refused, fails, or cannot be reached."""
+    """One user at one CodaBench. Every method raises PlatformError when it is refused, fails, or
+    cannot be reached."""
 
     def __init__(self, account: Account, timeout: tuple[float, float] = TIMEOUT):
         self.url = account.url
@@ -30,7 +31,9 @@ class Client:
 
     def login(self, username: str, password: str) -> str:
         """The token of that user."""
-        found = self._transport.send("POST", "api-token-auth/", {"username": username, "password": password})
+        found = self._transport.send(
+            "POST", "api-token-auth/", {"username": username, "password": password}
+        )
         with understood("the login"):
             return str(found["token"])
 
@@ -41,7 +44,8 @@ class Client:
             return str(found["username"])
 
     def competitions(self, search: str = "", joined: bool = False) -> list[dict]:
-        """Public competitions, MOST at most, or those the user takes part in: dictionaries with id, title and created_by."""
+        """Public competitions, MOST at most, or those the user takes part in: dictionaries with id,
+        title and created_by."""
         query = {"search": search} if search else {}
         if joined:
             found = self._transport.pages("competitions/", query | {"participating_in": "true"})
@@ -62,7 +66,8 @@ class Client:
             return str(found["participant_status"])
 
     def refusal(self, phase: int) -> str | None:
-        """Why the server would not take a submission to `phase` now, as far as it looks: not at dates."""
+        """Why the server would not take a submission to `phase` now, as far as it looks: not at
+        dates."""
         found = self._transport.get(f"can_make_submission/{phase}/")
         with understood(f"can_make_submission/{phase}/"):
             return None if found["can"] else found.get("reason") or "no reason was given"
@@ -74,8 +79,14 @@ class Client:
             return int(float(found["quota"]) * 1e9 - float(found["storage_used"]))
 
     def create_dataset(self, competition: int, name: str, size: int) -> tuple[str, str]:
-        """Announces a zip called `name` of `size` bytes: its key, and the signed address to put it at."""
-        values = {"type": "submission", "competition": competition, "file_name": name, "request_sassy_file_name": name}
+        """Announces a zip called `name` of `size` bytes: its key, and the signed address to put it
+        at."""
+        values = {
+            "type": "submission",
+            "competition": competition,
+            "file_name": name,
+            "request_sassy_file_name": name,
+        }
         found = self._transport.send("POST", "datasets/", values | {"file_size": size})
         with understood("datasets/"):
             return str(found["key"]), str(found["sassy_url"])
@@ -90,7 +101,14 @@ class Client:
 
     def create_submission(self, key: str, phase: int) -> schema.Submission:
         """Enters dataset `key` into `phase`: the one request that must never be sent twice."""
-        values = {"data": key, "phase": phase, "tasks": [], "fact_sheet_answers": None, "organization": None, "queue": None}
+        values = {
+            "data": key,
+            "phase": phase,
+            "tasks": [],
+            "fact_sheet_answers": None,
+            "organization": None,
+            "queue": None,
+        }
         found = self._transport.send("POST", "submissions/", values)
         with understood("submissions/"):
             return schema.submission(found)
@@ -108,7 +126,8 @@ class Client:
             return [schema.submission(values) for values in found]
 
     def logs(self, number: int) -> dict[str, str]:
-        """What a submission's programs printed, by name; "" for what is empty or not written yet."""
+        """What a submission's programs printed, by name; "" for what is empty or not written
+        yet."""
         found = self._transport.get(f"submissions/{number}/get_details/")
         with understood("get_details/"):
             addresses = {log["name"]: log["data_file"] for log in found["logs"]}
@@ -116,7 +135,9 @@ class Client:
 
     def detailed_result(self, number: int, path: Path) -> None:
         """Fetches a submission's page of detailed results."""
-        self._transport.download(str(self._transport.get(f"submissions/{number}/get_detail_result/")), path)
+        self._transport.download(
+            str(self._transport.get(f"submissions/{number}/get_detail_result/")), path
+        )
 
     def cancel(self, number: int) -> bool:
         """Cancels a submission; False when it had ended."""

@@ -1,4 +1,5 @@
-"""Which CodaBench, and the token for it: from the environment, or from a file that only this user can read."""
+"""Which CodaBench, and the token for it: from the environment, or from a file that only this user
+can read."""
 
 import json
 import os
@@ -18,7 +19,8 @@ OWNER_ONLY = 0o600
 
 @dataclass(frozen=True)
 class Account:
-    """A server and this user's token for it, which no representation shows. username: as far as it is known."""
+    """A server and this user's token for it, which no representation shows. username: as far as it
+    is known."""
 
     url: str
     token: str | None = field(default=None, repr=False)
@@ -26,7 +28,8 @@ class Account:
 
 
 def current(url: str | None = None) -> Account:
-    """The account at `url`; by default at CODABENCH_URL, else where the last login was, else at codabench.org.
+    """The account at `url`; by default at CODABENCH_URL, else where the last login was, else at
+    codabench.org.
 
     CODABENCH_TOKEN goes before the stored token. Raises InputError for an address that is none.
     """
@@ -42,7 +45,9 @@ def required(url: str | None = None) -> Account:
     """The same. Raises PlatformError where there is no token."""
     account = current(url)
     if not account.token:
-        raise PlatformError(f"not logged in at {account.url}.", "Run: cbtool login; or set CODABENCH_TOKEN.")
+        raise PlatformError(
+            f"not logged in at {account.url}.", "Run: cbtool login; or set CODABENCH_TOKEN."
+        )
     return account
 
 
@@ -67,7 +72,9 @@ def normalised(url: str) -> str:
     """`url` as scheme://host, without /api. Raises InputError when it is no address of a server."""
     address = url.strip() if "://" in url else f"https://{url.strip()}"
     parts = urlsplit(address)
-    wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query
+    wrong = (
+        parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query
+    )
     if wrong or any(map(str.isspace, address)):
         raise InputError(f"'{url}' is not the address of a server.", f"For example {CODABENCH}.")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/api')}"

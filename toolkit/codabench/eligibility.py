@@ -1,11 +1,12 @@
-"""Whether CodaBench would take a zip, before any of it is sent; and what a participant should know first."""
+"""Whether CodaBench would take a zip, before any of it is sent; and what a participant should know
+first."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from toolkit.codabench.schema import Competition, Phase
 from toolkit.codabench.client import Client
+from toolkit.codabench.schema import Competition, Phase
 from toolkit.core.errors import PlatformError
 from toolkit.core.files import digest
 
@@ -15,7 +16,8 @@ SKEW = timedelta(minutes=5)  # a clock further off than that is told
 
 @dataclass(frozen=True)
 class Plan:
-    """What an upload will do. sha256: of the zip. free: bytes left of the user's storage. notes: what to know first."""
+    """What an upload will do. sha256: of the zip. free: bytes left of the user's storage. notes:
+    what to know first."""
 
     competition: Competition
     phase: Phase
@@ -26,13 +28,16 @@ class Plan:
 
 
 def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> Plan:
-    """Looks whether the zip at `path` would be taken by competition `number`, in the phase called `wanted` or the current one.
+    """Looks whether the zip at `path` would be taken by competition `number`, in the phase called
+    `wanted` or the current one.
 
     Raises PlatformError with the reason when it would not.
     """
     competition = find(client, number)
     if competition.participant != "approved":
-        state = {"pending": "has not approved you yet", "denied": "has turned you down"}.get(competition.participant or "")
+        state = {"pending": "has not approved you yet", "denied": "has turned you down"}.get(
+            competition.participant or ""
+        )
         raise PlatformError(
             f"'{competition.title}' {state or 'does not know you'}.",
             "Ask the organiser." if state else f"Apply: cbtool competitions join {number}.",
@@ -47,37 +52,50 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
         raise PlatformError(f"phase '{phase.name}' has not begun{begins}.", _phases(competition))
     if reason := client.refusal(phase.id):
         raise PlatformError(
-            f"CodaBench would not take it: {reason}.", "Days are UTC's; failed submissions do not count, cancelled ones do."
+            f"CodaBench would not take it: {reason}.",
+            "Days are UTC's; failed submissions do not count, cancelled ones do.",
         )
     size, free = path.stat().st_size, client.free_bytes()
     if size > free:
         raise PlatformError(
-            f"{path.name} has {size / 1e9:.2f} GB, and {max(free, 0) / 1e9:.2f} GB of your storage are free.",
+            f"{path.name} has {size / 1e9:.2f} GB, and {max(free, 0) / 1e9:.2f} GB of your storage "
+            "are free.",
             "Delete files of old submissions on CodaBench's page Resources.",
         )
     if size > LARGEST_PUT:
-        raise PlatformError(f"{path.name} has {size / 1e9:.2f} GB; the storage takes {LARGEST_PUT / 1e9:.2f}.", "Store float16.")
-    return Plan(competition, phase, digest(path), size, free, tuple(_notes(client, competition, phase)))
+        raise PlatformError(
+            f"{path.name} has {size / 1e9:.2f} GB; the storage takes {LARGEST_PUT / 1e9:.2f}.",
+            "Store float16.",
+        )
+    return Plan(
+        competition, phase, digest(path), size, free, tuple(_notes(client, competition, phase))
+    )
 
 
 def find(client: Client, number: int) -> Competition:
-    """Competition `number`. Raises PlatformError where there is none, or none that this user may see."""
+    """Competition `number`. Raises PlatformError where there is none, or none that this user may
+    see."""
     try:
         return client.competition(number)
     except PlatformError as error:
         if error.status != 404:
             raise
         raise PlatformError(
-            f"there is no competition {number} at {client.url}, or you may not see it.", "Look: cbtool competitions list.", 404
+            f"there is no competition {number} at {client.url}, or you may not see it.",
+            "Look: cbtool competitions list.",
+            404,
         ) from error
 
 
 def chosen_phase(competition: Competition, wanted: str | None) -> Phase:
-    """The phase called `wanted`, in any case; by default the current one, else the last. Raises PlatformError without any."""
+    """The phase called `wanted`, in any case; by default the current one, else the last. Raises
+    PlatformError without any."""
     if wanted is not None:
         found = [phase for phase in competition.phases if phase.name.lower() == wanted.lower()]
     else:
-        found = [phase for phase in competition.phases if phase.status == "Current"] or list(competition.phases[-1:])
+        found = [phase for phase in competition.phases if phase.status == "Current"] or list(
+            competition.phases[-1:]
+        )
     if not found:
         raise PlatformError(f"'{competition.title}' has no phase '{wanted}'.", _phases(competition))
     return found[0]
@@ -89,14 +107,20 @@ def local(moment: datetime | None) -> str:
 
 
 def _phases(competition: Competition) -> str:
-    return f"Its phases: {', '.join(f'{phase.name} ({phase.status.lower()})' for phase in competition.phases)}."
+    return (
+        "Its phases: "
+        f"{', '.join(f'{phase.name} ({phase.status.lower()})' for phase in competition.phases)}."
+    )
 
 
 def _notes(client: Client, competition: Competition, phase: Phase) -> list[str]:
     notes = []
     if abs(client.clock_offset) > SKEW:
         minutes = client.clock_offset.total_seconds() / 60
-        notes.append(f"this machine's clock is {abs(minutes):.0f} minutes {'behind' if minutes > 0 else 'ahead of'} the server's")
+        notes.append(
+            f"this machine's clock is {abs(minutes):.0f} minutes "
+            f"{'behind' if minutes > 0 else 'ahead of'} the server's"
+        )
     if not competition.starts_by_itself:
         notes.append("an organiser starts each submission by hand: it stays Submitting until then")
     if phase.hides_scores:

@@ -1,4 +1,5 @@
-"""A competition of one's own: the bundle in which CodaBench runs `Model().predict` and scores its accuracy."""
+"""A competition of one's own: the bundle in which CodaBench runs `Model().predict` and scores its
+accuracy."""
 
 import json
 import shutil
@@ -12,9 +13,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from toolkit.data.dataset import Samples
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
+from toolkit.data.dataset import Samples
 
 DOCKER_IMAGE = "tensorflow/tensorflow:2.17.0"  # the TensorFlow of AN2DL 2024's evaluator
 LOGO_SIDE = 2  # images in a row
@@ -23,7 +24,8 @@ MAX_SUBMISSIONS = 100  # a person, in a phase
 
 @dataclass(frozen=True)
 class HostedPhase:
-    """A phase with its hidden images and labels. start, end: dates as YYYY-MM-DD; no end: it stays open."""
+    """A phase with its hidden images and labels. start, end: dates as YYYY-MM-DD; no end: it stays
+    open."""
 
     name: str
     samples: Samples
@@ -31,8 +33,11 @@ class HostedPhase:
     end: str | None = None
 
 
-def write(path: Path, title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int) -> None:
-    """Writes the bundle to `path`: a zip, which CodaBench takes, where it is called so, else a new folder.
+def write(
+    path: Path, title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
+) -> None:
+    """Writes the bundle to `path`: a zip, which CodaBench takes, where it is called so, else a new
+    folder.
 
     limit: seconds a step; per_day: submissions of a person. Raises InputError when `path` exists.
     """
@@ -48,7 +53,9 @@ def write(path: Path, title: str, phases: list[HostedPhase], docker_image: str, 
             shutil.move(folder, unfinished)
 
 
-def _write_folder(folder: Path, title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int) -> None:
+def _write_folder(
+    folder: Path, title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
+) -> None:
     first = phases[0].samples
     words = {
         "title": title,
@@ -74,13 +81,17 @@ def _write_folder(folder: Path, title: str, phases: list[HostedPhase], docker_im
         hidden = {"class_names": phase.samples.class_names, "labels": phase.samples.labels.tolist()}
         (labels / "labels.json").write_text(json.dumps(hidden) + "\n", encoding="utf-8")
     rows = first.images[: LOGO_SIDE**2].reshape(-1, LOGO_SIDE, *first.images.shape[1:])
-    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(folder / "logo.png")
+    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(
+        folder / "logo.png"
+    )
     description = _description(title, phases, docker_image, limit, per_day)
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     (folder / "competition.yaml").write_text(text, encoding="utf-8")
 
 
-def _description(title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int) -> dict:
+def _description(
+    title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
+) -> dict:
     """The contents of competition.yaml."""
     return {
         "version": 2,
@@ -91,7 +102,10 @@ def _description(title: str, phases: list[HostedPhase], docker_image: str, limit
         "registration_auto_approve": True,
         "enable_detailed_results": True,
         "terms": "pages/terms.md",
-        "pages": [{"title": "Overview", "file": "pages/overview.md"}, {"title": "Evaluation", "file": "pages/evaluation.md"}],
+        "pages": [
+            {"title": "Overview", "file": "pages/overview.md"},
+            {"title": "Evaluation", "file": "pages/evaluation.md"},
+        ],
         "tasks": [
             {
                 "index": number,
@@ -122,7 +136,15 @@ def _description(title: str, phases: list[HostedPhase], docker_image: str, limit
                 "title": "Results",
                 "key": "results",
                 "submission_rule": "Force_Best",
-                "columns": [{"title": "Accuracy", "key": "accuracy", "index": 0, "sorting": "desc", "precision": 4}],
+                "columns": [
+                    {
+                        "title": "Accuracy",
+                        "key": "accuracy",
+                        "index": 0,
+                        "sorting": "desc",
+                        "precision": 4,
+                    }
+                ],
             }
         ],
     }

@@ -1,7 +1,7 @@
 """HTTP with CodaBench and its storage: sessions, retries, streams, and refusals as sentences.
 
-GETs and the signed upload are tried again when the network or the server fails for a moment; nothing else is: a POST that
-went unanswered may have done its work.
+GETs and the signed upload are tried again when the network or the server fails for a moment;
+nothing else is: a POST that went unanswered may have done its work.
 """
 
 import re
@@ -25,7 +25,10 @@ from toolkit.core.http import reason
 from toolkit.core.progress import Progress, silent
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and without a byte
-UPLOAD_TIMEOUT = (60.0, 300.0)  # the same, where blocks are sent and the storage then takes its time
+UPLOAD_TIMEOUT = (
+    60.0,
+    300.0,
+)  # the same, where blocks are sent and the storage then takes its time
 RETRIES = 3
 BACKOFF = 0.3  # seconds; doubles each time
 PASSING = (429, 500, 502, 503, 504)
@@ -47,7 +50,8 @@ class _Token(AuthBase):
 
 
 class _Body:
-    """A file that is sent from disk as it goes, tells how far it is, and can be sent again from its start."""
+    """A file that is sent from disk as it goes, tells how far it is, and can be sent again from its
+    start."""
 
     def __init__(self, file: IO[bytes], size: int, progress: Progress):
         self._file, self._size, self._progress = file, size, progress
@@ -71,7 +75,8 @@ class _Body:
 
 
 class Transport:
-    """Requests to one server for one user. Every method raises PlatformError when it is refused, fails or is not answered.
+    """Requests to one server for one user. Every method raises PlatformError when it is refused,
+    fails or is not answered.
 
     timeout: seconds to connect, and without a byte.
     """
@@ -100,20 +105,26 @@ class Transport:
         yield from found
 
     def send(self, method: str, path: str, values: dict | None = None) -> Any:
-        """One request, once, on a connection of its own: one that was kept may be closed at the other end."""
+        """One request, once, on a connection of its own: one that was kept may be closed at the
+        other end."""
         with _session() as session:
             return self._json(session, method, path, json=values)
 
     def put(self, url: str, path: Path, progress: Progress = silent) -> None:
-        """Uploads the file at `path` to a signed address, without the token, which storages refuse."""
+        """Uploads the file at `path` to a signed address, without the token, which storages
+        refuse."""
         # The content type is part of the signature; Azure's storage asks for the kind of blob.
         headers = {"Content-Type": "application/zip", "x-ms-blob-type": "BlockBlob"}
         with path.open("rb") as file, _session("PUT") as session, _reached(url):
             body = _Body(file, path.stat().st_size, progress)
-            prepared = session.prepare_request(requests.Request("PUT", url, headers=headers, data=body, auth=_Token()))
+            prepared = session.prepare_request(
+                requests.Request("PUT", url, headers=headers, data=body, auth=_Token())
+            )
             prepared.url = url  # verbatim: it is signed
             settings = session.merge_environment_settings(url, {}, None, None, None)
-            response = session.send(prepared, timeout=UPLOAD_TIMEOUT, allow_redirects=False, **settings)
+            response = session.send(
+                prepared, timeout=UPLOAD_TIMEOUT, allow_redirects=False, **settings
+            )
         if response.status_code // 100 != 2:
             raise refused(response, "the upload")
 
@@ -128,32 +139,46 @@ class Transport:
         return response.content[-TEXT_BYTES:].decode("utf-8", "replace")
 
     def download(self, url: str, path: Path, progress: Progress = silent) -> None:
-        """Fetches what lies at a signed address, or at one below the server's own, to `path`, whole or not at all."""
+        """Fetches what lies at a signed address, or at one below the server's own, to `path`, whole
+        or not at all."""
         auth = self._auth if url.startswith(f"{self.url}/") else _Token()
-        with atomic(path) as unfinished, _session("GET") as session, _reached(url):
-            with session.get(url, stream=True, timeout=self._timeout, auth=auth) as response:
-                if not response.ok:
-                    raise refused(response, f"the download of {path.name}")
-                total = int(response.headers.get("Content-Length", 0))
-                with unfinished.open("wb") as file:
-                    for block in response.iter_content(BLOCK):
-                        file.write(block)
-                        progress(file.tell(), total, path.name)
+        with (
+            atomic(path) as unfinished,
+            _session("GET") as session,
+            _reached(url),
+            session.get(url, stream=True, timeout=self._timeout, auth=auth) as response,
+        ):
+            if not response.ok:
+                raise refused(response, f"the download of {path.name}")
+            total = int(response.headers.get("Content-Length", 0))
+            with unfinished.open("wb") as file:
+                for block in response.iter_content(BLOCK):
+                    file.write(block)
+                    progress(file.tell(), total, path.name)
 
     def _json(self, session: requests.Session, method: str, path: str, **content) -> Any:
         url = f"{self.url}/api/{path}"
         with _reached(url):
             # A POST that is sent elsewhere would become a GET there, and look as if it had worked.
             response = session.request(
-                method, url, auth=self._auth, timeout=self._timeout, allow_redirects=method == "GET", **content
+                method,
+                url,
+                auth=self._auth,
+                timeout=self._timeout,
+                allow_redirects=method == "GET",
+                **content,
             )
         with suppress(KeyError, TypeError, ValueError):
-            self.clock_offset = parsedate_to_datetime(response.headers["Date"]) - datetime.now(timezone.utc)
+            self.clock_offset = parsedate_to_datetime(response.headers["Date"]) - datetime.now(
+                timezone.utc
+            )
         if response.is_redirect:
             place = urlsplit(response.headers["Location"])
             moved = f"{place.scheme}://{place.netloc}" if place.netloc else self.url
             raise PlatformError(
-                f"{self.url} sends {method} {path} elsewhere.", f"Log in there: cbtool login --url {moved}.", response.status_code
+                f"{self.url} sends {method} {path} elsewhere.",
+                f"Log in there: cbtool login --url {moved}.",
+                response.status_code,
             )
         if not response.ok:
             raise refused(response, path)
@@ -178,19 +203,34 @@ def refused(response: requests.Response, what: str) -> PlatformError:
     """The error for an answer that is none."""
     said, status = _said(response), response.status_code
     place = urlsplit(response.url).netloc
-    if status in (401, 403) and any(word in said.lower() for word in ("invalid token", "credentials were not provided")):
-        return PlatformError(f"{place} does not accept this login: {said}", "Log in again: cbtool login.", status)
+    if status in (401, 403) and any(
+        word in said.lower() for word in ("invalid token", "credentials were not provided")
+    ):
+        return PlatformError(
+            f"{place} does not accept this login: {said}", "Log in again: cbtool login.", status
+        )
     if status == 404:
-        return PlatformError(f"{place} has nothing at {what}: {said}", "Check the number: cbtool status lists what is yours.", status)
+        return PlatformError(
+            f"{place} has nothing at {what}: {said}",
+            "Check the number: cbtool status lists what is yours.",
+            status,
+        )
     if status >= 500:
-        return PlatformError(f"{place} failed at {what}: {said}", "Try again later.", status, passing=True)
+        return PlatformError(
+            f"{place} failed at {what}: {said}", "Try again later.", status, passing=True
+        )
     if status == 429:
-        return PlatformError(f"{place} has had too many requests: {said}", "Wait a minute.", status, passing=True)
-    return PlatformError(f"{place} refuses {what}: {said}", "Do what it says, or ask the organiser.", status)
+        return PlatformError(
+            f"{place} has had too many requests: {said}", "Wait a minute.", status, passing=True
+        )
+    return PlatformError(
+        f"{place} refuses {what}: {said}", "Do what it says, or ask the organiser.", status
+    )
 
 
 def _said(response: requests.Response) -> str:
-    """What a refusal says, in any of the shapes that CodaBench and its storage have, as one line."""
+    """What a refusal says, in any of the shapes that CodaBench and its storage have, as one
+    line."""
     kind = response.headers.get("Content-Type", "")
     text = ""
     if "json" in kind:
@@ -203,7 +243,8 @@ def _said(response: requests.Response) -> str:
 
 
 def _flat(values: Any) -> str:
-    """A JSON refusal's text: under "detail", "error", "error_msg" or "message"; a list; or by field."""
+    """A JSON refusal's text: under "detail", "error", "error_msg" or "message"; a list; or by
+    field."""
     if isinstance(values, list):
         return " ".join(map(_flat, values))
     if not isinstance(values, dict):
@@ -220,7 +261,9 @@ def _reached(url: str) -> Iterator[None]:
         yield
     except requests.RequestException as error:
         raise PlatformError(
-            f"cannot reach {urlsplit(url).netloc}: {reason(error)}.", "Check the network and the address, and try again.", passing=True
+            f"cannot reach {urlsplit(url).netloc}: {reason(error)}.",
+            "Check the network and the address, and try again.",
+            passing=True,
         ) from error
 
 
@@ -229,7 +272,13 @@ def _session(*retried: str) -> Iterator[requests.Session]:
     """A session whose requests are tried again where their method is among `retried`."""
     retries = 0
     if retried:
-        retries = Retry(RETRIES, backoff_factor=BACKOFF, status_forcelist=PASSING, allowed_methods=retried, raise_on_status=False)
+        retries = Retry(
+            RETRIES,
+            backoff_factor=BACKOFF,
+            status_forcelist=PASSING,
+            allowed_methods=retried,
+            raise_on_status=False,
+        )
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retries))

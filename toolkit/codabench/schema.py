@@ -19,8 +19,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Phase:
-    """status: "Previous", "Current" or "Next". end: None for never. limit: seconds a step. files: "public_data" and "starting_kit",
-    as far as there are any, by their keys. used, allowed: submissions of this user, today and in all; None where there is no limit."""
+    """status: "Previous", "Current" or "Next". end: None for never. limit: seconds a step. files:
+    "public_data" and "starting_kit", as far as there are any, by their keys. used, allowed:
+    submissions of this user, today and in all; None where there is no limit."""
 
     id: int
     name: str
@@ -39,7 +40,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Competition:
-    """participant: None, "unknown", "pending", "approved" or "denied". rule: who puts submissions on the leaderboard."""
+    """participant: None, "unknown", "pending", "approved" or "denied". rule: who puts submissions
+    on the leaderboard."""
 
     id: int
     title: str
@@ -53,7 +55,8 @@ class Competition:
 
 @dataclass(frozen=True)
 class Submission:
-    """One row. scores: by column key; of several tasks, the first one's. children: a submission for each task."""
+    """One row. scores: by column key; of several tasks, the first one's. children: a submission for
+    each task."""
 
     id: int
     phase: int
@@ -84,12 +87,16 @@ class Place:
 def competition(values: dict) -> Competition:
     """Of GET competitions/<id>/."""
     boards = values["leaderboards"]
-    columns = [column for board in boards for column in _columns(board["columns"], board["primary_index"])]
+    columns = [
+        column for board in boards for column in _columns(board["columns"], board["primary_index"])
+    ]
     return Competition(
         id=values["id"],
         title=values["title"],
         participant=values.get("participant_status"),
-        phases=tuple(phase(each) for each in sorted(values["phases"], key=lambda each: each["index"])),
+        phases=tuple(
+            phase(each) for each in sorted(values["phases"], key=lambda each: each["index"])
+        ),
         columns=tuple(columns),
         rule=boards[0]["submission_rule"] if boards else "",
         docker_image=values.get("docker_image") or "",
@@ -114,12 +121,15 @@ def phase(values: dict) -> Phase:
         allowed=values.get("max_submissions_per_person") if limited else None,
         hides_output=bool(values.get("hide_output")),
         hides_scores=bool(values.get("hide_score_output")),
-        files={label: each["key"] if isinstance(each, dict) else each for label, each in files.items()},
+        files={
+            label: each["key"] if isinstance(each, dict) else each for label, each in files.items()
+        },
     )
 
 
 def submission(values: dict) -> Submission:
-    """Of GET submissions/<id>/, of a row of the list, and of the answer to POST submissions/, which says less."""
+    """Of GET submissions/<id>/, of a row of the list, and of the answer to POST submissions/, which
+    says less."""
     scores: dict[str, float] = {}
     for score in values.get("scores") or ():
         if score["score"] is None:
@@ -135,7 +145,10 @@ def submission(values: dict) -> Submission:
         created=values.get("created_when") or "",
         scores=scores,
         on_leaderboard=bool(values.get("on_leaderboard")),
-        children=tuple(child["id"] if isinstance(child, dict) else child for child in values.get("children") or ()),
+        children=tuple(
+            child["id"] if isinstance(child, dict) else child
+            for child in values.get("children") or ()
+        ),
     )
 
 
@@ -157,14 +170,17 @@ def leaderboard(values: dict) -> tuple[list[Column], list[Place]]:
 def telling_log(logs: dict[str, str]) -> str | None:
     """The name of the log that tells best why a submission failed; None when all are empty.
 
-    The first with a traceback, in the order of the run: a scoring that misses predictions only repeats what an ingestion
-    told. Else the last step's errors, else what was printed last.
+    The first with a traceback, in the order of the run: a scoring that misses predictions only
+    repeats what an ingestion told. Else the last step's errors, else what was printed last.
     """
     filled = [name for name, text in logs.items() if text.strip()]
     for name in filled:
         if "Traceback (most recent call last)" in logs[name]:
             return name
-    return next((name for name in reversed(filled) if name.endswith("stderr")), filled[-1] if filled else None)
+    return next(
+        (name for name in reversed(filled) if name.endswith("stderr")),
+        filled[-1] if filled else None,
+    )
 
 
 def moment(text: str | None) -> datetime | None:
@@ -178,7 +194,13 @@ def moment(text: str | None) -> datetime | None:
 def _columns(columns: list[dict], primary: int) -> list[Column]:
     """The columns that are shown; `primary` is the index of the one that ranks."""
     return [
-        Column(column["key"], column["title"], column["index"], column.get("precision", 2), column["index"] == primary)
+        Column(
+            column["key"],
+            column["title"],
+            column["index"],
+            column.get("precision", 2),
+            column["index"] == primary,
+        )
         for column in columns
         if not column.get("hidden")
     ]

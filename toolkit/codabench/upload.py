@@ -1,6 +1,7 @@
 """A zip's way to a score: announced, uploaded, entered once and once only, followed.
 
-Each step is written down, in the user's state folder, so that a later call goes on wherever an earlier one was stopped.
+Each step is written down, in the user's state folder, so that a later call goes on wherever an
+earlier one was stopped.
 """
 
 import fcntl
@@ -17,12 +18,14 @@ import platformdirs
 
 from toolkit.codabench import schema
 from toolkit.codabench.client import Client
+from toolkit.codabench.eligibility import Plan
 from toolkit.core.errors import InputError, LimitError, PlatformError
 from toolkit.core.files import digest, write_error, write_text
-from toolkit.codabench.eligibility import Plan
 from toolkit.core.progress import Progress, silent
 
-STEM = 26  # characters of a name that are kept: with what makes it unique, the 35 that CodaBench keeps
+STEM = (
+    26  # characters of a name that are kept: with what makes it unique, the 35 that CodaBench keeps
+)
 SETTLE = 20.0  # seconds in which an entry that went unanswered is looked for in the list
 LOOK = 2.0  # seconds between two looks there
 GRACE = 30.0  # seconds after Finished in which scores, or Failed, may still come
@@ -32,9 +35,11 @@ SHORTEST, LONGEST = 0.5, 10.0  # seconds between two looks at a status, which gr
 
 @dataclass(frozen=True)
 class Upload:
-    """How far an upload is. name: what the zip is called there, unlike any other; key, address: of its place there.
+    """How far an upload is. name: what the zip is called there, unlike any other; key, address: of
+    its place there.
 
-    entering: whether the entry was sent; submission: its number; status, scores: the last ones seen.
+    entering: whether the entry was sent; submission: its number; status, scores: the last ones
+    seen.
     """
 
     sha256: str
@@ -61,18 +66,21 @@ class Upload:
 
 
 def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
-    """Raises InputError where an earlier upload of the zip at `path` to the same phase is unfinished, or was scored."""
+    """Raises InputError where an earlier upload of the zip at `path` to the same phase is
+    unfinished, or was scored."""
     for other in earlier():
         if (other.sha256, other.url, other.phase) != (plan.sha256, client.url, plan.phase.id):
             continue
         if not other.over:
             raise InputError(
-                f"an upload of {path.name} to {plan.phase.name} is unfinished.", "Run: cbtool upload --resume; or add --again."
+                f"an upload of {path.name} to {plan.phase.name} is unfinished.",
+                "Run: cbtool upload --resume; or add --again.",
             )
         if other.status == "Finished":
             raise InputError(
                 f"{path.name} was scored in {plan.phase.name} as submission {other.submission}.",
-                f"See: cbtool status {other.submission}; to enter it once more all the same, add --again.",
+                f"See: cbtool status {other.submission}; to enter it once more all the same, add "
+                "--again.",
             )
 
 
@@ -96,15 +104,21 @@ def begin(client: Client, plan: Plan, path: Path) -> Upload:
 
 def earlier() -> list[Upload]:
     """The uploads that were begun on this machine, the latest first."""
-    return sorted(map(_read, _folder().glob("*.json")), key=lambda upload: upload.started, reverse=True)
+    return sorted(
+        map(_read, _folder().glob("*.json")), key=lambda upload: upload.started, reverse=True
+    )
 
 
 def unfinished(path: Path | None) -> Upload:
-    """The latest upload that was not followed to its end, of the zip at `path` if given. Raises InputError without any."""
+    """The latest upload that was not followed to its end, of the zip at `path` if given. Raises
+    InputError without any."""
     for upload in earlier():
         if not upload.over and (path is None or Path(upload.file) == path.absolute()):
             return upload
-    raise InputError(f"no upload{f' of {path}' if path else ''} is unfinished.", "Begin one: cbtool upload ZIP --competition ID.")
+    raise InputError(
+        f"no upload{f' of {path}' if path else ''} is unfinished.",
+        "Begin one: cbtool upload ZIP --competition ID.",
+    )
 
 
 def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
@@ -116,9 +130,9 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
         upload = _read(_record(upload.name))  # another process may have gone on with it
         if upload.submission is not None:
             return upload
-        if upload.entering:  # sent before, and unanswered: it may be there
-            if row := _look_for(client, upload, SETTLE):
-                return _entered(upload, row)
+        # Sent before, and unanswered: it may be there.
+        if upload.entering and (row := _look_for(client, upload, SETTLE)):
+            return _entered(upload, row)
         if not upload.uploaded:
             upload = _put(client, upload, progress)
         upload = replace(upload, entering=True)
@@ -129,7 +143,8 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
             if not error.passing:  # refused: nothing was entered
                 save(replace(upload, entering=False))
                 raise
-            # A server that says it failed is done with it; without an answer, or behind a proxy, it may still be at it.
+            # A server that says it failed is done with it; without an answer, or behind a proxy, it
+            # may still be at it.
             row = _look_for(client, upload, 0 if error.status == 500 else SETTLE)
             if not row:
                 raise _explained(client, upload, error) from error
@@ -145,8 +160,9 @@ def follow(
 ) -> schema.Submission:
     """Looks at submission `number` until it has come to its end, and `tell`s of each look.
 
-    Finished is not the end: scores come after it, and now and then Failed. scores_come: False where the phase hides them.
-    Raises LimitError after `seconds`, PlatformError when CodaBench has not answered for PATIENCE seconds.
+    Finished is not the end: scores come after it, and now and then Failed. scores_come: False where
+    the phase hides them. Raises LimitError after `seconds`, PlatformError when CodaBench has not
+    answered for PATIENCE seconds.
     """
     started = answered = time.monotonic()
     finished = None
@@ -161,14 +177,17 @@ def follow(
         else:
             answered = now
             tell(found)
-            if found.status in ("Failed", "Cancelled") or (found.status == "Finished" and found.scores):
+            if found.status in ("Failed", "Cancelled") or (
+                found.status == "Finished" and found.scores
+            ):
                 return found
             finished = (finished or now) if found.status == "Finished" else None
             if finished and (not scores_come or now - finished > GRACE):
                 return found
         if now - started > seconds:
             raise LimitError(
-                f"submission {number} is not through after {seconds:g} seconds.", "It goes on there; run: cbtool upload --resume."
+                f"submission {number} is not through after {seconds:g} seconds.",
+                "It goes on there; run: cbtool upload --resume.",
             )
         time.sleep(SHORTEST if finished else pause)
         pause = min(1.3 * pause, LONGEST)
@@ -195,14 +214,19 @@ def _read(path: Path) -> Upload:
     try:
         return Upload(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"the record of an upload, {path}, cannot be read.", "Remove it.") from error
+        raise InputError(
+            f"the record of an upload, {path}, cannot be read.", "Remove it."
+        ) from error
 
 
 def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
     """Announces and uploads the zip; once more with a new address where the old one has expired."""
     path = Path(upload.file)
     if not path.is_file() or digest(path) != upload.sha256:
-        raise InputError(f"{path} is not the zip any more whose upload was begun.", "Begin anew: cbtool upload ZIP --competition ID.")
+        raise InputError(
+            f"{path} is not the zip any more whose upload was begun.",
+            "Begin anew: cbtool upload ZIP --competition ID.",
+        )
     fresh = not upload.key
     if fresh:
         upload = _announced(client, upload)
@@ -237,7 +261,8 @@ def _entered(upload: Upload, row: schema.Submission) -> Upload:
 
 
 def _look_for(client: Client, upload: Upload, seconds: float) -> schema.Submission | None:
-    """The row that an unanswered entry has made, which bears the upload's own name; None when none appears in `seconds`."""
+    """The row that an unanswered entry has made, which bears the upload's own name; None when none
+    appears in `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         for row in client.submissions(upload.phase):
@@ -249,10 +274,19 @@ def _look_for(client: Client, upload: Upload, seconds: float) -> schema.Submissi
 
 
 def _explained(client: Client, upload: Upload, error: PlatformError) -> PlatformError:
-    """Why an entry made no row: an older server answers a used-up limit with a failure and no reason."""
+    """Why an entry made no row: an older server answers a used-up limit with a failure and no
+    reason."""
     if reason := client.refusal(upload.phase):
-        return PlatformError(f"CodaBench did not take it: {reason}.", "The zip is there; later run: cbtool upload --resume.", error.status)
-    return PlatformError(f"{error.sentence[:-1]}; it is not in the list of submissions.", "Run: cbtool upload --resume.", error.status)
+        return PlatformError(
+            f"CodaBench did not take it: {reason}.",
+            "The zip is there; later run: cbtool upload --resume.",
+            error.status,
+        )
+    return PlatformError(
+        f"{error.sentence[:-1]}; it is not in the list of submissions.",
+        "Run: cbtool upload --resume.",
+        error.status,
+    )
 
 
 def _folder() -> Path:
@@ -270,5 +304,7 @@ def _alone(upload: Upload) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise InputError("another cbtool is sending this zip.", "Wait for it, or stop it.") from error
+            raise InputError(
+                "another cbtool is sending this zip.", "Wait for it, or stop it."
+            ) from error
         yield

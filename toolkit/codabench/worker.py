@@ -1,6 +1,8 @@
-"""CodaBench's compute worker, here: the two steps of a submission, by the rules that were measured on a real server.
+"""CodaBench's compute worker, here: the two steps of a submission, by the rules that were measured
+on a real server.
 
-Source: compute_worker/compute_worker.py of codalab/codabench (v1.25), and what it did with real bundles.
+Source: compute_worker/compute_worker.py of codalab/codabench (v1.25), and what it did with real
+bundles.
 """
 
 import json
@@ -16,12 +18,15 @@ from pathlib import Path
 import yaml
 
 from toolkit.codabench.bundle import Bundle, Phase, Task
-from toolkit.runtime.engines import APP, Container, Engine
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
+from toolkit.runtime.engines import APP, Container, Engine
 
 LOGS = tuple(
-    f"{step}_{source}{stream}" for step in ("prediction", "scoring") for source in ("", "ingestion_") for stream in ("stdout", "stderr")
+    f"{step}_{source}{stream}"
+    for step in ("prediction", "scoring")
+    for source in ("", "ingestion_")
+    for stream in ("stdout", "stderr")
 )
 METADATA = ("metadata.yaml", "metadata")
 SCORE_LIMIT = Decimal(10) ** 10  # scores are stored as Decimal(20, 10)
@@ -34,7 +39,8 @@ BAD_SCORES_FILE = "Could not decode scores json properly, it contains an error."
 
 @dataclass(frozen=True)
 class Step:
-    """"prediction" or "scoring". exit_codes: of what ran, by "program" and "ingestion"; None: stopped at the limit."""
+    """ "prediction" or "scoring". exit_codes: of what ran, by "program" and "ingestion"; None:
+    stopped at the limit."""
 
     name: str
     seconds: float
@@ -46,8 +52,9 @@ class Step:
 class Rehearsal:
     """What became of a submission in one task.
 
-    status: "Finished" or "Failed", with `details` as CodaBench words them. scores: what it would store, by column key;
-    posted: all that the scoring program wrote. logs: files by the names in LOGS; output, detailed_result: where they lie.
+    status: "Finished" or "Failed", with `details` as CodaBench words them. scores: what it would
+    store, by column key; posted: all that the scoring program wrote. logs: files by the names in
+    LOGS; output, detailed_result: where they lie.
     """
 
     task: str
@@ -84,9 +91,15 @@ class _Run:
 
 
 def rehearse(
-    submission: Path, bundle: Bundle, phase: Phase, engine: Engine, place: Path, progress: Progress = silent
+    submission: Path,
+    bundle: Bundle,
+    phase: Phase,
+    engine: Engine,
+    place: Path,
+    progress: Progress = silent,
 ) -> list[Rehearsal]:
-    """Runs the zip at `submission` through every task of `phase`, as CodaBench would; a folder a task below `place`.
+    """Runs the zip at `submission` through every task of `phase`, as CodaBench would; a folder a
+    task below `place`.
 
     Raises InputError when the bundle lacks what it names.
     """
@@ -109,13 +122,24 @@ def rehearse(
         output = run.root / "scoring" / "output"
         detailed = _detailed_result(output) if bundle.enable_detailed_results else None
         found.append(
-            Rehearsal(task.name, status, details, run.scores, run.posted, tuple(run.steps), logs, output, detailed)
+            Rehearsal(
+                task.name,
+                status,
+                details,
+                run.scores,
+                run.posted,
+                tuple(run.steps),
+                logs,
+                output,
+                detailed,
+            )
         )
     return found
 
 
 def command_of(program: Path) -> str | None:
-    """The command in a program's metadata; None without a file, a readable one, or a command in it."""
+    """The command in a program's metadata; None without a file, a readable one, or a command in
+    it."""
     file = _metadata(program)
     return command_in(file.read_text(encoding="utf-8", errors="replace")) if file else None
 
@@ -130,9 +154,11 @@ def command_in(metadata: str) -> str | None:
     return str(command) if command else None
 
 
-def substituted(command: str, ingestion: bool, scoring: bool, only_during_scoring: bool = False) -> str:
-    """`command` with the worker's variables replaced: as plain text, one after the other, so that "$input_data" becomes
-    /app/input_data_data."""
+def substituted(
+    command: str, ingestion: bool, scoring: bool, only_during_scoring: bool = False
+) -> str:
+    """`command` with the worker's variables replaced: as plain text, one after the other, so that
+    "$input_data" becomes /app/input_data_data."""
     for name, value in variables(ingestion, scoring, only_during_scoring).items():
         command = command.replace(name, value)
     return command
@@ -143,7 +169,9 @@ def variables(ingestion: bool, scoring: bool, only_during_scoring: bool = False)
     return {
         "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
         "$output": f"{APP}/output",
-        "$program": f"{APP}/ingestion_program" if only_during_scoring and scoring else f"{APP}/program",
+        "$program": f"{APP}/ingestion_program"
+        if only_during_scoring and scoring
+        else f"{APP}/program",
         "$ingestion_program": f"{APP}/program",
         "$hidden": f"{APP}/input/ref",
         "$shared": f"{APP}/shared",
@@ -154,14 +182,19 @@ def variables(ingestion: bool, scoring: bool, only_during_scoring: bool = False)
 
 
 def _prediction(run: _Run, submission: Path) -> None:
-    """Unpacks the submission, runs it if it has a command, then the ingestion program; zips the output."""
+    """Unpacks the submission, runs it if it has a command, then the ingestion program; zips the
+    output."""
     folder = run.root / "prediction"
     try:
         with zipfile.ZipFile(submission) as archive:
             if not archive.namelist():
                 raise zipfile.BadZipFile("empty")
             archive.extractall(folder / "program")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # damaged, odd compression, encrypted
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:  # damaged, odd compression, encrypted
         raise _Failed(BAD_ZIP) from error
     _step(run, folder, "prediction")
     output = folder / "output"
@@ -185,13 +218,16 @@ def _scoring(run: _Run) -> None:
     if run.steps[-1].exit_codes.get("program"):
         raise _Failed(NONZERO)
     run.posted = _read_scores(output)
-    run.scores = _stored(run.posted, {column.key for board in run.bundle.leaderboards for column in board.columns})
+    run.scores = _stored(
+        run.posted, {column.key for board in run.bundle.leaderboards for column in board.columns}
+    )
     if (output / "metadata").exists():
         raise _Failed(OUTPUT_METADATA)
 
 
 def _step(run: _Run, folder: Path, name: str) -> None:
-    """Runs the step's program and its ingestion program, one after the other, within one time limit."""
+    """Runs the step's program and its ingestion program, one after the other, within one time
+    limit."""
     scoring = name == "scoring"
     only_during_scoring = run.task.ingestion_only_during_scoring
     ingestion = folder / "ingestion_program"
@@ -214,16 +250,22 @@ def _step(run: _Run, folder: Path, name: str) -> None:
         try:
             words = shlex.split(command)
         except ValueError as error:
-            raise InputError(f"the command of the {kind} is not complete: {error}.", "Close its quotes.") from error
+            raise InputError(
+                f"the command of the {kind} is not complete: {error}.", "Close its quotes."
+            ) from error
         mounts = _mounts(folder, program, scoring, kind == "ingestion")
         prefix = run.root / "logs" / f"{name}_{'ingestion_' if kind == 'ingestion' else ''}"
         left = run.phase.execution_time_limit - (time.monotonic() - started)
-        codes[kind] = run.engine.run(Container(words, mounts), Path(f"{prefix}stdout.txt"), Path(f"{prefix}stderr.txt"), left)
+        codes[kind] = run.engine.run(
+            Container(words, mounts), Path(f"{prefix}stdout.txt"), Path(f"{prefix}stderr.txt"), left
+        )
         if codes[kind] is None:
             break
     run.steps.append(Step(name, time.monotonic() - started, run.phase.execution_time_limit, codes))
     if None in codes.values():
-        raise _Failed(f"Execution Time Limit exceeded. Limit was {run.phase.execution_time_limit} seconds")
+        raise _Failed(
+            f"Execution Time Limit exceeded. Limit was {run.phase.execution_time_limit} seconds"
+        )
 
 
 def _mounts(folder: Path, program: Path, scoring: bool, ingestion: bool) -> dict[str, Path]:
@@ -245,9 +287,15 @@ def _metadata(program: Path) -> Path | None:
 
 
 def _write_metadata(step: Step, output: Path) -> None:
-    """What the worker tells the scoring program of the prediction: the only place where its exit codes appear."""
+    """What the worker tells the scoring program of the prediction: the only place where its exit
+    codes appear."""
     program, ingestion = step.exit_codes.get("program"), step.exit_codes.get("ingestion")
-    values = {"exitCode": program, "elapsedTime": step.seconds, "ingestionExitCode": ingestion, "ingestionElapsedTime": step.seconds}
+    values = {
+        "exitCode": program,
+        "elapsedTime": step.seconds,
+        "ingestionExitCode": ingestion,
+        "ingestionElapsedTime": step.seconds,
+    }
     (output / "metadata").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 

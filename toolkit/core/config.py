@@ -25,7 +25,9 @@ def _trainable(value: Any) -> Any:
     whole, part = isinstance(value, int) and not isinstance(value, bool), isinstance(value, float)
     if value in ("head", "all") or (whole and value >= 1) or (part and 0 < value < 1):
         return value
-    raise ValueError("it should be 'head', 'all', the number of a layer, or a fraction of the layers such as 0.5")
+    raise ValueError(
+        "it should be 'head', 'all', the number of a layer, or a fraction of the layers such as 0.5"
+    )
 
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -44,11 +46,12 @@ class DataConfig:
 
 @_strict
 class CleanConfig:
-    """outlier_score: robust z-score of the log distance in whitened PCA space, above which an image is dropped.
+    """outlier_score: robust z-score of the log distance in whitened PCA space, above which an image
+    is dropped.
 
-    On the reference data the irrelevant pictures score 4.9 and 7.1, the farthest cell 3.7; on subsets of 20
-    cells a class 5.9 against 4.0. components: axes of that space. near_copy_bits: of 256 in the perceptual hash;
-    unrelated cells differ in more than 40.
+    On the reference data the irrelevant pictures score 4.9 and 7.1, the farthest cell 3.7; on
+    subsets of 20 cells a class 5.9 against 4.0. components: axes of that space. near_copy_bits: of
+    256 in the perceptual hash; unrelated cells differ in more than 40.
     """
 
     enabled: bool = True
@@ -68,11 +71,13 @@ class SplitConfig:
 
 @_strict
 class ModelConfig:
-    """backbone: a name in `toolkit.models.backbones`. weights: "imagenet", "none", or the path of a weights file.
+    """backbone: a name in `toolkit.models.backbones`. weights: "imagenet", "none", or the path of a
+    weights file.
 
-    head_units: widths of the dense layers, each with `head_norm`, ReLU and dropout; () for the class scores alone.
-    head_norm: "batch" after each dense layer, as in the report, or one "layer" norm of the features before the
-    first, as the winners had it. input_size: side in pixels that images are resized to, 0 for their own.
+    head_units: widths of the dense layers, each with `head_norm`, ReLU and dropout; () for the
+    class scores alone. head_norm: "batch" after each dense layer, as in the report, or one "layer"
+    norm of the features before the first, as the winners had it. input_size: side in pixels that
+    images are resized to, 0 for their own.
     """
 
     backbone: str
@@ -85,7 +90,8 @@ class ModelConfig:
 
 @_strict
 class Operation:
-    """One augmentation: its name in `toolkit.augment.registry`, how often it is drawn, and how strong it is.
+    """One augmentation: its name in `toolkit.augment.registry`, how often it is drawn, and how
+    strong it is.
 
     rate: share of the images it changes. factor: strength in 0..1, 0 changes nothing.
     """
@@ -99,7 +105,8 @@ class Operation:
 class BlockConfig:
     """The report's block scheme: augmented images are made `size` at a time, fed, and dropped.
 
-    copies: differently augmented copies of each image in an epoch. Memory holds a few blocks, however many copies.
+    copies: differently augmented copies of each image in an epoch. Memory holds a few blocks,
+    however many copies.
     """
 
     size: Count = 1024
@@ -110,14 +117,15 @@ class BlockConfig:
 class Phase:
     """A stretch of training with one optimiser, one learning rate and one set of trainable layers.
 
-    trainable: "head"; "all"; a whole number N for the layers from the N-th of the backbone on (the report's 124); or
-    a fraction for that last part of its layers (0.5). Without `augment`, a "head" phase runs the backbone once and
-    trains on its stored features.
-    schedule: of the learning rate, over the phase's epochs: constant; cosine down to 0; or exponential, by the share
-    `decay` an epoch. warmup: epochs of linear rise before that. plateau: epochs without a better `monitor` before the
-    learning rate is multiplied by plateau_factor; patience: before the phase ends. All off at 0.
-    frozen_norm: batch norms of the backbone keep their statistics and are not trained. accumulate: steps whose
-    gradients are averaged before the weights change.
+    trainable: "head"; "all"; a whole number N for the layers from the N-th of the backbone on (the
+    report's 124); or a fraction for that last part of its layers (0.5). Without `augment`, a "head"
+    phase runs the backbone once and trains on its stored features.
+    schedule: of the learning rate, over the phase's epochs: constant; cosine down to 0; or
+    exponential, by the share `decay` an epoch. warmup: epochs of linear rise before that. plateau:
+    epochs without a better `monitor` before the learning rate is multiplied by plateau_factor;
+    patience: before the phase ends. All off at 0. frozen_norm: batch norms of the backbone keep
+    their statistics and are not trained. accumulate: steps whose gradients are averaged before the
+    weights change.
     """
 
     trainable: Annotated[str | int | float, BeforeValidator(_trainable)]
@@ -140,17 +148,18 @@ class Phase:
 class TrainConfig:
     """What holds for all phases.
 
-    batch_size: images in a step. seed: of initialisation, order and augmentation. monitor: what plateau, patience
-    and the best epoch follow; val_shift_accuracy is that of corrupted copies of the validation part
-    (`toolkit.data.shift`): undamaged images say little about damaged test images. augmented_validation: val_loss and
-    val_accuracy are those of a copy of the validation part that went through the augmentations once, the same for
-    every epoch.
-    label_smoothing: share of each label spread over all classes. focal: gamma of the focal loss (Lin et al.,
-    arXiv:1708.02002), 0 for cross-entropy. class_weights: rarer classes weigh more, all the same in total.
-    oversample: rarer classes are shown more often instead. ema: momentum of an exponential moving average of the
-    weights, which is then what is validated and kept; 0 for none. precision: of the layers' arithmetic; "auto" is
-    mixed_bfloat16 on GPUs that have it, mixed_float16 on others, float32 on CPUs, where bfloat16 won nothing.
-    deterministic: the same weights bit for bit from the same seed, on CPUs, a little slower.
+    batch_size: images in a step. seed: of initialisation, order and augmentation. monitor: what
+    plateau, patience and the best epoch follow; val_shift_accuracy is that of corrupted copies of
+    the validation part (`toolkit.data.shift`): undamaged images say little about damaged test
+    images. augmented_validation: val_loss and val_accuracy are those of a copy of the validation
+    part that went through the augmentations once, the same for every epoch.
+    label_smoothing: share of each label spread over all classes. focal: gamma of the focal loss
+    (Lin et al., arXiv:1708.02002), 0 for cross-entropy. class_weights: rarer classes weigh more,
+    all the same in total. oversample: rarer classes are shown more often instead. ema: momentum of
+    an exponential moving average of the weights, which is then what is validated and kept; 0 for
+    none. precision: of the layers' arithmetic; "auto" is mixed_bfloat16 on GPUs that have it,
+    mixed_float16 on others, float32 on CPUs, where bfloat16 won nothing. deterministic: the same
+    weights bit for bit from the same seed, on CPUs, a little slower.
     """
 
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
@@ -193,10 +202,13 @@ def preset(name: str, settings: tuple[str, ...] = ()) -> Config:
     """The named preset with `settings` ("train.phases.0.epochs=3") applied."""
     if name not in preset_names():
         raise InputError(
-            f"there is no preset '{name}'.{_nearest(name, preset_names())}", f"Presets: {', '.join(preset_names())}."
+            f"there is no preset '{name}'.{_nearest(name, preset_names())}",
+            f"Presets: {', '.join(preset_names())}.",
         )
     return _build(
-        (resources.files("toolkit.presets") / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}", settings
+        (resources.files("toolkit.presets") / f"{name}.toml").read_text(encoding="utf-8"),
+        f"preset {name}",
+        settings,
     )
 
 
@@ -205,7 +217,9 @@ def read(path: Path, settings: tuple[str, ...] = ()) -> Config:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot read the configuration {path}: {error.strerror}.", "Check the path.") from error
+        raise InputError(
+            f"cannot read the configuration {path}: {error.strerror}.", "Check the path."
+        ) from error
     return _build(text, str(path), settings)
 
 
@@ -233,15 +247,20 @@ def _build(text: str, source: str, settings: tuple[str, ...]) -> Config:
         return TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
         raise InputError(
-            _sentence(error.errors()[0], source), "Correct the key or the value; see toolkit/core/config.py for all of them."
+            _sentence(error.errors()[0], source),
+            "Correct the key or the value; see toolkit/core/config.py for all of them.",
         ) from error
 
 
 def _apply(values: dict[str, Any], setting: str) -> None:
-    """Puts one "dotted.key=value" into the nested `values`; the value is read as TOML, else as plain text."""
+    """Puts one "dotted.key=value" into the nested `values`; the value is read as TOML, else as
+    plain text."""
     key, equals, text = setting.partition("=")
     if not equals or not all(key.split(".")):
-        raise InputError(f"--set {setting} is not of the form key=value.", "For example --set train.phases.0.epochs=3.")
+        raise InputError(
+            f"--set {setting} is not of the form key=value.",
+            "For example --set train.phases.0.epochs=3.",
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -260,8 +279,13 @@ def _apply(values: dict[str, Any], setting: str) -> None:
 def _item(place: Any, name: str, key: str) -> Any:
     if isinstance(place, list) and name.isdigit() and int(name) < len(place):
         return place[int(name)]
-    size = f"a list of {len(place)}, numbered from 0" if isinstance(place, list) else "a single value"
-    raise InputError(f"--set {key}: '{name}' does not exist, as it would lie in {size}.", "Name an existing place.")
+    size = (
+        f"a list of {len(place)}, numbered from 0" if isinstance(place, list) else "a single value"
+    )
+    raise InputError(
+        f"--set {key}: '{name}' does not exist, as it would lie in {size}.",
+        "Name an existing place.",
+    )
 
 
 def _sentence(error: dict[str, Any], source: str) -> str:
@@ -280,9 +304,15 @@ def _keys_at(parents: list[str | int]) -> list[str]:
     """The keys that exist under `parents` ("train", "phases", 0, ...)."""
     kind: Any = Config
     for part in parents:
-        hints = typing.get_type_hints(kind, include_extras=False) if dataclasses.is_dataclass(kind) else {}
+        hints = (
+            typing.get_type_hints(kind, include_extras=False)
+            if dataclasses.is_dataclass(kind)
+            else {}
+        )
         kind = typing.get_args(kind)[0] if isinstance(part, int) else hints.get(part, kind)
-    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    return (
+        [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    )
 
 
 def _nearest(name: str, names: list[str]) -> str:

@@ -4,8 +4,8 @@
 class CbtoolError(Exception):
     """One sentence that says what is wrong, with a hint that says what to do.
 
-    `sentence` names the file or value at fault; `hint` is a command or an action; `exit_code` is the
-    code of the process (2: wrong use or bad input).
+    `sentence` names the file or value at fault; `hint` is a command or an action; `exit_code` is
+    the code of the process (2: wrong use or bad input).
     """
 
     exit_code = 2
@@ -35,12 +35,15 @@ class LimitError(CbtoolError):
 class PlatformError(CbtoolError):
     """CodaBench refused, failed, or could not be reached.
 
-    status: the HTTP code, where an answer came. passing: whether the same request may well be answered a little later.
+    status: the HTTP code, where an answer came. passing: whether the same request may well be
+    answered a little later.
     """
 
     exit_code = 3
 
-    def __init__(self, sentence: str, hint: str = "", status: int | None = None, passing: bool = False):
+    def __init__(
+        self, sentence: str, hint: str = "", status: int | None = None, passing: bool = False
+    ):
         super().__init__(sentence, hint)
         self.status = status
         self.passing = passing

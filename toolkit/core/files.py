@@ -14,13 +14,16 @@ from toolkit.core.errors import InputError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which becomes `path` when the block ends without an error.
+    """Yields a temporary path beside `path`, which becomes `path` when the block ends without an
+    error.
 
-    On any error, Ctrl-C included, the temporary file is removed and an older file at `path` is untouched.
-    Raises InputError when the folder cannot be made or written, or the disk is full.
+    On any error, Ctrl-C included, the temporary file is removed and an older file at `path` is
+    untouched. Raises InputError when the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # whole name last: some writers look at the ending
+    temporary = path.with_name(
+        f".{os.getpid()}.{path.name}"
+    )  # whole name last: some writers look at the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -41,12 +44,19 @@ def write_text(path: Path, text: str) -> None:
 def write_error(path: Path, error: OSError) -> InputError:
     """The sentence for a failed write to `path`."""
     if error.errno == errno.ENOSPC or "No space left" in str(error):
-        return InputError(f"the disk is full: {path} was not written.", "Free some space or choose another folder.")
+        return InputError(
+            f"the disk is full: {path} was not written.",
+            "Free some space or choose another folder.",
+        )
     if isinstance(error, IsADirectoryError):
         return InputError(f"{path} is a folder, not a file.", "Give the name of a file.")
     if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
-        return InputError(f"cannot write in {path.parent}: {error.strerror}.", "Choose a folder you may write to.")
-    return InputError(f"cannot write {path}: {error.strerror or error}.", "Check the disk and the path.")
+        return InputError(
+            f"cannot write in {path.parent}: {error.strerror}.", "Choose a folder you may write to."
+        )
+    return InputError(
+        f"cannot write {path}: {error.strerror or error}.", "Check the disk and the path."
+    )
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
@@ -69,9 +79,11 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
         raise InputError(
-            f"there is no file {path}.", "Build one with: cbtool build --run DIR --out submission.zip."
+            f"there is no file {path}.",
+            "Build one with: cbtool build --run DIR --out submission.zip.",
         ) from error
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(
-            f"{path} is not a readable zip file.", "Build one with: cbtool build --run DIR --out submission.zip."
+            f"{path} is not a readable zip file.",
+            "Build one with: cbtool build --run DIR --out submission.zip.",
         ) from error

@@ -1,1 +1,2 @@
-"""From the training file to clean parts: reading, drawing, downloading, cleaning, splitting and corrupting images."""
+"""From the training file to clean parts: reading, drawing, downloading, cleaning, splitting and
+corrupting images."""

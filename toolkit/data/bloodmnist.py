@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from toolkit.data import dataset
-from toolkit.data.dataset import CELL_NAMES, Samples
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest, write_error
-from toolkit.core.progress import Progress, silent
 from toolkit.core.http import reason
+from toolkit.core.progress import Progress, silent
+from toolkit.data import dataset
+from toolkit.data.dataset import CELL_NAMES, Samples
 
 BLOCK = 1 << 14  # bytes read at a time; what a cut connection leaves of a block is lost
 TRIES = 5  # times a cut connection is taken up again
@@ -38,10 +38,11 @@ PARTS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def fetch(source: Source, path: Path, progress: Progress = silent) -> None:
-    """Fetches `source` to `path`. What has come is kept as `path`.part, and taken up from there next time.
+    """Fetches `source` to `path`. What has come is kept as `path`.part, and taken up from there
+    next time.
 
-    Raises InputError when the server cannot be reached or refuses, or the checksum is wrong (the part is then
-    removed: it would be wrong again).
+    Raises InputError when the server cannot be reached or refuses, or the checksum is wrong (the
+    part is then removed: it would be wrong again).
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -76,7 +77,8 @@ def convert(path: Path, part: str) -> Samples:
 
 
 def bloodmnist(size: int, part: str, path: Path, cache: Path, progress: Progress = silent) -> None:
-    """Writes `part` of BloodMNIST at `size` pixels to `path`; the published file stays in `cache` for other parts."""
+    """Writes `part` of BloodMNIST at `size` pixels to `path`; the published file stays in `cache`
+    for other parts."""
     source = BLOODMNIST[size]
     original = cache / f"bloodmnist_{size}.npz"
     if not original.exists() or digest(original, "md5") != source.md5:
@@ -93,7 +95,10 @@ def _fetch_rest(source: Source, part: Path, progress: Progress) -> bool:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return True
         if not response.ok:
-            raise InputError(f"{source.url} answers {response.status_code} {response.reason}.", "Try again later.")
+            raise InputError(
+                f"{source.url} answers {response.status_code} {response.reason}.",
+                "Try again later.",
+            )
         if response.status_code != requests.codes.partial_content:
             have = 0  # the server begins anew, whatever was asked
         total = have + int(response.headers.get("Content-Length", 0))

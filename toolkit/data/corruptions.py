@@ -1,7 +1,9 @@
-"""The corruptions of the shift benchmark: seven families of operations on one picture, in Pillow and numpy.
+"""The corruptions of the shift benchmark: seven families of operations on one picture, in Pillow
+and numpy.
 
-Pillow, because nothing in keras-cv is built on it: what is measured is not the training's own augmentation. It is well
-kept, and computes on whole numbers, so that the same draw gives the same bytes on every machine.
+Pillow, because nothing in keras-cv is built on it: what is measured is not the training's own
+augmentation. It is well kept, and computes on whole numbers, so that the same draw gives the same
+bytes on every machine.
 """
 
 import functools
@@ -21,17 +23,25 @@ RELIEF = ImageFilter.Kernel((3, 3), (-1, -1, 0, -1, 0, 1, 0, 1, 1), 0.3)
 
 
 def affine(
-    picture: Image.Image, degrees: float = 0.0, zoom: float = 1.0, shift: tuple = (0, 0), mirrored=False
+    picture: Image.Image,
+    degrees: float = 0.0,
+    zoom: float = 1.0,
+    shift: tuple = (0, 0),
+    mirrored=False,
 ) -> Image.Image:
-    """`picture` turned about its middle, anticlockwise, enlarged by `zoom` and moved by `shift` pixels; black around it,
-    or its mirror images."""
+    """`picture` turned about its middle, anticlockwise, enlarged by `zoom` and moved by `shift`
+    pixels; black around it, or its mirror images."""
     margin = np.array(picture.size) if mirrored else np.zeros(2, int)
     radians = np.deg2rad(degrees)
     cosine, sine = np.cos(radians) / zoom, np.sin(radians) / zoom
     middle = np.array(picture.size) / 2
     offset = middle + margin - np.array([[cosine, -sine], [sine, cosine]]) @ (middle + shift)
     if mirrored:
-        pixels = np.pad(np.asarray(picture), [(margin[1], margin[1]), (margin[0], margin[0]), (0, 0)], "symmetric")
+        pixels = np.pad(
+            np.asarray(picture),
+            [(margin[1], margin[1]), (margin[0], margin[0]), (0, 0)],
+            "symmetric",
+        )
         size, picture = picture.size, Image.fromarray(pixels)
     else:
         size = picture.size
@@ -47,30 +57,41 @@ def _moved(picture: Image.Image, strength: float, generator: np.random.Generator
     return affine(picture, degrees, zoom, shift, mirrored=bool(generator.integers(2)))
 
 
-def _perspective(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _perspective(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     """Seen from a slant: each corner drawn inwards or outwards by up to a quarter of the side."""
     width, height = picture.size
     corners = np.array([[0, 0], [0, height], [width, height], [width, 0]], float)
     corners += generator.uniform(-0.25, 0.25, (4, 2)) * strength * picture.size
-    return picture.transform(picture.size, Image.Transform.QUAD, corners.ravel().tolist(), Image.Resampling.BILINEAR)
+    return picture.transform(
+        picture.size, Image.Transform.QUAD, corners.ravel().tolist(), Image.Resampling.BILINEAR
+    )
 
 
 def _mirrored(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
     """Mirrored or turned by quarters, then squeezed along one axis to between 1 and 1/2."""
     turned = picture.transpose(generator.choice(list(Image.Transpose)))
     share = 1 - 0.5 * strength
-    size = [round(side * (share if axis == generator.integers(2) else 1)) for axis, side in enumerate(turned.size)]
+    size = [
+        round(side * (share if axis == generator.integers(2) else 1))
+        for axis, side in enumerate(turned.size)
+    ]
     return ImageOps.pad(turned.resize(size, Image.Resampling.BILINEAR), picture.size)
 
 
 def _enhanced(kind) -> Corruption:
     """Brightness, contrast or colour times a factor between 1/4 and 4."""
-    return lambda picture, strength, generator: kind(picture).enhance(4.0 ** (strength * generator.choice([-1.0, 1.0])))
+    return lambda picture, strength, generator: kind(picture).enhance(
+        4.0 ** (strength * generator.choice([-1.0, 1.0]))
+    )
 
 
 def _cast(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
     """A tint: each channel times a factor between 1/2 and 2."""
-    return _picture(np.asarray(picture, np.float32) * 2.0 ** (generator.uniform(-1, 1, 3) * strength))
+    return _picture(
+        np.asarray(picture, np.float32) * 2.0 ** (generator.uniform(-1, 1, 3) * strength)
+    )
 
 
 def _hue(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
@@ -99,17 +120,23 @@ def _gamma(picture: Image.Image, strength: float, generator: np.random.Generator
     return picture.point(np.rint(255 * (LEVELS / 255) ** power).astype(int).tolist() * 3)
 
 
-def _normal_noise(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _normal_noise(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     pixels = np.asarray(picture, np.float32)
     return _picture(pixels + 60 * strength * generator.standard_normal(pixels.shape, np.float32))
 
 
 def _speckle(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
     pixels = np.asarray(picture, np.float32)
-    return _picture(pixels * (1 + 0.5 * strength * generator.standard_normal(pixels.shape, np.float32)))
+    return _picture(
+        pixels * (1 + 0.5 * strength * generator.standard_normal(pixels.shape, np.float32))
+    )
 
 
-def _salt_and_pepper(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _salt_and_pepper(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     pixels, draw = np.asarray(picture).copy(), generator.random(picture.size[::-1], np.float32)
     pixels[draw < 0.1 * strength], pixels[draw > 1 - 0.1 * strength] = 0, 255
     return Image.fromarray(pixels)
@@ -119,10 +146,19 @@ def _lines(picture: Image.Image, strength: float, generator: np.random.Generator
     """A sensor's stripes: each row, or each column, brighter or darker by itself."""
     stripes = 50 * strength * generator.standard_normal(picture.height, np.float32)[:, None, None]
     pixels = np.asarray(picture, np.float32)
-    return _picture(pixels + (stripes if picture.width != picture.height or generator.integers(2) else stripes.swapaxes(0, 1)))
+    return _picture(
+        pixels
+        + (
+            stripes
+            if picture.width != picture.height or generator.integers(2)
+            else stripes.swapaxes(0, 1)
+        )
+    )
 
 
-def _gaussian_blur(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _gaussian_blur(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     return picture.filter(ImageFilter.GaussianBlur(4 * strength))
 
 
@@ -130,12 +166,19 @@ def _box_blur(picture: Image.Image, strength: float, generator: np.random.Genera
     return picture.filter(ImageFilter.BoxBlur(4 * strength))
 
 
-def _motion_blur(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _motion_blur(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     """The mean of the picture along a straight way of up to a fifth of the side."""
     angle = generator.uniform(0, np.pi)
     way = np.array([np.cos(angle), np.sin(angle)]) * 0.2 * strength * max(picture.size)
     places = np.linspace(-0.5, 0.5, 7)
-    return _picture(np.mean([np.asarray(ImageChops.offset(picture, *map(round, way * place))) for place in places], axis=0))
+    return _picture(
+        np.mean(
+            [np.asarray(ImageChops.offset(picture, *map(round, way * place))) for place in places],
+            axis=0,
+        )
+    )
 
 
 def _frosted(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
@@ -143,7 +186,10 @@ def _frosted(picture: Image.Image, strength: float, generator: np.random.Generat
     reach = 1 + round(max(picture.size) / 12 * strength)
     rows, columns = np.indices(picture.size[::-1])
     away = generator.integers(-reach, reach + 1, (2, *rows.shape))
-    rows, columns = np.clip(rows + away[0], 0, picture.height - 1), np.clip(columns + away[1], 0, picture.width - 1)
+    rows, columns = (
+        np.clip(rows + away[0], 0, picture.height - 1),
+        np.clip(columns + away[1], 0, picture.width - 1),
+    )
     return Image.fromarray(np.asarray(picture)[rows, columns])
 
 
@@ -160,21 +206,28 @@ def _coarse(picture: Image.Image, strength: float, generator: np.random.Generato
     return picture.resize(small, Image.Resampling.BOX).resize(picture.size, kind)
 
 
-def _few_levels(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _few_levels(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     return ImageOps.posterize(picture, round(5 - 4 * strength))
 
 
-def _oversharpened(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _oversharpened(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     return picture.filter(ImageFilter.UnsharpMask(2, round(700 * strength), 0))
 
 
-def embossed(picture: Image.Image, strength: float, generator: np.random.Generator | None = None) -> Image.Image:
+def embossed(
+    picture: Image.Image, strength: float, generator: np.random.Generator | None = None
+) -> Image.Image:
     """Mixed with its relief, lit from the corner."""
     return Image.blend(picture, picture.filter(RELIEF), strength)
 
 
 def _patches(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
-    """One to four rectangles or ellipses of one colour each, together up to about half of the image."""
+    """One to four rectangles or ellipses of one colour each, together up to about half of the
+    image."""
     changed = picture.copy()
     draw = ImageDraw.Draw(changed)
     for _ in range(generator.integers(1, 5)):
@@ -201,8 +254,12 @@ def _cut_off(picture: Image.Image, strength: float, generator: np.random.Generat
     """One side of the picture, up to half of it, in one colour."""
     changed = picture.copy()
     share = 0.5 * strength
-    edge = [[0, 0, share, 1], [1 - share, 0, 1, 1], [0, 0, 1, share], [0, 1 - share, 1, 1]][generator.integers(4)]
-    ImageDraw.Draw(changed).rectangle([*(np.array(edge) * [*picture.size, *picture.size])], fill=_colour(generator))
+    edge = [[0, 0, share, 1], [1 - share, 0, 1, 1], [0, 0, 1, share], [0, 1 - share, 1, 1]][
+        generator.integers(4)
+    ]
+    ImageDraw.Draw(changed).rectangle(
+        [*(np.array(edge) * [*picture.size, *picture.size])], fill=_colour(generator)
+    )
     return changed
 
 
@@ -215,14 +272,25 @@ def _pasted(picture: Image.Image, strength: float, generator: np.random.Generato
     """A small copy of another picture put somewhere on it, up to half as high and wide."""
     sides = [round(side * (0.15 + 0.35 * strength)) for side in picture.size]
     changed = picture.copy()
-    changed.paste(_other(sides, generator), tuple(int(generator.integers(side - small + 1)) for side, small in zip(picture.size, sides)))
+    changed.paste(
+        _other(sides, generator),
+        tuple(
+            int(generator.integers(side - small + 1)) for side, small in zip(picture.size, sides)
+        ),
+    )
     return changed
 
 
-def _shone_through(picture: Image.Image, strength: float, generator: np.random.Generator) -> Image.Image:
+def _shone_through(
+    picture: Image.Image, strength: float, generator: np.random.Generator
+) -> Image.Image:
     """Another picture shining through: the two as slides, one on the other, or on one screen."""
     other = _other(picture.size, generator)
-    both = ImageChops.screen(picture, other) if generator.integers(2) else ImageChops.multiply(picture, other)
+    both = (
+        ImageChops.screen(picture, other)
+        if generator.integers(2)
+        else ImageChops.multiply(picture, other)
+    )
     return Image.blend(picture, both, 0.8 * strength)
 
 
@@ -249,8 +317,8 @@ FAMILIES: dict[str, tuple[Corruption, ...]] = {
 
 @functools.cache
 def _drawn() -> list[Image.Image]:
-    """What is laid over pictures: drawn cells, and the two drawn pictures that are none; never the data itself, so that
-    one image's copy does not hang on which others are there."""
+    """What is laid over pictures: drawn cells, and the two drawn pictures that are none; never the
+    data itself, so that one image's copy does not hang on which others are there."""
     samples = synthetic.draw(2)
     return [Image.fromarray(image) for image in samples.images]
 

@@ -29,8 +29,8 @@ CELL_NAMES = (
 class Samples:
     """Labelled images.
 
-    images: uint8 [n, height, width, 3], 0..255. labels: int64 [n]. ids: int64 [n], the row of each image
-    in its file. class_names: one name a class, in the order of the labels.
+    images: uint8 [n, height, width, 3], 0..255. labels: int64 [n]. ids: int64 [n], the row of each
+    image in its file. class_names: one name a class, in the order of the labels.
     """
 
     images: np.ndarray
@@ -48,7 +48,8 @@ class Samples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the pixels and labels, as hexadecimal: the same data, whatever the file's name."""
+        """SHA-256 of the pixels and labels, as hexadecimal: the same data, whatever the file's
+        name."""
         digest = hashlib.sha256(repr(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels).data)
@@ -62,8 +63,9 @@ class Samples:
 def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
     """Reads an npz with `images` uint8 [n, height, width, 3] and integer `labels` [n] or [n, 1].
 
-    The file's own `class_names`, if it has them, decide the number of classes; `classes` does otherwise.
-    Pickled objects are never unpickled. Raises InputError for anything else than such a file.
+    The file's own `class_names`, if it has them, decide the number of classes; `classes` does
+    otherwise. Pickled objects are never unpickled. Raises InputError for anything else than such a
+    file.
     """
     arrays = _read_npz(Path(path))
     for key in ("images", "labels"):
@@ -75,7 +77,11 @@ def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
     if "class_names" in arrays:
         names = tuple(str(name) for name in arrays["class_names"].ravel())
     else:
-        names = CELL_NAMES if classes == COMPETITION_CLASSES else tuple(f"class {c}" for c in range(classes))
+        names = (
+            CELL_NAMES
+            if classes == COMPETITION_CLASSES
+            else tuple(f"class {c}" for c in range(classes))
+        )
     images = _checked_images(path, arrays["images"])
     labels = _checked_labels(path, arrays["labels"], len(images), len(names))
     return Samples(images, labels, np.arange(len(images)), names)
@@ -93,19 +99,23 @@ def save(samples: Samples, path: Path) -> None:
 
 
 def require_trainable(samples: Samples, path: Path) -> None:
-    """Raises InputError unless every class has at least one image and there are two classes or more."""
+    """Raises InputError unless every class has at least one image and there are two classes or
+    more."""
     counts = samples.counts
     if np.count_nonzero(counts) == 1:
         only = int(counts.argmax())
         raise InputError(
-            f"{path} has images of one class only, {only} ({samples.class_names[only]}): there is nothing to learn.",
+            f"{path} has images of one class only, {only} ({samples.class_names[only]}): there is "
+            "nothing to learn.",
             "Add images of the other classes.",
         )
     if not counts.all():
         empty = int(np.flatnonzero(counts == 0)[0])
         raise InputError(
-            f"{path} has no image of class {empty} ({samples.class_names[empty]}), of {len(counts)} classes.",
-            "Add images of that class, or number the labels without gaps and say how many classes there are.",
+            f"{path} has no image of class {empty} ({samples.class_names[empty]}), of "
+            f"{len(counts)} classes.",
+            "Add images of that class, or number the labels without gaps and say how many classes "
+            "there are.",
         )
 
 
@@ -115,14 +125,17 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             if not path.exists():
                 raise InputError(f"there is no file {path}.", "Check the path.")
             raise InputError(
-                f"{path} is not an npz file.", "Save it with np.savez(path, images=images, labels=labels)."
+                f"{path} is not an npz file.",
+                "Save it with np.savez(path, images=images, labels=labels).",
             )
         with np.load(path, allow_pickle=False) as archive:
             return {key: _read_member(path, archive, key) for key in archive.files}
     except (zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path} is damaged: {error}.", "Fetch it again.") from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}.", "Check the path and its rights.") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror or error}.", "Check the path and its rights."
+        ) from error
 
 
 def _read_member(path: Path, archive, key: str) -> np.ndarray:
@@ -131,15 +144,20 @@ def _read_member(path: Path, archive, key: str) -> np.ndarray:
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise InputError(
-                f"'{key}' in {path} holds pickled Python objects, which could run any code and are never loaded.",
+                f"'{key}' in {path} holds pickled Python objects, which could run any code and are "
+                "never loaded.",
                 "Save it as a plain numeric array.",
             ) from error
-        raise InputError(f"'{key}' in {path} is not a readable array: {error}.", "Fetch the file again.") from error
+        raise InputError(
+            f"'{key}' in {path} is not a readable array: {error}.", "Fetch the file again."
+        ) from error
 
 
 def _checked_images(path: Path, images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
-        raise InputError(f"images in {path} are {_wrong_values(images)}.", "Save them as uint8 from 0 to 255.")
+        raise InputError(
+            f"images in {path} are {_wrong_values(images)}.", "Save them as uint8 from 0 to 255."
+        )
     if images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
             f"images in {path} have the shape {images.shape}, not (n, height, width, 3).",
@@ -150,7 +168,8 @@ def _checked_images(path: Path, images: np.ndarray) -> np.ndarray:
     if min(images.shape[1:3]) < SMALLEST_SIDE:
         height, width = images.shape[1:3]
         raise InputError(
-            f"images in {path} are {height}×{width} pixels.", f"Give images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more."
+            f"images in {path} are {height}×{width} pixels.",
+            f"Give images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more.",
         )
     return images
 
@@ -162,24 +181,30 @@ def _wrong_values(values: np.ndarray) -> str:
     if np.isnan(values).any():
         return f"{values.dtype} and hold NaN, not uint8"
     low, high = values.min(), values.max()
-    beyond = "" if 0 <= low and high <= 255 else ", outside 0..255"
+    beyond = "" if low >= 0 and high <= 255 else ", outside 0..255"
     return f"{values.dtype} from {low:g} to {high:g}{beyond}, not uint8"
 
 
 def _checked_labels(path: Path, labels: np.ndarray, n: int, classes: int) -> np.ndarray:
     if labels.shape not in ((n,), (n, 1)):
         raise InputError(
-            f"labels in {path} have the shape {labels.shape}, not ({n},) or ({n}, 1) as for {n} images.",
+            f"labels in {path} have the shape {labels.shape}, not ({n},) or ({n}, 1) as for {n} "
+            "images.",
             "Give one class number an image (for one-hot labels: labels.argmax(1)).",
         )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"labels in {path} are {labels.dtype}, not integers.", "Save class numbers from 0 as uint8.")
+        raise InputError(
+            f"labels in {path} are {labels.dtype}, not integers.",
+            "Save class numbers from 0 as uint8.",
+        )
     labels = labels.reshape(-1).astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):
         row = int(wrong[0])
         raise InputError(
-            f"label {labels[row]} of image {row} in {path} is out of range: classes go from 0 to {classes - 1}.",
-            "Correct it, or say how many classes there are (--classes N; for train: --set data.classes=N).",
+            f"label {labels[row]} of image {row} in {path} is out of range: classes go from 0 to "
+            f"{classes - 1}.",
+            "Correct it, or say how many classes there are (--classes N; for train: --set "
+            "data.classes=N).",
         )
     return labels

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from toolkit.data.cleaning import copy_groups
 from toolkit.core.config import SplitConfig
-from toolkit.data.dataset import Samples
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
+from toolkit.data.cleaning import copy_groups
+from toolkit.data.dataset import Samples
 
 PARTS = ("train", "validation", "test")
 
@@ -27,7 +27,8 @@ class Split:
     fingerprint: str
 
     def rows(self, part: str, samples: Samples) -> np.ndarray:
-        """The positions of `part`'s ids in `samples`. Raises InputError for other data than was split."""
+        """The positions of `part`'s ids in `samples`. Raises InputError for other data than was
+        split."""
         if samples.fingerprint != self.fingerprint:
             raise InputError(
                 "the data is not what this run was split on (its pixels or labels differ).",
@@ -36,21 +37,29 @@ class Split:
         return np.array(getattr(self, part))
 
 
-def stratified(samples: Samples, ids: np.ndarray, config: SplitConfig, near_copy_bits: int) -> Split:
-    """Splits the images with the given `ids` (positions in `samples`), as many of each class in each part.
+def stratified(
+    samples: Samples, ids: np.ndarray, config: SplitConfig, near_copy_bits: int
+) -> Split:
+    """Splits the images with the given `ids` (positions in `samples`), as many of each class in
+    each part.
 
-    Copies and near copies (see `cleaning.copy_groups`) go to one part together. The same seed gives the same parts.
+    Copies and near copies (see `cleaning.copy_groups`) go to one part together. The same seed gives
+    the same parts.
     """
     groups = copy_groups(samples.images[ids], near_copy_bits)
     first = np.unique(groups, return_index=True)[1]
     kinds = samples.labels[ids[first]]
     _require_enough(samples, kinds, config)
     held = config.validation + config.test
-    train, rest = train_test_split(np.arange(len(first)), test_size=held, stratify=kinds, random_state=config.seed)
+    train, rest = train_test_split(
+        np.arange(len(first)), test_size=held, stratify=kinds, random_state=config.seed
+    )
     validation, test = train_test_split(
         rest, test_size=config.test / held, stratify=kinds[rest], random_state=config.seed
     )
-    parts = (tuple(np.sort(ids[np.isin(groups, part)]).tolist()) for part in (train, validation, test))
+    parts = (
+        tuple(np.sort(ids[np.isin(groups, part)]).tolist()) for part in (train, validation, test)
+    )
     return Split(*parts, seed=config.seed, fingerprint=samples.fingerprint)
 
 
@@ -63,9 +72,13 @@ def read(path: Path) -> Split:
     """Reads what `write` wrote. Raises InputError when it is missing or damaged."""
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Split(**{key: tuple(value) if key in PARTS else value for key, value in fields.items()})
+        return Split(
+            **{key: tuple(value) if key in PARTS else value for key, value in fields.items()}
+        )
     except FileNotFoundError as error:
-        raise InputError(f"there is no split in {Path(path).parent}.", "Train the run first: cbtool train.") from error
+        raise InputError(
+            f"there is no split in {Path(path).parent}.", "Train the run first: cbtool train."
+        ) from error
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error}.", "Train the run again.") from error
 
@@ -76,7 +89,8 @@ def _require_enough(samples: Samples, kinds: np.ndarray, config: SplitConfig) ->
     needed = int(np.ceil(1 / min(config.validation, config.test)))
     if counts[smallest] < needed:
         raise InputError(
-            f"class {smallest} ({samples.class_names[smallest]}) has {counts[smallest]} different images left;"
+            f"class {smallest} ({samples.class_names[smallest]}) has {counts[smallest]} different "
+            "images left;"
             f" the split needs {needed} to put one in each part.",
             "Add images, or hold out more: --set split.validation=0.2 --set split.test=0.2.",
         )

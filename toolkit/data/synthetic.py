@@ -1,7 +1,8 @@
-"""A drawn stand-in for the competition's file: eight kinds of stained cell, and two pictures that do not belong.
+"""A drawn stand-in for the competition's file: eight kinds of stained cell, and two pictures that
+do not belong.
 
-The classes differ as the real ones do: by the nucleus' shape, the granules, the colour and the size. It serves
-the demo and the tests; a score on it says nothing about real cells.
+The classes differ as the real ones do: by the nucleus' shape, the granules, the colour and the
+size. It serves the demo and the tests; a score on it says nothing about real cells.
 """
 
 import math
@@ -14,7 +15,9 @@ from toolkit.data.dataset import CELL_NAMES, Samples
 
 SIDE = 96  # pixels, as in the competition
 SCALE = 2  # drawn twice as large and averaged down, for smooth edges
-COPIES_PER_CELL = 200 / 11_959  # the competition's copies of one irrelevant picture under one label, per cell
+COPIES_PER_CELL = (
+    200 / 11_959
+)  # the competition's copies of one irrelevant picture under one label, per cell
 
 Colour = tuple[int, int, int]
 
@@ -49,8 +52,8 @@ KINDS = (
 def draw(per_class: int, seed: int = 0) -> Samples:
     """`per_class` cells of each of the 8 classes, shuffled, then copies of two irrelevant pictures.
 
-    As in the competition: the first picture comes equally often under every label, the second under label 5
-    only, both at the end of the file and in the competition's proportion to the cells.
+    As in the competition: the first picture comes equally often under every label, the second under
+    label 5 only, both at the end of the file and in the competition's proportion to the cells.
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(KINDS)), per_class))
@@ -69,7 +72,11 @@ def _cell(kind: Kind, rng: np.random.Generator) -> np.ndarray:
     for _ in range(rng.integers(2, 6)):  # red cells in the plasma around
         angle, distance = rng.uniform(0, 2 * math.pi), rng.uniform(38, 60)
         _disc(
-            pen, 48 + distance * math.cos(angle), 48 + distance * math.sin(angle), 13, _shade((226, 170, 164), rng, 8)
+            pen,
+            48 + distance * math.cos(angle),
+            48 + distance * math.sin(angle),
+            13,
+            _shade((226, 170, 164), rng, 8),
         )
     size = rng.uniform(0.88, 1.12)
     x, y = 48 + rng.uniform(-4, 4, size=2)
@@ -80,7 +87,13 @@ def _cell(kind: Kind, rng: np.random.Generator) -> np.ndarray:
     for lobe in range(kind.lobes):
         angle = turn + 2 * math.pi * kind.arc * lobe / max(1, kind.lobes - 1)
         away = kind.spread * size
-        _disc(pen, x + away * math.cos(angle), y + away * math.sin(angle), kind.lobe_radius * size, nucleus)
+        _disc(
+            pen,
+            x + away * math.cos(angle),
+            y + away * math.sin(angle),
+            kind.lobe_radius * size,
+            nucleus,
+        )
     for _ in range(kind.granules):
         angle, away = rng.uniform(0, 2 * math.pi), radius * 0.92 * math.sqrt(rng.uniform())
         _disc(
@@ -97,9 +110,18 @@ def _cell(kind: Kind, rng: np.random.Generator) -> np.ndarray:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def _disc(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour: Colour, stretch: float = 1.0) -> None:
+def _disc(
+    pen: ImageDraw.ImageDraw,
+    x: float,
+    y: float,
+    radius: float,
+    colour: Colour,
+    stretch: float = 1.0,
+) -> None:
     wide, high = radius * stretch * SCALE, radius / stretch * SCALE
-    pen.ellipse((x * SCALE - wide, y * SCALE - high, x * SCALE + wide, y * SCALE + high), fill=colour)
+    pen.ellipse(
+        (x * SCALE - wide, y * SCALE - high, x * SCALE + wide, y * SCALE + high), fill=colour
+    )
 
 
 def _shade(colour: Colour, rng: np.random.Generator, spread: int) -> Colour:

@@ -1,7 +1,9 @@
-"""How foretelling does on leaderboards that we can see: one family of corruptions at a time is taken away.
+"""How foretelling does on leaderboards that we can see: one family of corruptions at a time is
+taken away.
 
-For each family that a run was not trained on, the chains that touch it are a leaderboard, and the score is foretold
-from the chains that do not: the family is held out from training and benchmark alike.
+For each family that a run was not trained on, the chains that touch it are a leaderboard, and the
+score is foretold from the chains that do not: the family is held out from training and benchmark
+alike.
 """
 
 from dataclasses import dataclass
@@ -10,11 +12,11 @@ import numpy as np
 
 from toolkit.augment import families
 from toolkit.core import config
+from toolkit.core.errors import InputError
 from toolkit.data import shift
 from toolkit.evaluation import score_estimate, shift_benchmark
-from toolkit.evaluation.predictions import read_predictions
-from toolkit.core.errors import InputError
 from toolkit.evaluation.metrics import Estimate
+from toolkit.evaluation.predictions import read_predictions
 from toolkit.training.run_folder import Run
 
 
@@ -45,5 +47,7 @@ def trials(run: Run, part: str) -> list[Trial]:
             score = score_estimate.foretell(right, chains, known, ~touched).score
             found.append(Trial(run.folder.name, family, score, float(right[touched].mean())))
     if not found:
-        raise InputError(f"{run.folder} was trained on every family: none can be held out.", "Try other runs.")
+        raise InputError(
+            f"{run.folder} was trained on every family: none can be held out.", "Try other runs."
+        )
     return found

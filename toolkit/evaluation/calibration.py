@@ -1,6 +1,8 @@
-"""Steps after training that change no weight: temperature scaling, and correction for other class shares.
+"""Steps after training that change no weight: temperature scaling, and correction for other class
+shares.
 
-Both are fitted on validation images and kept only where they pay there; how they fare on the test part is reported.
+Both are fitted on validation images and kept only where they pay there; how they fare on the test
+part is reported.
 """
 
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ BOUNDS = (-2.0, 2.0)  # of the temperature's natural logarithm
 
 @dataclass(frozen=True)
 class Steps:
-    """temperature: to divide the scores by, None where that does not pay. shares: of the classes in training, where
-    correcting for others pays, else None. loss_gain: what the temperature, fitted on one half of the images, takes off
-    the other half's log loss. accuracy_gain: what the correction adds to accuracy.
+    """temperature: to divide the scores by, None where that does not pay. shares: of the classes in
+    training, where correcting for others pays, else None. loss_gain: what the temperature, fitted
+    on one half of the images, takes off the other half's log loss. accuracy_gain: what the
+    correction adds to accuracy.
     """
 
     temperature: float | None
@@ -28,7 +31,8 @@ class Steps:
     accuracy_gain: Estimate
 
     def applied(self, probabilities: np.ndarray) -> np.ndarray:
-        """`probabilities`, float32 [n, classes] of images that are predicted together, after the steps that pay."""
+        """`probabilities`, float32 [n, classes] of images that are predicted together, after the
+        steps that pay."""
         if self.temperature:
             probabilities = tempered(probabilities, self.temperature)
         return rebalanced(probabilities, self.shares) if self.shares else probabilities
@@ -54,19 +58,27 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def choose(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> Steps:
-    """The steps that pay on images of the true `labels`, [n], which were given `probabilities`, [copies × n, classes].
+    """The steps that pay on images of the true `labels`, [n], which were given `probabilities`,
+    [copies × n, classes].
 
-    shares: of the classes in training, [classes]. A step pays where the 95 % interval of its gain lies above 0.
+    shares: of the classes in training, [classes]. A step pays where the 95 % interval of its gain
+    lies above 0.
     """
     n, truth = len(labels), np.resize(labels, len(probabilities))
     half = np.resize(np.arange(n) % 2 == 0, len(probabilities))
     crossed = np.empty_like(probabilities)
     for fitted, other in ((half, ~half), (~half, half)):
-        crossed[other] = tempered(probabilities[other], temperature(probabilities[fitted], truth[fitted]))
+        crossed[other] = tempered(
+            probabilities[other], temperature(probabilities[fitted], truth[fitted])
+        )
     saved = metrics.log_loss(probabilities, truth) - metrics.log_loss(crossed, truth)
     loss_gain = metrics.bootstrapped(saved.reshape(-1, n))
     found = temperature(probabilities, truth) if loss_gain.low > 0 else None
     usual = tempered(probabilities, found) if found else probabilities
-    right = [(each.argmax(axis=1) == truth).astype(float) for each in (rebalanced(usual, shares), usual)]
+    right = [
+        (each.argmax(axis=1) == truth).astype(float) for each in (rebalanced(usual, shares), usual)
+    ]
     accuracy_gain = metrics.bootstrapped((right[0] - right[1]).reshape(-1, n))
-    return Steps(found, tuple(shares.tolist()) if accuracy_gain.low > 0 else None, loss_gain, accuracy_gain)
+    return Steps(
+        found, tuple(shares.tolist()) if accuracy_gain.low > 0 else None, loss_gain, accuracy_gain
+    )

@@ -26,7 +26,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares in 0..1 over n images; precision, recall and f1 are means over the classes that occur or are predicted.
+    """Shares in 0..1 over n images; precision, recall and f1 are means over the classes that occur
+    or are predicted.
 
     per_class: one (precision, recall, f1, images) a class, in class order. confusion: int64
     [classes, classes], rows the truth.
@@ -61,12 +62,19 @@ def scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Scores:
     per_class = tuple((float(p), float(r), float(f), int(n)) for p, r, f, n in zip(*columns))
     accuracy = float(np.mean(truth == predicted))
     return Scores(
-        len(truth), accuracy, precision, recall, f1, per_class, confusion_matrix(truth, predicted, labels=every)
+        len(truth),
+        accuracy,
+        precision,
+        recall,
+        f1,
+        per_class,
+        confusion_matrix(truth, predicted, labels=every),
     )
 
 
 def bootstrapped(values: np.ndarray) -> Estimate:
-    """The mean of `values`, float [n] or [copies, n], by a bootstrap over the n images (Efron, 1979).
+    """The mean of `values`, float [n] or [copies, n], by a bootstrap over the n images (Efron,
+    1979).
 
     The copies of one image go together: an image is hard in all of them.
     """
@@ -76,13 +84,14 @@ def bootstrapped(values: np.ndarray) -> Estimate:
 
 
 def resampled(n: int, seed: int = 0) -> np.ndarray:
-    """The share of each of `n` images in each round of a bootstrap, float64 [ROUNDS, n]; rows sum to 1."""
+    """The share of each of `n` images in each round of a bootstrap, float64 [ROUNDS, n]; rows sum
+    to 1."""
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), ROUNDS) / n
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The expected calibration error of `probabilities` [n, classes]: how far confidence lies from accuracy, on average
-    over bins of confidence (Guo et al., arXiv:1706.04599)."""
+    """The expected calibration error of `probabilities` [n, classes]: how far confidence lies from
+    accuracy, on average over bins of confidence (Guo et al., arXiv:1706.04599)."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, confidence - right, BINS)

@@ -14,7 +14,8 @@ from toolkit.training.run_folder import Run
 class Predictions:
     """What a network said of some images: metrics and comparisons need nothing else.
 
-    ids: int64 [n], rows of the data file. probabilities: float32 [n, classes]. labels: int64 [n], the truth.
+    ids: int64 [n], rows of the data file. probabilities: float32 [n, classes]. labels: int64 [n],
+    the truth.
     """
 
     ids: np.ndarray
@@ -39,4 +40,6 @@ def read_predictions(run: Run, part: str, condition: str) -> Predictions:
         with np.load(path, allow_pickle=False) as arrays:
             return Predictions(arrays["ids"], arrays["probabilities"], arrays["labels"])
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read.", f"Run: cbtool evaluate --run {run.folder}.") from error
+        raise InputError(
+            f"{path} cannot be read.", f"Run: cbtool evaluate --run {run.folder}."
+        ) from error

@@ -37,14 +37,20 @@ class Choice:
 def applicable(image_shape: tuple[int, ...]) -> list[str]:
     """The views that keep images of `image_shape`, (height, width, 3), in shape."""
     picture = np.zeros((1, *image_shape), np.float32)
-    return [name for name, view in VIEWS.items() if tuple(view(tf.constant(picture)).shape) == picture.shape]
+    return [
+        name
+        for name, view in VIEWS.items()
+        if tuple(view(tf.constant(picture)).shape) == picture.shape
+    ]
 
 
 def choose(probabilities: dict[str, np.ndarray], labels: np.ndarray) -> Choice:
-    """The views that pay, from the probabilities [n, classes] that each gave on images of the true `labels`.
+    """The views that pay, from the probabilities [n, classes] that each gave on images of the true
+    `labels`.
 
-    The view that most lowers the mean log loss joins the set, as long as the lowering is sure and accuracy does not
-    fall: log loss tells views apart on hundreds of images, where accuracy does not.
+    The view that most lowers the mean log loss joins the set, as long as the lowering is sure and
+    accuracy does not fall: log loss tells views apart on hundreds of images, where accuracy does
+    not.
     """
     chosen = [PLAIN]
     while len(chosen) < MOST:
@@ -57,16 +63,22 @@ def choose(probabilities: dict[str, np.ndarray], labels: np.ndarray) -> Choice:
         best = max(gains, key=lambda view: gains[view].mean(), default=None)
         if best is None or _interval(gains[best]).low <= 0:
             break
-        after, before = (_gain(probabilities, views, labels).gain.value for views in ([*chosen, best], chosen))
+        after, before = (
+            _gain(probabilities, views, labels).gain.value for views in ([*chosen, best], chosen)
+        )
         if after < before:
             break
         chosen.append(best)
-    alone = tuple(_gain(probabilities, [PLAIN, view], labels) for view in probabilities if view != PLAIN)
+    alone = tuple(
+        _gain(probabilities, [PLAIN, view], labels) for view in probabilities if view != PLAIN
+    )
     return Choice(alone, _gain(probabilities, chosen, labels))
 
 
 def _gain(probabilities: dict[str, np.ndarray], views: list[str], labels: np.ndarray) -> Gain:
-    right, plain = (_mean(probabilities, some).argmax(axis=1) == labels for some in (views, [PLAIN]))
+    right, plain = (
+        _mean(probabilities, some).argmax(axis=1) == labels for some in (views, [PLAIN])
+    )
     return Gain(tuple(views), _interval(right.astype(float) - plain))
 
 

@@ -1,1 +1,2 @@
-"""From a trained run to submission.zip: operations instead of Keras layers, fewer of them, checked, packed and noted."""
+"""From a trained run to submission.zip: operations instead of Keras layers, fewer of them, checked,
+packed and noted."""

@@ -8,22 +8,24 @@ import numpy as np
 import tensorflow as tf
 
 from submission.model import SLICE, Network
-from toolkit.export import graph
 from toolkit.core.errors import SubmissionError
-from toolkit.export.graph import Operation
 from toolkit.core.progress import Progress, silent
+from toolkit.export import graph
+from toolkit.export.graph import Operation
 from toolkit.export.optimize import REWRITES
 
 CHANGED = 0.001  # share of labels that may change between the trained network and the package
 TIE = 0.01  # of probability; float16 weights move it by some 1e-3
-# Of one comparison: some five seconds on 2 cores. It shortens the comparison of the heaviest networks only.
+# Of one comparison: some five seconds on 2 cores. It shortens the comparison of the heaviest
+# networks only.
 GFLOP = 800.0
 FEWEST = 32  # images compared, however heavy the network
 
 
 @dataclass(frozen=True)
 class Step:
-    """One rewrite. max_relative_difference: of scores before the softmax, largest to largest. label_agreement: a share."""
+    """One rewrite. max_relative_difference: of scores before the softmax, largest to largest.
+    label_agreement: a share."""
 
     rewrite: str
     max_relative_difference: float
@@ -32,7 +34,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Verification:
-    """images: how many were compared. gflop: of one image. bfloat16: whether labels bear products of that type."""
+    """images: how many were compared. gflop: of one image. bfloat16: whether labels bear products
+    of that type."""
 
     images: int
     gflop: float
@@ -51,10 +54,11 @@ def rewritten(
     stored: Callable[[list[Operation]], list[Operation]],
     progress: Progress = silent,
 ) -> tuple[list[Operation], Verification]:
-    """The operations of `trained` after each rewrite and with weights as `stored` makes them, and how they compare.
+    """The operations of `trained` after each rewrite and with weights as `stored` makes them, and
+    how they compare.
 
-    images: held-out ones, uint8 [n, h, w, 3]; of a heavy network as many as GFLOP allows. Raises SubmissionError
-    when more labels change than CHANGED.
+    images: held-out ones, uint8 [n, h, w, 3]; of a heavy network as many as GFLOP allows. Raises
+    SubmissionError when more labels change than CHANGED.
     """
     operations = graph.operations(trained)
     gflop = sum(operation.flop for operation in operations) / 1e9
@@ -76,21 +80,30 @@ def rewritten(
     changed = changed_labels(compare("weights as they are stored"), reference)
     if too_many(changed, len(images)):
         raise SubmissionError(
-            f"the package labels {changed} of {len(images)} images differently from the trained network.",
-            "Store the weights whole, with --weights float32, or train it again: it loses too much in float16.",
+            f"the package labels {changed} of {len(images)} images differently from the trained "
+            "network.",
+            "Store the weights whole, with --weights float32, or train it again: it loses too much "
+            "in float16.",
         )
     changed = changed_labels(compare("products in bfloat16", tf.bfloat16), reference)
-    return operations, Verification(len(images), gflop, not too_many(changed, len(images)), tuple(steps))
+    return operations, Verification(
+        len(images), gflop, not too_many(changed, len(images)), tuple(steps)
+    )
 
 
-def scores(operations: list[Operation], images: np.ndarray, dtype: tf.DType = tf.float32) -> np.ndarray:
-    """Class scores before the softmax, float32 [n, classes], as the submission computes them from float32 `images`."""
+def scores(
+    operations: list[Operation], images: np.ndarray, dtype: tf.DType = tf.float32
+) -> np.ndarray:
+    """Class scores before the softmax, float32 [n, classes], as the submission computes them from
+    float32 `images`."""
     runner = network(operations, images.shape[1:], dtype)
     slices = [tf.constant(images[start : start + SLICE]) for start in range(0, len(images), SLICE)]
     return np.concatenate([runner.scores(pixels) for pixels in slices])
 
 
-def network(operations: list[Operation], shape: tuple[int, ...], dtype: tf.DType = tf.float32) -> Network:
+def network(
+    operations: list[Operation], shape: tuple[int, ...], dtype: tf.DType = tf.float32
+) -> Network:
     """What the submission runs for `operations` on images of `shape`, (height, width, 3)."""
     weights = {operation.name: operation.weights for operation in operations if operation.weights}
     return Network([operation.entry for operation in operations], weights, shape, dtype)
@@ -106,8 +119,9 @@ def compared(what: str, found: np.ndarray, reference: np.ndarray) -> Step:
 def changed_labels(found: np.ndarray, reference: np.ndarray) -> int:
     """How many labels of `found` are not those of `reference`, both scores [n, classes].
 
-    A label counts as changed when the reference preferred its own by more than TIE: between two classes that
-    it holds equally likely, the last bits of the weights may tip the balance either way.
+    A label counts as changed when the reference preferred its own by more than TIE: between two
+    classes that it holds equally likely, the last bits of the weights may tip the balance either
+    way.
     """
     probabilities = np.asarray(keras.ops.softmax(reference))
     rows = np.arange(len(reference))

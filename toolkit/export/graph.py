@@ -8,13 +8,15 @@ import numpy as np
 from submission.model import ACTIVATIONS
 from toolkit.core.errors import InputError
 
-# What only training needs: dropout of features, and of whole branches (a private class of keras.applications).
+# What only training needs: dropout of features, and of whole branches (a private class of
+# keras.applications).
 IN_TRAINING_ONLY = ("Dropout", "StochasticDepth")
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One entry of the manifest, with its weights by name, float32. positions: how often its kernel is applied an image."""
+    """One entry of the manifest, with its weights by name, float32. positions: how often its kernel
+    is applied an image."""
 
     name: str
     op: str
@@ -35,10 +37,12 @@ class Operation:
 
 
 def operations(model: keras.Model) -> list[Operation]:
-    """The operations of `model` (one input, one output) for prediction, in the order they run, layer by layer.
+    """The operations of `model` (one input, one output) for prediction, in the order they run,
+    layer by layer.
 
-    Dropout is left out; batch norm and ConvNeXt's LayerScale become scales; `toolkit.export.optimize` makes them fast.
-    Raises InputError for a layer that has no translation.
+    Dropout is left out; batch norm and ConvNeXt's LayerScale become scales;
+    `toolkit.export.optimize` makes them fast. Raises InputError for a layer that has no
+    translation.
     """
     done: list[Operation] = []
     results: dict[int, str] = {}  # id of a Keras tensor: name of the operation that makes it
@@ -59,8 +63,11 @@ def operations(model: keras.Model) -> list[Operation]:
 
 
 def _nodes(model: keras.Model) -> list:
-    """The nodes of `model`'s graph, inputs first. A layer may belong to other graphs too: only this one's nodes count."""
-    nodes = {node.operation.name: node for depth in model._nodes_by_depth.values() for node in depth}
+    """The nodes of `model`'s graph, inputs first. A layer may belong to other graphs too: only this
+    one's nodes count."""
+    nodes = {
+        node.operation.name: node for depth in model._nodes_by_depth.values() for node in depth
+    }
     return [nodes[operation.name] for operation in model.operations]
 
 
@@ -78,11 +85,15 @@ def _add(layer: keras.layers.Layer, inputs: list[str], done: list[Operation]) ->
 
 
 def _add_arithmetic(node, inputs: list[str], done: list[Operation]) -> str:
-    """Adds a sum or product that a network forms without a layer, of two results or of one and a number."""
+    """Adds a sum or product that a network forms without a layer, of two results or of one and a
+    number."""
     name, kind = node.operation.name, type(node.operation).__name__.lower()
     numbers = [value for value in node.arguments.args if isinstance(value, (int, float))]
     if kind not in ("add", "multiply") or len(inputs) + len(numbers) != 2:
-        raise InputError(f"the operation {name} cannot be exported.", "Use a backbone of toolkit/models/backbones.py.")
+        raise InputError(
+            f"the operation {name} cannot be exported.",
+            "Use a backbone of toolkit/models/backbones.py.",
+        )
     if not numbers:
         done.append(Operation(name, kind, inputs))
     else:
@@ -92,7 +103,8 @@ def _add_arithmetic(node, inputs: list[str], done: list[Operation]) -> str:
 
 
 def _translated(layer: keras.layers.Layer) -> list[Operation]:
-    """What `layer` does but for its activation, each operation on the result of the one before it."""
+    """What `layer` does but for its activation, each operation on the result of the one before
+    it."""
     if type(layer).__name__ == "LayerScale":  # a private class of keras.applications
         return [_scale(layer.name, layer.gamma, 0.0)]
     if type(layer) not in TRANSLATIONS:
@@ -121,7 +133,13 @@ def _activate(layer: keras.layers.Layer, done: list[Operation], source: str, nam
 def _scale(name: str, scale, offset) -> Operation:
     """Scale · x + offset, each one number or one a channel."""
     values = {"scale": scale, "offset": offset}
-    return Operation(name, "scale", [], {}, {key: np.array(value, np.float32, ndmin=1) for key, value in values.items()})
+    return Operation(
+        name,
+        "scale",
+        [],
+        {},
+        {key: np.array(value, np.float32, ndmin=1) for key, value in values.items()},
+    )
 
 
 def _rescale(layer: keras.layers.Rescaling) -> Operation:
@@ -143,9 +161,15 @@ def _linear(op: str):
     def translate(layer: keras.layers.Layer) -> Operation:
         kernel, *bias = (np.asarray(value, np.float32) for value in layer.get_weights())
         outputs = layer.output.shape[-1]
-        attributes = {} if op == "dense" else {"strides": list(layer.strides), "padding": layer.padding.upper()}
+        attributes = (
+            {}
+            if op == "dense"
+            else {"strides": list(layer.strides), "padding": layer.padding.upper()}
+        )
         weights = {"kernel": kernel, "bias": bias[0] if bias else np.zeros(outputs, np.float32)}
-        return Operation(layer.name, op, [], attributes, weights, int(np.prod(layer.output.shape[1:-1])))
+        return Operation(
+            layer.name, op, [], attributes, weights, int(np.prod(layer.output.shape[1:-1]))
+        )
 
     return translate
 
@@ -155,13 +179,20 @@ def _pad(layer: keras.layers.ZeroPadding2D) -> Operation:
 
 
 def _max_pool(layer: keras.layers.MaxPooling2D) -> Operation:
-    attributes = {"size": list(layer.pool_size), "strides": list(layer.strides), "padding": layer.padding.upper()}
+    attributes = {
+        "size": list(layer.pool_size),
+        "strides": list(layer.strides),
+        "padding": layer.padding.upper(),
+    }
     return Operation(layer.name, "max_pool", [], attributes)
 
 
 def _relu(layer: keras.layers.ReLU) -> Operation:
     if layer.max_value not in (None, 6) or layer.negative_slope or layer.threshold:
-        raise InputError(f"the layer {layer.name} is an unusual ReLU and cannot be exported.", "Use ReLU or ReLU6.")
+        raise InputError(
+            f"the layer {layer.name} is an unusual ReLU and cannot be exported.",
+            "Use ReLU or ReLU6.",
+        )
     return Operation(layer.name, "relu6" if layer.max_value else "relu", [])
 
 

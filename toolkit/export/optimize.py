@@ -1,6 +1,7 @@
 """Operations as a network was trained, made fewer and faster: each rewrite computes the same.
 
-Every one takes and gives operations in the order they run, and leaves those it is given as they are.
+Every one takes and gives operations in the order they run, and leaves those it is given as they
+are.
 """
 
 from collections import Counter
@@ -28,7 +29,9 @@ def fold_scales_forward(operations: list[Operation]) -> list[Operation]:
     uses, done = _uses(operations), {}
     for operation in operations:
         before = done.get(operation.inputs[0])
-        unpadded = operation.op == "dense" or (operation.op == "conv" and operation.attributes["padding"] == "VALID")
+        unpadded = operation.op == "dense" or (
+            operation.op == "conv" and operation.attributes["padding"] == "VALID"
+        )
         if unpadded and before is not None and before.op == "scale" and uses[before.name] == 1:
             del done[before.name]
             operation = replace(_scaled_before(operation, **before.weights), inputs=before.inputs)
@@ -45,7 +48,12 @@ def pointwise_as_dense(operations: list[Operation]) -> list[Operation]:
         kernel = operation.weights["kernel"]
         if kernel.shape[:2] != (1, 1):
             return operation
-        return replace(operation, op="dense", attributes={}, weights=operation.weights | {"kernel": kernel[0, 0]})
+        return replace(
+            operation,
+            op="dense",
+            attributes={},
+            weights=operation.weights | {"kernel": kernel[0, 0]},
+        )
 
     return [dense(operation) for operation in operations]
 
@@ -78,7 +86,9 @@ def rewritten(operations: list[Operation]) -> list[Operation]:
 
 def _uses(operations: list[Operation]) -> Counter:
     """How often each result is used; the last is the network's."""
-    return Counter([name for operation in operations for name in operation.inputs] + [operations[-1].name])
+    return Counter(
+        [name for operation in operations for name in operation.inputs] + [operations[-1].name]
+    )
 
 
 def _joined(
@@ -100,23 +110,36 @@ def _joined(
 
 
 def _open_ended(operation: Operation | None) -> bool:
-    return operation is not None and operation.op in LINEAR and "activation" not in operation.attributes
+    return (
+        operation is not None
+        and operation.op in LINEAR
+        and "activation" not in operation.attributes
+    )
 
 
 def _scaled_after(product: Operation, scaling: Operation) -> Operation:
     scale, offset = (scaling.weights[key].astype(np.float64) for key in ("scale", "offset"))
-    # The channels a depthwise kernel [h, w, channels, 1] makes lie on its third axis, the others' on the last.
+    # The channels a depthwise kernel [h, w, channels, 1] makes lie on its third axis, the others'
+    # on the last.
     shape = (-1, 1) if product.op == "depthwise" else (-1,)
-    return _with(product, product.weights["kernel"] * scale.reshape(shape), product.weights["bias"] * scale + offset)
+    return _with(
+        product,
+        product.weights["kernel"] * scale.reshape(shape),
+        product.weights["bias"] * scale + offset,
+    )
 
 
 def _scaled_before(product: Operation, scale: np.ndarray, offset: np.ndarray) -> Operation:
     kernel = product.weights["kernel"].astype(np.float64)
     inputs = kernel.shape[-2]
-    scale, offset = (np.broadcast_to(values, (inputs,)).astype(np.float64) for values in (scale, offset))
+    scale, offset = (
+        np.broadcast_to(values, (inputs,)).astype(np.float64) for values in (scale, offset)
+    )
     shift = np.tensordot(kernel.reshape(-1, inputs, kernel.shape[-1]).sum(axis=0), offset, (0, 0))
     return _with(product, kernel * scale[:, None], product.weights["bias"] + shift)
 
 
 def _with(product: Operation, kernel: np.ndarray, bias: np.ndarray) -> Operation:
-    return replace(product, weights={"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)})
+    return replace(
+        product, weights={"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
+    )

@@ -15,24 +15,25 @@ import numpy as np
 
 from toolkit.augment.families import known
 from toolkit.core import config
-from toolkit.core.files import open_zip
+from toolkit.core.errors import InputError, SubmissionError
+from toolkit.core.files import atomic, digest, open_zip, write_text
+from toolkit.core.progress import Progress, silent
+from toolkit.evaluation.calibration import Steps
 from toolkit.export import equivalence
+from toolkit.export.graph import Operation
 from toolkit.models import pretrained
 from toolkit.models.network import build as build_network
-from toolkit.evaluation.calibration import Steps
-from toolkit.core.errors import InputError, SubmissionError
-from toolkit.export.graph import Operation
-from toolkit.core.files import atomic, digest, write_text
-from toolkit.core.progress import Progress, silent
 from toolkit.training.run_folder import Run, read_provenance
 
 FORMAT = 2
-# The same for every file, so that the same run gives the same bytes: the earliest date a zip can hold.
+# The same for every file, so that the same run gives the same bytes: the earliest date a zip can
+# hold.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def is_current(run: Run, dtype: str | None = None) -> bool:
-    """Whether the package of `run` is whole, has kernels of `dtype` (any, if None), and this version's code."""
+    """Whether the package of `run` is whole, has kernels of `dtype` (any, if None), and this
+    version's code."""
     try:
         manifest = read_manifest(run.package)
         same_code = (run.package / "model.py").read_bytes() == model_source()
@@ -44,16 +45,21 @@ def is_current(run: Run, dtype: str | None = None) -> bool:
     return dtype in (None, manifest["networks"][0]["weights"]["dtype"])
 
 
-def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: Progress = silent) -> None:
-    """Writes the best network of `run` as its package folder: model.py, manifest.json, weights.h5, verification.json.
+def export_run(
+    run: Run, images: np.ndarray, dtype: str = "float16", progress: Progress = silent
+) -> None:
+    """Writes the best network of `run` as its package folder: model.py, manifest.json, weights.h5,
+    verification.json.
 
-    images: held-out ones, uint8 [n, h, w, 3], on which each rewrite is compared with the trained network. dtype: of
-    the kernels, "float16" or "float32". Raises SubmissionError, and writes nothing, when the labels change.
-    The manifest comes last: a folder without it is not a package.
+    images: held-out ones, uint8 [n, h, w, 3], on which each rewrite is compared with the trained
+    network. dtype: of the kernels, "float16" or "float32". Raises SubmissionError, and writes
+    nothing, when the labels change. The manifest comes last: a folder without it is not a package.
     """
     network = trained(run)
     provenance = read_provenance(run)
-    stored, verification = equivalence.rewritten(network, images, lambda operations: rounded(operations, dtype), progress)
+    stored, verification = equivalence.rewritten(
+        network, images, lambda operations: rounded(operations, dtype), progress
+    )
     shares, chosen = _chosen(run.package)  # before the old manifest goes
     (run.package / "manifest.json").unlink(missing_ok=True)
     with atomic(run.package / "model.py") as temporary:
@@ -73,7 +79,11 @@ def export_run(run: Run, images: np.ndarray, dtype: str = "float16", progress: P
                 "bfloat16": verification.bfloat16,
                 "families": known(config.read(run.config)),
                 **chosen,
-                "weights": {"file": "weights.h5", "dtype": dtype, "sha256": digest(run.package / "weights.h5")},
+                "weights": {
+                    "file": "weights.h5",
+                    "dtype": dtype,
+                    "sha256": digest(run.package / "weights.h5"),
+                },
                 "operations": [operation.entry for operation in stored],
             }
         ],
@@ -87,13 +97,16 @@ def trained(run: Run) -> keras.Model:
     provenance = read_provenance(run)
     # The checkpoint holds every weight: nothing pretrained is needed to fill them first.
     blank = config.without_weights(settings.model)
-    network = build_network(blank, tuple(provenance["image_shape"]), len(provenance["class_names"])).model
+    network = build_network(
+        blank, tuple(provenance["image_shape"]), len(provenance["class_names"])
+    ).model
     pretrained.restore(network, run.checkpoint)
     return network
 
 
 def rounded(operations: list[Operation], dtype: str) -> list[Operation]:
-    """`operations` with their weights as they are stored: kernels in `dtype`, what is small in float32.
+    """`operations` with their weights as they are stored: kernels in `dtype`, what is small in
+    float32.
 
     Raises SubmissionError for a kernel beyond the range of `dtype`.
     """
@@ -116,7 +129,8 @@ def _stored(operation: Operation, dtype: str) -> dict[str, np.ndarray]:
 def hdf5(operations: list[Operation]) -> memoryview:
     """An HDF5 file with one contiguous dataset a weight, in a group an operation.
 
-    Equal weights give equal bytes. Made in memory: HDF5's library crashes the process when the disk is full.
+    Equal weights give equal bytes. Made in memory: HDF5's library crashes the process when the disk
+    is full.
     """
     memory = io.BytesIO()
     with h5py.File(memory, "w", libver="earliest") as file:
@@ -127,8 +141,8 @@ def hdf5(operations: list[Operation]) -> memoryview:
 
 
 def choose(run: Run, views: list[str], steps: Steps) -> None:
-    """Makes `views`, best first, those that the package of `run` looks at each image in, and `steps` those it takes
-    afterwards."""
+    """Makes `views`, best first, those that the package of `run` looks at each image in, and
+    `steps` those it takes afterwards."""
     manifest = read_manifest(run.package)
     manifest["class_shares"] = steps.shares
     manifest["networks"][0] |= {"views": views, "temperature": steps.temperature}
@@ -148,19 +162,23 @@ def read_manifest(folder: Path) -> dict:
 
 
 def families(path: Path) -> tuple[str, ...]:
-    """The families of corruptions that the networks in the zip at `path` were trained on; none where it does not tell."""
+    """The families of corruptions that the networks in the zip at `path` were trained on; none
+    where it does not tell."""
     with open_zip(path) as archive, suppress(KeyError, ValueError):
         networks = json.loads(archive.read("manifest.json"))["networks"]
-        return tuple(dict.fromkeys(family for network in networks for family in network["families"]))
+        return tuple(
+            dict.fromkeys(family for network in networks for family in network["families"])
+        )
     return ()
 
 
 def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: int = 0) -> str:
-    """Writes the packages in `folders` as one zip: files at the root, stored, in a fixed order. Returns its SHA-256.
+    """Writes the packages in `folders` as one zip: files at the root, stored, in a fixed order.
+    Returns its SHA-256.
 
-    Several are an ensemble: their probabilities are averaged. time_limit: seconds that predict keeps to, from the
-    start of the process; images: how many there will be in all its calls; 0 for unknown.
-    Raises InputError for packages of different images or classes.
+    Several are an ensemble: their probabilities are averaged. time_limit: seconds that predict
+    keeps to, from the start of the process; images: how many there will be in all its calls; 0 for
+    unknown. Raises InputError for packages of different images or classes.
     """
     manifest, files = _together(folders)
     if time_limit:
@@ -169,7 +187,10 @@ def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: 
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(_entry("manifest.json"), json.dumps(manifest, indent=1) + "\n")
             for name, file in files.items():
-                with file.open("rb") as source, archive.open(_entry(name), "w", force_zip64=True) as target:
+                with (
+                    file.open("rb") as source,
+                    archive.open(_entry(name), "w", force_zip64=True) as target,
+                ):
                     shutil.copyfileobj(source, target, 1 << 20)
         return digest(temporary)
 
@@ -202,11 +223,15 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _chosen(folder: Path) -> tuple[list[float] | None, dict]:
-    """What `choose` wrote into the package in `folder`, if anything: class shares; views and temperature."""
+    """What `choose` wrote into the package in `folder`, if anything: class shares; views and
+    temperature."""
     try:
         manifest = read_manifest(folder)
         network = manifest["networks"][0]
-        return manifest["class_shares"], {"views": network["views"], "temperature": network["temperature"]}
+        return manifest["class_shares"], {
+            "views": network["views"],
+            "temperature": network["temperature"],
+        }
     except (OSError, ValueError, KeyError):
         return None, {"views": ["identity"], "temperature": None}
 

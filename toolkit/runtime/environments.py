@@ -12,8 +12,13 @@ from toolkit.core.errors import InputError
 from toolkit.core.files import write_error
 from toolkit.core.progress import Progress, silent
 
-# TensorFlow without GPU code, where it exists as such: evaluators only predict, and it is half the size.
-TENSORFLOW = "tensorflow-cpu" if platform.system() == "Linux" and platform.machine() == "x86_64" else "tensorflow"
+# TensorFlow without GPU code, where it exists as such: evaluators only predict, and it is half the
+# size.
+TENSORFLOW = (
+    "tensorflow-cpu"
+    if platform.system() == "Linux" and platform.machine() == "x86_64"
+    else "tensorflow"
+)
 
 
 # What pip installs.
@@ -30,10 +35,13 @@ EVALUATORS = {
 def python(name: str, progress: Progress = silent) -> str:
     """The interpreter of the evaluator `name`; its environment is made first where there is none.
 
-    Takes a minute or two and the network, once. Raises InputError when it cannot be made: what was half done is gone.
+    Takes a minute or two and the network, once. Raises InputError when it cannot be made: what was
+    half done is gone.
     """
     if name not in EVALUATORS:
-        raise InputError(f"there is no evaluator '{name}'.", f"Evaluators: {', '.join(EVALUATORS)}.")
+        raise InputError(
+            f"there is no evaluator '{name}'.", f"Evaluators: {', '.join(EVALUATORS)}."
+        )
     folder = folder_of(name)
     ready, interpreter = folder / "ready", folder / "bin" / "python"
     if ready.exists() and interpreter.exists():
@@ -59,18 +67,29 @@ def python(name: str, progress: Progress = silent) -> str:
 
 def folder_of(name: str) -> Path:
     """Where the environment of evaluator `name` lies, one for each Python version."""
-    return platformdirs.user_cache_path("cbtool") / "evaluators" / f"{name}-py{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        platformdirs.user_cache_path("cbtool")
+        / "evaluators"
+        / f"{name}-py{sys.version_info.major}.{sys.version_info.minor}"
+    )
 
 
 def _run(command: list[str], name: str, packages: tuple[str, ...]) -> None:
     try:
         result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except OSError as error:
-        raise InputError(f"the evaluator {name} cannot be made: {error.strerror}.", "Check the disk and its rights.") from error
+        raise InputError(
+            f"the evaluator {name} cannot be made: {error.strerror}.",
+            "Check the disk and its rights.",
+        ) from error
     if result.returncode != 0:
         lines = (result.stderr or result.stdout).strip().splitlines()
-        said = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no reason given")
+        said = next(
+            (line for line in reversed(lines) if line.startswith("ERROR")),
+            lines[-1] if lines else "no reason given",
+        )
         raise InputError(
             f"the evaluator {name} is missing and cannot be made: {said.removeprefix('ERROR: ')}",
-            f"Connect to the network once; or install {' and '.join(packages)} yourself and name that interpreter: --python PATH.",
+            f"Connect to the network once; or install {' and '.join(packages)} yourself and name "
+            "that interpreter: --python PATH.",
         )

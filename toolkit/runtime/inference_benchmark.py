@@ -12,14 +12,14 @@ import keras
 import numpy as np
 
 from submission.model import SLICE
-from toolkit.export import equivalence, graph, optimize, package
-from toolkit.models import backbones
-from toolkit.models.network import build as build_network
-from toolkit.runtime import sandbox, timing
-from toolkit.models.backbones import BACKBONES
 from toolkit.core.config import ModelConfig
 from toolkit.core.errors import CbtoolError
 from toolkit.core.progress import Progress, silent
+from toolkit.export import equivalence, graph, optimize, package
+from toolkit.models import backbones
+from toolkit.models.backbones import BACKBONES
+from toolkit.models.network import build as build_network
+from toolkit.runtime import sandbox, timing
 
 CLASSES = 8
 SIDE = 96
@@ -47,22 +47,32 @@ class Model:
         {load}
 
     def predict(self, X):
-        parts = [X[start : start + {slice}].astype(np.float32) for start in range(0, len(X), {slice})]
+        starts = range(0, len(X), {slice})
+        parts = [X[start : start + {slice}].astype(np.float32) for start in starts]
         return np.concatenate([np.asarray({run}) for part in parts])
 """
 FUNCTION = {
     "imports": "import keras, tensorflow as tf",
-    "load": "network = keras.models.load_model('weights.keras'); self.run = tf.function(lambda x: network(x, training=False))",
+    "load": (
+        "network = keras.models.load_model('weights.keras'); self.run = tf.function(lambda x: "
+        "network(x, training=False))"
+    ),
     "run": "self.run(tf.constant(part))",
 }
 ONNX = {
     "imports": "import onnxruntime",
-    "load": "self.session = onnxruntime.InferenceSession('weights.onnx', providers=['CPUExecutionProvider'])",
+    "load": (
+        "self.session = onnxruntime.InferenceSession('weights.onnx', "
+        "providers=['CPUExecutionProvider'])"
+    ),
     "run": "self.session.run(None, {self.session.get_inputs()[0].name: part})[0]",
 }
 OPENVINO = {
     "imports": "import openvino",
-    "load": "self.run = openvino.Core().compile_model('weights.xml', 'CPU', {'INFERENCE_PRECISION_HINT': 'PRECISION'})",
+    "load": (
+        "self.run = openvino.Core().compile_model('weights.xml', 'CPU', "
+        "{'INFERENCE_PRECISION_HINT': 'PRECISION'})"
+    ),
     "run": "self.run(part)[0]",
 }
 OURS = """
@@ -80,8 +90,9 @@ class Model(Submission):
 
 @dataclass(frozen=True)
 class Row:
-    """One form of the network. ratio: to the template's speed. max_relative_difference, label_agreement: with the
-    template's scores and labels. load_seconds: Model(), imports not counted. ceiling_share: of float32 matrix products.
+    """One form of the network. ratio: to the template's speed. max_relative_difference,
+    label_agreement: with the template's scores and labels. load_seconds: Model(), imports not
+    counted. ceiling_share: of float32 matrix products.
     """
 
     name: str
@@ -98,8 +109,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """gflop_per_image: counted. ceiling_gflops: what this machine's float32 matrix product reaches in a second.
-    left_out: forms that failed, and why.
+    """gflop_per_image: counted. ceiling_gflops: what this machine's float32 matrix product reaches
+    in a second. left_out: forms that failed, and why.
     """
 
     images: int
@@ -110,11 +121,13 @@ class Measured:
 
 
 def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
-    """keras.applications' network with a dense layer, and ours with the same random weights; pixels to scores [n, 8].
+    """keras.applications' network with a dense layer, and ours with the same random weights; pixels
+    to scores [n, 8].
 
-    Where keras.applications has none, both are ours. ConvNeXt's layer scales start at 1e-6, with which no block
-    counts; they are drawn as training leaves them. The dense layer's are scaled to scores up to 10: random networks'
-    can be so small that softmax makes them equal. Raises InputError for an unknown backbone.
+    Where keras.applications has none, both are ours. ConvNeXt's layer scales start at 1e-6, with
+    which no block counts; they are drawn as training leaves them. The dense layer's are scaled to
+    scores up to 10: random networks' can be so small that softmax makes them equal. Raises
+    InputError for an unknown backbone.
     """
     shape, rng = (SIDE, SIDE, 3), np.random.default_rng(0)
     ours = build_network(ModelConfig(backbone, "none", head_units=()), shape, CLASSES)
@@ -141,7 +154,8 @@ def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
 def measure(
     stock: keras.Model, network: keras.Model, images: np.ndarray, progress: Progress = silent
 ) -> Measured:
-    """Times `network` in each form on `images`, uint8 [n, h, w, 3], after one slice and one image to warm up.
+    """Times `network` in each form on `images`, uint8 [n, h, w, 3], after one slice and one image
+    to warm up.
 
     stock: the form the template loads. ONNX Runtime and OpenVINO run where they are installed.
     """
@@ -185,11 +199,17 @@ def measure(
 
 
 def _forms(
-    root: Path, stock: keras.Model, network: keras.Model, operations: list[graph.Operation], gflop: float
+    root: Path,
+    stock: keras.Model,
+    network: keras.Model,
+    operations: list[graph.Operation],
+    gflop: float,
 ) -> dict[str, Callable[[Path], None]]:
     """What writes the zip of each form; the weights are written here, once."""
     stock.save(root / "weights.keras")
-    network(np.zeros((1, *network.input_shape[1:]), np.float32))  # Keras exports only what was called
+    network(
+        np.zeros((1, *network.input_shape[1:]), np.float32)
+    )  # Keras exports only what was called
     (root / "weights.h5").write_bytes(package.hdf5(package.rounded(operations, "float32")))
     entries = [operation.entry for operation in operations]
     shape = list(network.input_shape[1:])
@@ -199,29 +219,47 @@ def _forms(
         manifest = {
             "image_shape": shape,
             "class_names": [str(number) for number in range(network.output_shape[-1])],
-            "networks": [{"gflop": gflop, "bfloat16": True, "views": views, "weights": described, "operations": entries}],
+            "networks": [
+                {
+                    "gflop": gflop,
+                    "bfloat16": True,
+                    "views": views,
+                    "weights": described,
+                    "operations": entries,
+                }
+            ],
         }
         source = OURS.replace("PRECISION", precision)
-        texts = {"model.py": source, "cbtool_model.py": package.model_source(), "manifest.json": json.dumps(manifest)}
+        texts = {
+            "model.py": source,
+            "cbtool_model.py": package.model_source(),
+            "manifest.json": json.dumps(manifest),
+        }
         return lambda path: _write(path, texts, [root / "weights.h5"])
 
     keras_file = [root / "weights.keras"]
     forms = {
         "template": lambda path: _write(path, {"model.py": TEMPLATE}, keras_file),
-        "stock, tf.function": lambda path: _write(path, {"model.py": _sliced(FUNCTION)}, keras_file),
+        "stock, tf.function": lambda path: _write(
+            path, {"model.py": _sliced(FUNCTION)}, keras_file
+        ),
         "ours, float32": ours("float32"),
         "ours, bfloat16": ours("bfloat16"),
         f"ours, {len(VIEWS)} views": ours("auto", VIEWS),
     }
     if _installed("onnxruntime", "tf2onnx") and (root / "weights.h5").stat().st_size < LARGEST_ONNX:
         _export_onnx(operations, tuple(shape), root / "weights.onnx")
-        forms["ONNX Runtime, float32"] = lambda path: _write(path, {"model.py": _sliced(ONNX)}, [root / "weights.onnx"])
+        forms["ONNX Runtime, float32"] = lambda path: _write(
+            path, {"model.py": _sliced(ONNX)}, [root / "weights.onnx"]
+        )
     if _installed("openvino"):
         network.export(str(root / "weights.xml"), format="openvino", verbose=False)
         files_of_openvino = [root / "weights.xml", root / "weights.bin"]
         for precision, label in (("f32", "float32"), ("bf16", "bfloat16")):
             source = _sliced(OPENVINO).replace("PRECISION'", f"{precision}'")
-            forms[f"OpenVINO, {label}"] = lambda path, source=source: _write(path, {"model.py": source}, files_of_openvino)
+            forms[f"OpenVINO, {label}"] = lambda path, source=source: _write(
+                path, {"model.py": source}, files_of_openvino
+            )
     return forms
 
 
@@ -230,8 +268,12 @@ def _export_onnx(operations: list[graph.Operation], shape: tuple[int, ...], path
     import tf2onnx
 
     ours = equivalence.network(operations, shape)
-    ours.weights = {operation.name: operation.weights for operation in operations}  # numpy's become constants of the graph
-    tf2onnx.convert.from_function(ours.graph, ours.graph.input_signature, opset=17, output_path=str(path))
+    ours.weights = {
+        operation.name: operation.weights for operation in operations
+    }  # numpy's become constants of the graph
+    tf2onnx.convert.from_function(
+        ours.graph, ours.graph.input_signature, opset=17, output_path=str(path)
+    )
 
 
 def _sliced(parts: dict[str, str]) -> str:

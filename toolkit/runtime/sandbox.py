@@ -1,4 +1,5 @@
-"""Running a submission zip as the evaluator would: unzipped, in a clean process, without network."""
+"""Running a submission zip as the evaluator would: unzipped, in a clean process, without
+network."""
 
 import json
 import os
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.runtime import sandbox_child
 from toolkit.core.errors import InputError, LimitError, SubmissionError
 from toolkit.core.files import open_zip, write_error
+from toolkit.runtime import sandbox_child
 
 TIME_LIMIT = 1200.0  # seconds; CodaBench's default queue allows no more for a step
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
@@ -36,7 +37,8 @@ class Stopped(LimitError):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of predict. output: what it returned, where that is an array; kind: the type's name."""
+    """One call of predict. output: what it returned, where that is an array; kind: the type's
+    name."""
 
     seconds: float
     kind: str
@@ -46,8 +48,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a submission did. stage: how far it came (process, import, load, predict, done), or why it was stopped
-    (time, memory, output); times in seconds.
+    """What a submission did. stage: how far it came (process, import, load, predict, done), or why
+    it was stopped (time, memory, output); times in seconds.
 
     connections, writes, processes: what it tried against the rules, and was stopped.
     """
@@ -63,11 +65,13 @@ class Outcome:
     processes: tuple[str, ...] = ()
 
     def output(self, name: str) -> np.ndarray:
-        """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are none."""
+        """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are
+        none."""
         output = self.result(name)
         if not np.issubdtype(output.dtype, np.integer) or output.ndim != 1:
             raise SubmissionError(
-                f"predict returned {output.dtype} of shape {output.shape}, not integers of shape (n,).",
+                f"predict returned {output.dtype} of shape {output.shape}, not integers of shape "
+                "(n,).",
                 "Run: cbtool validate ZIP.",
             )
         return output
@@ -75,7 +79,9 @@ class Outcome:
     def result(self, name: str) -> np.ndarray:
         """The array that call `name` returned. Raises SubmissionError when there is none."""
         if self.stage != "done":
-            raise SubmissionError(f"the submission failed at {self.stage}: {self.error}.", "Run: cbtool validate ZIP.")
+            raise SubmissionError(
+                f"the submission failed at {self.stage}: {self.error}.", "Run: cbtool validate ZIP."
+            )
         call = self.calls[name]
         if call.output is None:
             what = call.error or f"it returned {call.kind}, not an array"
@@ -84,12 +90,16 @@ class Outcome:
 
 
 def run(
-    path: Path, inputs: dict[str, np.ndarray], python: str = sys.executable, time_limit: float = TIME_LIMIT
+    path: Path,
+    inputs: dict[str, np.ndarray],
+    python: str = sys.executable,
+    time_limit: float = TIME_LIMIT,
 ) -> Outcome:
     """Unzips `path` into a temporary folder and calls `Model().predict` on each of `inputs` there.
 
-    `python` is the interpreter to run it with. Raises Stopped when it takes longer than `time_limit` seconds, prints
-    more than OUTPUT_LIMIT or is killed, InputError when the zip or the interpreter cannot be used.
+    `python` is the interpreter to run it with. Raises Stopped when it takes longer than
+    `time_limit` seconds, prints more than OUTPUT_LIMIT or is killed, InputError when the zip or the
+    interpreter cannot be used.
     """
     with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
         root = Path(root_name).resolve()
@@ -119,14 +129,24 @@ def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> Non
     """Runs the child process to its end, or ends it after `time_limit` seconds."""
     # Neither the user's folders, into which libraries write, nor what opens the user's account.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(USERS_OWN)}
-    environment = {**kept, "HOME": str(temporary), "TMPDIR": str(temporary), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {
+        **kept,
+        "HOME": str(temporary),
+        "TMPDIR": str(temporary),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
     child = shutil.copy(sandbox_child.__file__, root)
     command = [python, "-I", "-B", child, str(root / "request.json")]
     with (root / "stderr").open("w+", errors="replace") as log:
         try:
             # Its own process group, so that the whole of it ends with us.
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
             )
         except OSError as error:
             raise InputError(
@@ -148,12 +168,14 @@ def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> Non
         )
     if code != 0:
         raise SubmissionError(
-            f"the submission's process ended with code {code}: {_last_line(text)}", "Run model.py in that interpreter."
+            f"the submission's process ended with code {code}: {_last_line(text)}",
+            "Run model.py in that interpreter.",
         )
 
 
 def _watch(process: subprocess.Popen, log: Path, time_limit: float) -> int:
-    """Waits for the end of `process` and returns its code. Raises Stopped when it goes beyond a limit."""
+    """Waits for the end of `process` and returns its code. Raises Stopped when it goes beyond a
+    limit."""
     deadline = time.monotonic() + time_limit
     while process.poll() is None:
         if time.monotonic() > deadline:
@@ -167,7 +189,9 @@ def _watch(process: subprocess.Popen, log: Path, time_limit: float) -> int:
         time.sleep(POLL)
     if log.stat().st_size > OUTPUT_LIMIT:
         raise Stopped(
-            "output", f"the submission printed more than {OUTPUT_LIMIT / 1e6:g} MB.", "Print less, for example verbose=0."
+            "output",
+            f"the submission printed more than {OUTPUT_LIMIT / 1e6:g} MB.",
+            "Print less, for example verbose=0.",
         )
     return process.returncode
 

@@ -1,8 +1,8 @@
 """Runs inside the clean process: imports a submission, makes its Model, calls predict, reports.
 
-Standard library and numpy only, because the process may be another Python than the toolkit's. Usage:
-python -I -B sandbox_child.py REQUEST.json, where the request names the unzipped folder, the inputs (npy files),
-and where results go.
+Standard library and numpy only, because the process may be another Python than the toolkit's.
+Usage: python -I -B sandbox_child.py REQUEST.json, where the request names the unzipped folder, the
+inputs (npy files), and where results go.
 """
 
 import json
@@ -13,14 +13,38 @@ import time
 import traceback
 from pathlib import Path
 
-NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind")
-PROCESS_EVENTS = ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn", "os.system", "subprocess.Popen")
-WRITING_EVENTS = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+NETWORK_EVENTS = (
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.sendto",
+    "socket.bind",
+)
+PROCESS_EVENTS = (
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.exec",
+    "os.spawn",
+    "os.system",
+    "subprocess.Popen",
+)
+WRITING_EVENTS = (
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+)
 WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Guard:
-    """An audit hook that stops, and notes, connections, other processes, and writes outside the allowed folders.
+    """An audit hook that stops, and notes, connections, other processes, and writes outside the
+    allowed folders.
 
     It sees what goes through Python, not system calls from compiled code.
     """
@@ -48,7 +72,11 @@ class Guard:
             path, _, flags = arguments
             paths = [path] if flags & WRITING_FLAGS else []
         elif event in WRITING_EVENTS:
-            paths = [argument for argument in arguments[:2] if isinstance(argument, (str, bytes, os.PathLike))]
+            paths = [
+                argument
+                for argument in arguments[:2]
+                if isinstance(argument, (str, bytes, os.PathLike))
+            ]
         else:
             return
         for path in paths:
@@ -58,10 +86,14 @@ class Guard:
         if isinstance(path, int) or path is None:
             return
         real = os.path.realpath(os.fsdecode(path))
-        if real == os.devnull or any(real == folder or real.startswith(folder + os.sep) for folder in self.allowed):
+        if real == os.devnull or any(
+            real == folder or real.startswith(folder + os.sep) for folder in self.allowed
+        ):
             return
         self.writes.append(real)
-        raise PermissionError(f"writing outside of the submission's folder is off in this sandbox: {real}")
+        raise PermissionError(
+            f"writing outside of the submission's folder is off in this sandbox: {real}"
+        )
 
 
 def main() -> None:
@@ -94,19 +126,29 @@ def main() -> None:
             except Exception as error:
                 report["calls"][name] = {"error": describe(error)}
                 continue
-            call = {"seconds": time.perf_counter() - started, "type": type(output).__name__, "error": None}
+            call = {
+                "seconds": time.perf_counter() - started,
+                "type": type(output).__name__,
+                "error": None,
+            }
             if isinstance(output, np.ndarray) and output.dtype != object:
                 np.save(results / f"{name}.npy", output)
             report["calls"][name] = call
         report["stage"] = "done"
     except (Exception, SystemExit) as error:
         report["error"] = describe(error)
-    report |= {"peak_bytes": peak_bytes(), "connections": guard.connections, "writes": guard.writes, "processes": guard.processes}
+    report |= {
+        "peak_bytes": peak_bytes(),
+        "connections": guard.connections,
+        "writes": guard.writes,
+        "processes": guard.processes,
+    }
     (results / "report.json").write_text(json.dumps(report), encoding="utf-8")
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held: on Linux its own, where getrusage starts from its parent's."""
+    """The most memory this process has held: on Linux its own, where getrusage starts from its
+    parent's."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
@@ -115,7 +157,8 @@ def peak_bytes() -> int:
 
 
 def called_by_a_package() -> bool:
-    """Whether the innermost caller that is not Python's own lies in an installed package, not in the submission."""
+    """Whether the innermost caller that is not Python's own lies in an installed package, not in
+    the submission."""
     frame = sys._getframe(2)
     while frame is not None:
         if "site-packages" in frame.f_code.co_filename:
@@ -128,7 +171,11 @@ def called_by_a_package() -> bool:
 
 def describe(error: BaseException) -> str:
     """Where in the submission, what, and the message: one line."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == Path.cwd()]
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).parent == Path.cwd()
+    ]
     place = f"{Path(own[-1].filename).name} line {own[-1].lineno}: " if own else ""
     message = str(error).strip().splitlines()
     return f"{place}{type(error).__name__}{': ' + message[0] if message else ''}"

@@ -5,8 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.runtime import checks, sandbox
 from toolkit.core.errors import InputError
+from toolkit.runtime import checks, sandbox
 
 FIRST = 64  # images in the first call, one slice, which also builds the graph
 SAMPLE = 512  # images in the measured call, at most
@@ -33,11 +33,12 @@ print(2 * 2048**3 / min(times[1:]) / 1e9)
 class Timing:
     """Seconds, images/s and bytes, on this machine.
 
-    images: the number the projection is for. measured_images: in the one call behind images_per_second.
-    projected_seconds: import, load, the first call, and the rest at that speed. peak_bytes: of the process,
-    with the measured images in memory. views: that each image is looked at in. gflop_per_image: of all networks and
-    views; ceiling_gflops: what this machine's float32 matrix product reaches a second. keeps_to: seconds that predict
-    itself keeps to, by looking in fewer views. gflop_per_image and keeps_to are 0 for zips that cbtool did not build.
+    images: the number the projection is for. measured_images: in the one call behind
+    images_per_second. projected_seconds: import, load, the first call, and the rest at that speed.
+    peak_bytes: of the process, with the measured images in memory. views: that each image is looked
+    at in. gflop_per_image: of all networks and views; ceiling_gflops: what this machine's float32
+    matrix product reaches a second. keeps_to: seconds that predict itself keeps to, by looking in
+    fewer views. gflop_per_image and keeps_to are 0 for zips that cbtool did not build.
     """
 
     images: int
@@ -55,27 +56,36 @@ class Timing:
 
     @property
     def ceiling_share(self) -> float:
-        """Arithmetic a second over the ceiling; beyond 1 where products run in bfloat16. 0 where it is not known."""
+        """Arithmetic a second over the ceiling; beyond 1 where products run in bfloat16. 0 where it
+        is not known."""
         return self.gflop_per_image * self.images_per_second / self.ceiling_gflops
 
     @property
     def plain_seconds(self) -> float:
-        """The projection if each image is looked at in one view only, the least that predict does."""
+        """The projection if each image is looked at in one view only, the least that predict
+        does."""
         startup = self.import_seconds + self.load_seconds
         return startup + (self.projected_seconds - startup) / (self.views if self.keeps_to else 1)
 
 
-def measure(path: Path, images: int, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT) -> Timing:
-    """Times the zip at `path`, projected to `images` images. Raises as `sandbox.run`, SubmissionError if it fails."""
+def measure(
+    path: Path, images: int, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT
+) -> Timing:
+    """Times the zip at `path`, projected to `images` images. Raises as `sandbox.run`,
+    SubmissionError if it fails."""
     manifest = checks.read_manifest(path)
     count = min(images, SAMPLE)
     sample = checks.sample_images(manifest, max(count, FIRST))
-    outcome = sandbox.run(path, {"first": sample[:FIRST], "measured": sample[:count]}, python, time_limit)
+    outcome = sandbox.run(
+        path, {"first": sample[:FIRST], "measured": sample[:count]}, python, time_limit
+    )
     for name in ("first", "measured"):
         outcome.output(name)
     speed = count / outcome.calls["measured"].seconds
     first = outcome.calls["first"].seconds
-    projected = outcome.import_seconds + outcome.load_seconds + first + max(0, images - FIRST) / speed
+    projected = (
+        outcome.import_seconds + outcome.load_seconds + first + max(0, images - FIRST) / speed
+    )
     networks = manifest.get("networks", ())
     return Timing(
         images,
@@ -94,8 +104,14 @@ def measure(path: Path, images: int, python: str = sys.executable, time_limit: f
 
 
 def ceiling(python: str = sys.executable) -> float:
-    """GFLOP/s that float32 matrix products reach on all cores, in TensorFlow or else numpy of the interpreter `python`."""
-    result = subprocess.run([python, "-I", "-c", CEILING], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    """GFLOP/s that float32 matrix products reach on all cores, in TensorFlow or else numpy of the
+    interpreter `python`."""
+    result = subprocess.run(
+        [python, "-I", "-c", CEILING], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     if result.returncode != 0:
-        raise InputError(f"{python} cannot multiply matrices: it has no numpy.", "Give an interpreter with numpy.")
+        raise InputError(
+            f"{python} cannot multiply matrices: it has no numpy.",
+            "Give an interpreter with numpy.",
+        )
     return float(result.stdout)

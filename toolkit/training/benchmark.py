@@ -1,4 +1,5 @@
-"""Measurements: our training step against the stock network's, our augmentation against keras-cv's loops, corruptions."""
+"""Measurements: our training step against the stock network's, our augmentation against keras-cv's
+loops, corruptions."""
 
 import gc
 import resource
@@ -10,15 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit.data import synthetic
-from toolkit.models.network import build as build_network
-from toolkit.data import shift as shifts
 from toolkit.augment import chain
-from toolkit.models.backbones import BACKBONES
 from toolkit.core.config import ModelConfig, Operation
-from toolkit.data.dataset import Samples
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
+from toolkit.data import shift as shifts
+from toolkit.data import synthetic
+from toolkit.data.dataset import Samples
+from toolkit.models.backbones import BACKBONES
+from toolkit.models.network import build as build_network
 
 CLASSES = 8
 SIDE = 96
@@ -27,17 +28,20 @@ AUGMENT_BATCH = 64
 
 
 def train(backbone: str, batch: int, steps: int, progress: Progress = silent) -> dict[str, float]:
-    """Training speed in images/s of keras.applications' network and of ours, with random weights and Adam.
+    """Training speed in images/s of keras.applications' network and of ours, with random weights
+    and Adam.
 
-    Each number is the median of `steps` steps of `batch` images after one that is not counted. "stock" and "ours"
-    train every layer; "stock_head" and "head" one dense layer on the frozen backbone, "cached_head" that layer on
-    stored features; the ratios are ours to stock. "peak_gb" is the process's largest memory.
-    Raises InputError for a backbone that keras.applications does not have.
+    Each number is the median of `steps` steps of `batch` images after one that is not counted.
+    "stock" and "ours" train every layer; "stock_head" and "head" one dense layer on the frozen
+    backbone, "cached_head" that layer on stored features; the ratios are ours to stock. "peak_gb"
+    is the process's largest memory. Raises InputError for a backbone that keras.applications does
+    not have.
     """
     if backbone not in BACKBONES or BACKBONES[backbone].stock is None:
         known = [name for name, entry in BACKBONES.items() if entry.stock]
         raise InputError(
-            f"there is no stock network of '{backbone}' to compare with.", f"Name one of {', '.join(known)}."
+            f"there is no stock network of '{backbone}' to compare with.",
+            f"Name one of {', '.join(known)}.",
         )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, SIDE, SIDE, 3)).astype(np.float32)
@@ -45,7 +49,9 @@ def train(backbone: str, batch: int, steps: int, progress: Progress = silent) ->
     speeds: dict[str, float] = {}
     forms: dict[str, Callable[[], keras.Model]] = {
         "stock": lambda: BACKBONES[backbone].stock((SIDE, SIDE, 3)),
-        "ours": lambda: build_network(ModelConfig(backbone, "none"), (SIDE, SIDE, 3), CLASSES).trunk,
+        "ours": lambda: (
+            build_network(ModelConfig(backbone, "none"), (SIDE, SIDE, 3), CLASSES).trunk
+        ),
     }
     for form, build in forms.items():
         trunk = build()
@@ -74,10 +80,11 @@ def train(backbone: str, batch: int, steps: int, progress: Progress = silent) ->
 def augment(
     operations: tuple[Operation, ...], samples: Samples, seconds: float, progress: Progress = silent
 ) -> dict[str, float]:
-    """Images/s of `operations` on all cores in tf.data, from uint8 images: ours, and keras-cv's layers as they are.
+    """Images/s of `operations` on all cores in tf.data, from uint8 images: ours, and keras-cv's
+    layers as they are.
 
-    "naive" is what a user of keras-cv writes: each layer under RandomApply, mapped over batches of 64. Mixing
-    operations are left out of both: RandomApply cannot hold them.
+    "naive" is what a user of keras-cv writes: each layer under RandomApply, mapped over batches of
+    64. Mixing operations are left out of both: RandomApply cannot hold them.
     """
     operations = tuple(operation for operation in operations if operation.name not in chain.MIXING)
     if not operations:
@@ -95,13 +102,18 @@ def augment(
 
 def _with_head(trunk: keras.Model) -> keras.Model:
     model = keras.Model(trunk.input, keras.layers.Dense(CLASSES, dtype="float32")(trunk.output))
-    model.compile(keras.optimizers.Adam(LEARNING_RATE), keras.losses.CategoricalCrossentropy(from_logits=True))
+    model.compile(
+        keras.optimizers.Adam(LEARNING_RATE), keras.losses.CategoricalCrossentropy(from_logits=True)
+    )
     return model
 
 
 def _step_seconds(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, steps: int) -> float:
     if not model.compiled:
-        model.compile(keras.optimizers.Adam(LEARNING_RATE), keras.losses.CategoricalCrossentropy(from_logits=True))
+        model.compile(
+            keras.optimizers.Adam(LEARNING_RATE),
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+        )
     inputs, labels = tf.constant(inputs), tf.constant(labels)
     model.train_on_batch(inputs, labels)
     times = []
@@ -114,7 +126,12 @@ def _step_seconds(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, st
 
 def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -> float:
     labels = tf.one_hot(samples.labels, len(samples.class_names))
-    batches = tf.data.Dataset.from_tensor_slices((samples.images, labels)).repeat().batch(AUGMENT_BATCH).enumerate()
+    batches = (
+        tf.data.Dataset.from_tensor_slices((samples.images, labels))
+        .repeat()
+        .batch(AUGMENT_BATCH)
+        .enumerate()
+    )
 
     def ready(number, batch):
         seed = tf.stack([0, tf.cast(number, tf.int32)])
@@ -130,7 +147,8 @@ def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -
 
 
 def shift(images: int) -> dict[str, float]:
-    """How fast `toolkit.data.shift` makes copies of that many drawn cells, by chains and by single families, in images/s."""
+    """How fast `toolkit.data.shift` makes copies of that many drawn cells, by chains and by single
+    families, in images/s."""
     cells = synthetic.draw(images // CLASSES + 1).images[:images]
     ids, speeds = np.arange(images), {}
     makers = {"chains": lambda: shifts.mixture(cells, ids)}

@@ -1,4 +1,5 @@
-"""What training remembers: the history, the best weights, and all it takes to go on after being killed."""
+"""What training remembers: the history, the best weights, and all it takes to go on after being
+killed."""
 
 import csv
 import json
@@ -11,12 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit.models import pretrained
 from toolkit.core.config import Config, Phase
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic, write_text
-from toolkit.models.network import Network
 from toolkit.core.progress import Progress
+from toolkit.models import pretrained
+from toolkit.models.network import Network
 from toolkit.training.run_folder import Run
 
 MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
@@ -27,9 +28,10 @@ HISTORY = ("phase", "epoch", "seconds", "learning_rate", *MEASURES, "best")
 class State:
     """Where training stands after an epoch.
 
-    phase, epochs: the phase and its epochs done. stopped: its patience has run out. scale: of the learning rate, by
-    the plateaus so far. best: the phase's best value of the monitored metric, as a loss; waited, plateaued: epochs
-    since then, and since the learning rate last fell. best_row: the row of the history that is kept, of all phases.
+    phase, epochs: the phase and its epochs done. stopped: its patience has run out. scale: of the
+    learning rate, by the plateaus so far. best: the phase's best value of the monitored metric, as
+    a loss; waited, plateaued: epochs since then, and since the learning rate last fell. best_row:
+    the row of the history that is kept, of all phases.
     """
 
     phase: int = 0
@@ -60,8 +62,9 @@ class State:
 class Keeper(keras.callbacks.Callback):
     """Sets the learning rate, keeps the best weights of all phases, and writes down every epoch.
 
-    After each epoch the run folder holds whatever the next one follows from: weights, the optimiser's and the random
-    layers' variables, and `State`. Keras' own BackupAndRestore forgets what plateau and patience have counted.
+    After each epoch the run folder holds whatever the next one follows from: weights, the
+    optimiser's and the random layers' variables, and `State`. Keras' own BackupAndRestore forgets
+    what plateau and patience have counted.
     """
 
     def __init__(self, run: Run, settings: Config, progress: Progress):
@@ -76,7 +79,8 @@ class Keeper(keras.callbacks.Callback):
     ) -> None:
         """Tells of the phase that `fit` is about to run, or go on with.
 
-        shifted: corrupted validation images in batches, as the model takes them: (pixels or features, labels, weights).
+        shifted: corrupted validation images in batches, as the model takes them: (pixels or
+        features, labels, weights).
         """
         if number != self.state.phase:
             self.state = State(
@@ -88,7 +92,9 @@ class Keeper(keras.callbacks.Callback):
             )
         self.phase, self.network, self.steps = phase, network, steps
         model = self.model
-        self.predict = tf.function(lambda inputs: tf.argmax(model(inputs, training=False), -1), reduce_retracing=True)
+        self.predict = tf.function(
+            lambda inputs: tf.argmax(model(inputs, training=False), -1), reduce_retracing=True
+        )
         self.shifted = shifted
 
     def restore(self) -> None:
@@ -107,16 +113,23 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs=None) -> None:
         epochs = self.state.epochs + batch / self.steps
-        self.model.optimizer.learning_rate = self.phase.learning_rate * self.state.scale * scheduled(self.phase, epochs)
+        self.model.optimizer.learning_rate = (
+            self.phase.learning_rate * self.state.scale * scheduled(self.phase, epochs)
+        )
 
     def on_train_batch_end(self, batch: int, logs=None) -> None:
         planned = sum(phase.epochs for phase in self.settings.train.phases)
-        done = sum(phase.epochs for phase in self.settings.train.phases[: self.state.phase]) + self.state.epochs
+        done = (
+            sum(phase.epochs for phase in self.settings.train.phases[: self.state.phase])
+            + self.state.epochs
+        )
         self.progress(done * 1000 + 1000 * (batch + 1) // self.steps, planned * 1000, self.note)
 
     def on_test_end(self, logs=None) -> None:
         """Keeps the best weights now, while the averaged ones are in the model."""
-        right = [self.predict(inputs) == tf.argmax(labels, -1) for inputs, labels, _ in self.shifted]
+        right = [
+            self.predict(inputs) == tf.argmax(labels, -1) for inputs, labels, _ in self.shifted
+        ]
         self.shift_accuracy = float(np.concatenate(right).mean())
         logs = {f"val_{key}": number for key, number in logs.items()}
         value = self._value(logs | {"val_shift_accuracy": self.shift_accuracy})
@@ -129,13 +142,16 @@ class Keeper(keras.callbacks.Callback):
         state = self.state
         if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             raise InputError(
-                f"training diverged: the loss is no number after epoch {epoch + 1} of phase {state.phase + 1}.",
+                f"training diverged: the loss is no number after epoch {epoch + 1} of phase "
+                f"{state.phase + 1}.",
                 f"Lower its learning rate: --set train.phases.{state.phase}.learning_rate=...",
             )
         seconds = time.perf_counter() - self.started
         row = {"phase": state.phase, "epoch": epoch, "seconds": round(seconds, 1)}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
-        row |= {key: float(logs[key]) for key in MEASURES if key in logs} | {"val_shift_accuracy": self.shift_accuracy}
+        row |= {key: float(logs[key]) for key in MEASURES if key in logs} | {
+            "val_shift_accuracy": self.shift_accuracy
+        }
         row["best"] = int(self.is_best)
         state.rows.append(row)
         state.best_row = row if self.is_best else state.best_row
@@ -144,7 +160,10 @@ class Keeper(keras.callbacks.Callback):
         state.cpu_seconds += time.process_time() - self.started_cpu
         self._append(row)
         self._write_state()
-        self.note = f"phase {state.phase + 1}, validation accuracy {row['val_accuracy']:.3f}, shifted {row['val_shift_accuracy']:.3f}"
+        self.note = (
+            f"phase {state.phase + 1}, validation accuracy {row['val_accuracy']:.3f}, shifted "
+            f"{row['val_shift_accuracy']:.3f}"
+        )
         self.model.stop_training = state.stopped
 
     def _value(self, row: dict) -> float:
@@ -157,7 +176,10 @@ class Keeper(keras.callbacks.Callback):
         return [*self.network.model.variables, *self.model.optimizer.variables]
 
     def _write_state(self) -> None:
-        variables = {f"variable_{number}": variable.numpy() for number, variable in enumerate(self._variables())}
+        variables = {
+            f"variable_{number}": variable.numpy()
+            for number, variable in enumerate(self._variables())
+        }
         with atomic(self.run.state) as temporary:
             np.savez(temporary, state=np.array(json.dumps(asdict(self.state))), **variables)
 
@@ -168,11 +190,17 @@ class Keeper(keras.callbacks.Callback):
             with np.load(self.run.state, allow_pickle=False) as arrays:
                 return State(**json.loads(str(arrays["state"])))
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.run.state} is damaged: {error}.", "Train again into a new folder.") from error
+            raise InputError(
+                f"{self.run.state} is damaged: {error}.", "Train again into a new folder."
+            ) from error
 
     def _write_history(self) -> None:
-        """The history as far as the state goes: an epoch that was cut off before its state was written is run again."""
-        lines = [",".join(HISTORY), *(",".join(str(row[key]) for key in HISTORY) for row in self.state.rows)]
+        """The history as far as the state goes: an epoch that was cut off before its state was
+        written is run again."""
+        lines = [
+            ",".join(HISTORY),
+            *(",".join(str(row[key]) for key in HISTORY) for row in self.state.rows),
+        ]
         write_text(self.run.history, "".join(f"{line}\r\n" for line in lines))
 
     def _append(self, row: dict) -> None:
@@ -185,5 +213,7 @@ def scheduled(phase: Phase, epochs: float) -> float:
     if epochs < phase.warmup:
         return (epochs + 1e-2) / phase.warmup
     if phase.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * (epochs - phase.warmup) / max(phase.epochs - phase.warmup, 1e-9)))
+        return 0.5 * (
+            1 + math.cos(math.pi * (epochs - phase.warmup) / max(phase.epochs - phase.warmup, 1e-9))
+        )
     return (1 - phase.decay) ** epochs if phase.schedule == "exponential" else 1.0

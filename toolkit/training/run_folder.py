@@ -10,9 +10,9 @@ from pathlib import Path
 
 from toolkit.core import config
 from toolkit.core.config import Config
-from toolkit.data.dataset import Samples
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_error, write_text
+from toolkit.data.dataset import Samples
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "h5py", "scikit-learn")
 
@@ -85,7 +85,10 @@ def begin(folder: Path, settings: Config, samples: Samples, data: Path) -> Run:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         if any(run.folder.iterdir()):
-            raise InputError(f"{run.folder} is not empty.", "Give --run a new folder; a run is never overwritten.")
+            raise InputError(
+                f"{run.folder} is not empty.",
+                "Give --run a new folder; a run is never overwritten.",
+            )
     except OSError as error:
         raise write_error(run.folder / "config.toml", error) from error
     config.write(settings, run.config)
@@ -110,16 +113,20 @@ def open_finished(folder: Path) -> Run:
     run = _open(folder)
     if not run.finished.exists():
         raise InputError(
-            f"the training in {folder} did not come to its end.", f"Go on with it: cbtool train --resume {folder}."
+            f"the training in {folder} did not come to its end.",
+            f"Go on with it: cbtool train --resume {folder}.",
         )
     return run
 
 
 def open_unfinished(folder: Path) -> Run:
-    """The run in `folder`. Raises InputError when there is none, or when it is trained to its end already."""
+    """The run in `folder`. Raises InputError when there is none, or when it is trained to its end
+    already."""
     run = _open(folder)
     if run.finished.exists():
-        raise InputError(f"the run in {folder} is finished.", f"Next: cbtool evaluate --run {folder}.")
+        raise InputError(
+            f"the run in {folder} is finished.", f"Next: cbtool evaluate --run {folder}."
+        )
     return run
 
 
@@ -147,11 +154,14 @@ def read_provenance(run: Run) -> dict:
     try:
         return json.loads(run.provenance.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{run.provenance} cannot be read: {error}.", "Train the run again.") from error
+        raise InputError(
+            f"{run.provenance} cannot be read: {error}.", "Train the run again."
+        ) from error
 
 
 def _git_commit() -> str | None:
-    """The commit of the working folder, with "+" when it has uncommitted changes; None outside of git."""
+    """The commit of the working folder, with "+" when it has uncommitted changes; None outside of
+    git."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],

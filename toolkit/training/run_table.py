@@ -14,10 +14,11 @@ from toolkit.training.run_folder import Run
 
 @dataclass(frozen=True)
 class Row:
-    """One run. Scores are shares in 0..1 of `part`, the test part where it was opened; None until it is evaluated.
+    """One run. Scores are shares in 0..1 of `part`, the test part where it was opened; None until
+    it is evaluated.
 
-    shift: accuracy on chains of corruptions. foretold: for a hidden test set. test_openings: how often the test part
-    was looked at. seconds: of training. megabytes: of the package, 10^6 bytes.
+    shift: accuracy on chains of corruptions. foretold: for a hidden test set. test_openings: how
+    often the test part was looked at. seconds: of training. megabytes: of the package, 10^6 bytes.
     """
 
     name: str
@@ -43,7 +44,9 @@ def rows(folder: Path) -> list[Row]:
     """The runs directly in `folder`, by name. Raises InputError when there are none."""
     found = sorted(path.parent for path in Path(folder).glob("*/config.toml"))
     if not found:
-        raise InputError(f"there are no runs in {folder}.", "Train one: cbtool train --preset lite --data FILE.")
+        raise InputError(
+            f"there are no runs in {folder}.", "Train one: cbtool train --preset lite --data FILE."
+        )
     return [_row(Run(path)) for path in found]
 
 
@@ -60,12 +63,18 @@ def _row(run: Run) -> Row:
     try:
         settings = config.read(run.config)
     except CbtoolError as error:
-        raise InputError(f"the run {run.folder} cannot be read: {error.sentence}", "Move it elsewhere.") from error
+        raise InputError(
+            f"the run {run.folder} cannot be read: {error.sentence}", "Move it elsewhere."
+        ) from error
     metrics = _json(run.metrics)
     part = next((part for part in ("test", "validation") if part in metrics), None)
     found = metrics.get(part, {})
     scores = found.get("scores", {}).get("clean", {})
-    size = sum(path.stat().st_size for path in run.package.glob("*")) / 1e6 if run.package.exists() else None
+    size = (
+        sum(path.stat().st_size for path in run.package.glob("*")) / 1e6
+        if run.package.exists()
+        else None
+    )
     return Row(
         name=run.folder.name,
         backbone=settings.model.backbone,
@@ -86,12 +95,16 @@ def _row(run: Run) -> Row:
 
 def _augmentation(settings: Config) -> str:
     names = list(dict.fromkeys(operation.name for operation in settings.augment))
-    text = ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    text = (
+        ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    )
     return f"{text}, in blocks" if settings.train.blocks else text or "none"
 
 
 def _phase(phase: Phase) -> str:
-    layers = {float: "last {:.0%}", int: "from layer {}"}.get(type(phase.trainable), "{}").format(phase.trainable)
+    layers = {float: "last {:.0%}", int: "from layer {}"}.get(type(phase.trainable), "{}").format(
+        phase.trainable
+    )
     return f"{layers} × {phase.epochs}"
 
 

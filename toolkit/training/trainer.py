@@ -7,21 +7,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit.data import shift
-from toolkit.models import precision, pretrained
-from toolkit.models.network import Network, build as build_network
 from toolkit.augment import chain, pipeline
 from toolkit.core.config import Config, Phase
-from toolkit.data.dataset import Samples
 from toolkit.core.errors import InputError, LimitError
 from toolkit.core.files import write_text
-from toolkit.training.checkpointing import Keeper
 from toolkit.core.progress import Progress, silent
-from toolkit.training.run_folder import Run
+from toolkit.data import shift
+from toolkit.data.dataset import Samples
 from toolkit.data.splitting import Split
+from toolkit.models import precision, pretrained
+from toolkit.models.network import Network
+from toolkit.models.network import build as build_network
+from toolkit.training.checkpointing import Keeper
+from toolkit.training.run_folder import Run
 
 MOMENTUM = 0.9  # of plain gradient descent
-# Of the shift benchmark's chains; never those that `evaluate` scores, so that what was selected on is not scored again.
+# Of the shift benchmark's chains; never those that `evaluate` scores, so that what was selected on
+# is not scored again.
 MONITORED_DRAWS = (1000, 1001)
 
 OPTIMIZERS = {
@@ -36,31 +38,43 @@ OPTIMIZERS = {
 def start(settings: Config, samples: Samples) -> Network:
     """The untrained network of `settings` for `samples`, seeded.
 
-    Raises InputError for whatever in `settings` does not exist or does not fit, before anything is written.
+    Raises InputError for whatever in `settings` does not exist or does not fit, before anything is
+    written.
     """
     if settings.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings.train.seed)
     chain.check(settings.augment)
     policy = precision.policy(settings.train.precision)
-    network = build_network(settings.model, samples.images.shape[1:], len(samples.class_names), policy)
+    network = build_network(
+        settings.model, samples.images.shape[1:], len(samples.class_names), policy
+    )
     for number, phase in enumerate(settings.train.phases):
         _first_trainable(network, phase, number)
     return network
 
 
 def train(
-    network: Network, run: Run, samples: Samples, parts: Split, settings: Config, progress: Progress = silent
+    network: Network,
+    run: Run,
+    samples: Samples,
+    parts: Split,
+    settings: Config,
+    progress: Progress = silent,
 ) -> list[dict]:
     """Trains `network` on the train part and keeps the best epoch by the monitored metric.
 
-    Each phase starts from the best weights so far, with a new optimiser. Goes on after the last epoch that `run`
-    holds, if it holds any. Writes history.csv line by line, the best weights and what it takes to go on after each
-    epoch, and at the end training.json. Returns the rows of the history.
+    Each phase starts from the best weights so far, with a new optimiser. Goes on after the last
+    epoch that `run` holds, if it holds any. Writes history.csv line by line, the best weights and
+    what it takes to go on after each epoch, and at the end training.json. Returns the rows of the
+    history.
     """
     keeper = Keeper(run, settings, progress)
     # As if the part before an interruption had run just now.
-    started, started_cpu = time.perf_counter() - keeper.state.seconds, time.process_time() - keeper.state.cpu_seconds
+    started, started_cpu = (
+        time.perf_counter() - keeper.state.seconds,
+        time.process_time() - keeper.state.cpu_seconds,
+    )
     try:
         for number, phase in enumerate(settings.train.phases):
             if number >= keeper.state.phase:
@@ -99,14 +113,18 @@ def _train_phase(
     epoch = len(keeper.state.rows)
     train_rows, validation_rows = (parts.rows(part, samples) for part in ("train", "validation"))
     augmented = phase.augment and bool(settings.augment)
-    validation = pipeline.fixed(samples, validation_rows, settings, settings.train.augmented_validation)
+    validation = pipeline.fixed(
+        samples, validation_rows, settings, settings.train.augmented_validation
+    )
     shifted = _shifted(samples.take(validation_rows), settings.train.batch_size)
     if phase.trainable == "head" and not augmented:
         model = network.head
         shown = pipeline.balanced(samples, train_rows, settings)
         features = _features(network.trunk, pipeline.fixed(samples, shown, settings, False))
         training, steps = pipeline.reordered(features, settings, epoch)
-        validation = tf.data.Dataset.from_tensor_slices(_features(network.trunk, validation)).batch(256)
+        validation = tf.data.Dataset.from_tensor_slices(_features(network.trunk, validation)).batch(
+            256
+        )
         shifted = tf.data.Dataset.from_tensor_slices(_features(network.trunk, shifted)).batch(256)
     else:
         model = network.model
@@ -134,12 +152,15 @@ def _shifted(held_out: Samples, batch_size: int) -> tf.data.Dataset:
     """Corrupted copies of `held_out` in batches as `pipeline.fixed`'s, each of weight 1."""
     copies = [shift.mixture(held_out.images, held_out.ids, draw) for draw in MONITORED_DRAWS]
     labels = np.tile(tf.one_hot(held_out.labels, len(held_out.class_names)), (len(copies), 1))
-    batches = tf.data.Dataset.from_tensor_slices((np.concatenate(copies), labels, np.ones(len(labels), np.float32)))
+    batches = tf.data.Dataset.from_tensor_slices(
+        (np.concatenate(copies), labels, np.ones(len(labels), np.float32))
+    )
     return batches.batch(batch_size).map(lambda images, *rest: (tf.cast(images, tf.float32), *rest))
 
 
 def _first_trainable(network: Network, phase: Phase, number: int) -> int:
-    """The place in the backbone's layers from which on `phase` trains. Raises InputError beyond its end."""
+    """The place in the backbone's layers from which on `phase` trains. Raises InputError beyond its
+    end."""
     layers = len(network.trunk.layers)
     if phase.trainable == "head":
         return layers
@@ -149,7 +170,8 @@ def _first_trainable(network: Network, phase: Phase, number: int) -> int:
         return round(layers * (1 - phase.trainable))
     if phase.trainable >= layers:
         raise InputError(
-            f"phase {number} trains from layer {phase.trainable} on, and {network.trunk.name} has only {layers} layers.",
+            f"phase {number} trains from layer {phase.trainable} on, and {network.trunk.name} has "
+            f"only {layers} layers.",
             f"Name an earlier one: --set train.phases.{number}.trainable={layers // 2}.",
         )
     return phase.trainable
@@ -185,8 +207,13 @@ def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
     )
 
 
-def _features(trunk: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the backbone makes of `batches`, once: features [n, width], labels [n, classes], weights [n]."""
+def _features(
+    trunk: keras.Model, batches: tf.data.Dataset
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the backbone makes of `batches`, once: features [n, width], labels [n, classes], weights
+    [n]."""
     run = tf.function(lambda images: trunk(images, training=False), reduce_retracing=True)
-    parts = [(run(images).numpy(), labels.numpy(), shares.numpy()) for images, labels, shares in batches]
+    parts = [
+        (run(images).numpy(), labels.numpy(), shares.numpy()) for images, labels, shares in batches
+    ]
     return tuple(np.concatenate(part) for part in zip(*parts))

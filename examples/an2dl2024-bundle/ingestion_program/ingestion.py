@@ -1,8 +1,9 @@
 """Has a submission predict the hidden images, in one call: `Model().predict(X)`.
 
-Usage: ingestion.py INPUT OUTPUT SUBMISSION, three folders: one with images.npz, `images`: uint8 (n, height, width, 3); the one
-where predictions.npy, (n,), goes; and the submission's, with model.py. What goes wrong is told on stderr, which
-participants can read; CodaBench itself does not look at this program's exit code.
+Usage: ingestion.py INPUT OUTPUT SUBMISSION, three folders: one with images.npz, `images`: uint8 (n,
+height, width, 3); the one where predictions.npy, (n,), goes; and the submission's, with model.py.
+What goes wrong is told on stderr, which participants can read; CodaBench itself does not look at
+this program's exit code.
 """
 
 import os
@@ -16,7 +17,9 @@ import numpy as np
 def main(source: Path, target: Path, submission: Path) -> None:
     if not (submission / "model.py").exists():
         nested = [path.relative_to(submission) for path in submission.rglob("model.py")]
-        sys.exit(f"There is no model.py at the top of the zip{f', but {nested[0]}' if nested else ''}.")
+        sys.exit(
+            f"There is no model.py at the top of the zip{f', but {nested[0]}' if nested else ''}."
+        )
     X = np.load(source / "images.npz")["images"]
     os.chdir(submission)  # weights are loaded by relative names
     sys.path.insert(0, str(submission))
@@ -27,9 +30,15 @@ def main(source: Path, target: Path, submission: Path) -> None:
     loaded = time.perf_counter()
     predictions = np.asarray(model.predict(X))
     ended = time.perf_counter()
-    print(f"{len(X)} images: imported and loaded in {loaded - started:.1f} s, predicted in {ended - loaded:.1f} s")
+    print(
+        f"{len(X)} images: imported and loaded in {loaded - started:.1f} s, predicted in "
+        f"{ended - loaded:.1f} s"
+    )
     if predictions.shape != (len(X),) or not np.issubdtype(predictions.dtype, np.integer):
-        sys.exit(f"predict returned {predictions.dtype} of shape {predictions.shape}, not integers of shape ({len(X)},).")
+        sys.exit(
+            f"predict returned {predictions.dtype} of shape {predictions.shape}, not integers of "
+            f"shape ({len(X)},)."
+        )
     np.save(target / "predictions.npy", predictions)
 
 

@@ -1,1 +1,2 @@
-"""The programs and pages that `cbtool bundle` puts into a competition: CodaBench runs them, nothing here does."""
+"""The programs and pages that `cbtool bundle` puts into a competition: CodaBench runs them, nothing
+here does."""

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from toolkit.core.errors import SubmissionError
 from toolkit.core.files import open_zip
 from toolkit.data import synthetic
 from toolkit.runtime import sandbox
 from toolkit.runtime.checks import behaviour, contents
 from toolkit.runtime.checks.check import Check, Subject
-from toolkit.core.errors import SubmissionError
 from toolkit.runtime.sandbox import Outcome, Stopped
 
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
@@ -39,7 +39,9 @@ CHECKS: tuple[Callable[[Subject], Check], ...] = (
 )
 
 
-def validate(path: Path, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT) -> list[Check]:
+def validate(
+    path: Path, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT
+) -> list[Check]:
     """Runs every check on the zip at `path`. Raises InputError when it is no zip or damaged."""
     with open_zip(path) as archive:
         entries = tuple(archive.infolist())
@@ -58,7 +60,8 @@ def validate(path: Path, python: str = sys.executable, time_limit: float = sandb
 
 
 def read_manifest(path: Path) -> dict:
-    """The manifest of a zip that cbtool built; {} for anybody else's. Raises InputError when `path` is no zip."""
+    """The manifest of a zip that cbtool built; {} for anybody else's. Raises InputError when `path`
+    is no zip."""
     with open_zip(path) as archive:
         try:
             manifest = json.loads(_text(archive, "manifest.json") or "{}")
@@ -72,19 +75,28 @@ def sample_images(manifest: dict, n: int) -> np.ndarray:
     images = synthetic.draw(-(-min(n, 320) // len(synthetic.KINDS))).images[: min(n, 320)]
     height, width = manifest.get("image_shape", images.shape[1:3])[:2]
     if (height, width) != images.shape[1:3]:
-        images = np.stack([np.asarray(Image.fromarray(image).resize((width, height))) for image in images])
+        images = np.stack(
+            [np.asarray(Image.fromarray(image).resize((width, height))) for image in images]
+        )
     return images[np.arange(n) % len(images)]
 
 
 def _described(networks) -> bool:
-    """Whether these are networks as our manifests describe them, and not somebody else's use of the word."""
+    """Whether these are networks as our manifests describe them, and not somebody else's use of the
+    word."""
     keys = {"gflop", "views", "weights"}
-    return isinstance(networks, list) and all(isinstance(each, dict) and keys <= each.keys() for each in networks)
+    return isinstance(networks, list) and all(
+        isinstance(each, dict) and keys <= each.keys() for each in networks
+    )
 
 
 def _inputs(manifest: dict) -> dict[str, np.ndarray]:
     images = sample_images(manifest, behaviour.COUNTS[-1])
-    return {f"{dtype}-{n}": images[:n].astype(dtype) for dtype in ("uint8", "float32") for n in behaviour.COUNTS}
+    return {
+        f"{dtype}-{n}": images[:n].astype(dtype)
+        for dtype in ("uint8", "float32")
+        for n in behaviour.COUNTS
+    }
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str | None:

@@ -2,12 +2,21 @@
 
 import numpy as np
 
-from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
 from toolkit.data.dataset import COMPETITION_CLASSES
+from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
 
-NOT_STARTED = ("process", "time", "memory", "output", "import", "load")  # stages before predict has returned
+NOT_STARTED = (
+    "process",
+    "time",
+    "memory",
+    "output",
+    "import",
+    "load",
+)  # stages before predict has returned
 COUNTS = (1, 7, 300)  # images in a call
-TIPPED = 0.01  # share of labels that rounding may tip: products of other sizes add up in another order
+TIPPED = (
+    0.01  # share of labels that rounding may tip: products of other sizes add up in another order
+)
 HERE = "Run it in the folder of the unzipped files: python -c 'import model; model.Model()'."
 
 
@@ -15,17 +24,23 @@ def starts(subject: Subject) -> Check:
     """The module imports and Model() works in a clean process whose folder is the unzipped zip."""
     outcome = subject.outcome
     if outcome is None:
-        return failed("start", "not run: there is no model.py at the root", "See the check of the layout.")
+        return failed(
+            "start", "not run: there is no model.py at the root", "See the check of the layout."
+        )
     if outcome.stage in ("process", "import", "load"):
         return failed("start", f"{outcome.stage} failed: {outcome.error}", HERE)
     if outcome.stage != "done":
         return passed("start", f"it started; then it was stopped: {outcome.error}")
-    return passed("start", f"import {outcome.import_seconds:.1f} s, Model() {outcome.load_seconds:.1f} s")
+    return passed(
+        "start", f"import {outcome.import_seconds:.1f} s, Model() {outcome.load_seconds:.1f} s"
+    )
 
 
 def ends_in_time(subject: Subject) -> Check:
     """It came to its end within the time limit."""
-    return _not_stopped(subject, "time", "Look for a loop without an end; time it with: cbtool time.")
+    return _not_stopped(
+        subject, "time", "Look for a loop without an end; time it with: cbtool time."
+    )
 
 
 def fits_in_memory(subject: Subject) -> Check:
@@ -35,7 +50,9 @@ def fits_in_memory(subject: Subject) -> Check:
 
 def prints_little(subject: Subject) -> Check:
     """It wrote no more than a log can hold."""
-    return _not_stopped(subject, "output", "Print less: predict(..., verbose=0), and nothing for each image.")
+    return _not_stopped(
+        subject, "output", "Print less: predict(..., verbose=0), and nothing for each image."
+    )
 
 
 def _not_stopped(subject: Subject, reason: str, hint: str) -> Check:
@@ -43,14 +60,18 @@ def _not_stopped(subject: Subject, reason: str, hint: str) -> Check:
         return failed(reason, "not run", "See the check of the layout.")
     if subject.outcome.stage == reason:
         return failed(reason, subject.outcome.error, hint)
-    return passed(reason, {"time": "within the limit", "memory": "enough", "output": "little"}[reason])
+    return passed(
+        reason, {"time": "within the limit", "memory": "enough", "output": "little"}[reason]
+    )
 
 
 def predicts(subject: Subject) -> Check:
     """predict runs for each kind and number of images."""
     outcome = subject.outcome
     if outcome is None or outcome.stage in NOT_STARTED:
-        return failed("predict", "not run to its end", "See the checks of its start, time, memory and output.")
+        return failed(
+            "predict", "not run to its end", "See the checks of its start, time, memory and output."
+        )
     hint = "Call predict on uint8 images of shape (n, 96, 96, 3) yourself."
     if outcome.error:
         return failed("predict", outcome.error, hint)
@@ -69,9 +90,13 @@ def returns(subject: Subject) -> Check:
     for name, call in subject.outcome.calls.items():
         images, n = _images(name), int(name.split("-")[1])
         if call.output is None:
-            return failed("returns", f"{images}: returned {call.kind}, not a numpy array of numbers", hint)
+            return failed(
+                "returns", f"{images}: returned {call.kind}, not a numpy array of numbers", hint
+            )
         if call.output.shape != (n,):
-            return failed("returns", f"{images}: returned the shape {call.output.shape}, not ({n},)", hint)
+            return failed(
+                "returns", f"{images}: returned the shape {call.output.shape}, not ({n},)", hint
+            )
         if not np.issubdtype(call.output.dtype, np.integer):
             return failed("returns", f"{images}: returned {call.output.dtype}, not integers", hint)
         if call.output.min() < 0 or call.output.max() >= classes:
@@ -80,35 +105,69 @@ def returns(subject: Subject) -> Check:
 
 
 def slices_agree(subject: Subject) -> Check:
-    """The labels of an image depend neither on its neighbours in the call nor on its number type."""
+    """The labels of an image depend neither on its neighbours in the call nor on its number
+    type."""
     if returns(subject).status == "failed":
-        return failed("slices", "not compared: predict did not return labels", "See the checks of predict and returns.")
+        return failed(
+            "slices",
+            "not compared: predict did not return labels",
+            "See the checks of predict and returns.",
+        )
     outputs = {name: call.output for name, call in subject.outcome.calls.items()}
     whole = outputs[f"uint8-{COUNTS[-1]}"]
-    differing = {name: int(np.count_nonzero(labels != whole[: len(labels)])) for name, labels in outputs.items()}
+    differing = {
+        name: int(np.count_nonzero(labels != whole[: len(labels)]))
+        for name, labels in outputs.items()
+    }
     worst = max(differing, key=differing.get)
-    found = f"{worst}: {differing[worst]} labels differ from those of the same images in one call of {len(whole)}"
+    found = (
+        f"{worst}: {differing[worst]} labels differ from those of the same images in one call of "
+        f"{len(whole)}"
+    )
     if differing[worst] > TIPPED * len(outputs[worst]):
-        hint = "Treat each image by itself, batch norm in inference mode, and convert X to float32 first."
+        hint = (
+            "Treat each image by itself, batch norm in inference mode, and convert X to float32 "
+            "first."
+        )
         return failed("slices", found, hint)
     if differing[worst]:
-        return warning("slices", found, "Rounding tips a tie now and then; more than 1 % would be a fault.")
+        return warning(
+            "slices", found, "Rounding tips a tie now and then; more than 1 % would be a fault."
+        )
     return passed("slices", "the same labels whole and in slices, uint8 and float32")
 
 
 def no_network(subject: Subject) -> Check:
     """It opened no connection."""
-    return _nothing(subject, "network", "connections", "it tried to connect", "Put what it fetches into the zip.")
+    return _nothing(
+        subject,
+        "network",
+        "connections",
+        "it tried to connect",
+        "Put what it fetches into the zip.",
+    )
 
 
 def no_writes(subject: Subject) -> Check:
     """It wrote no file outside of its folder and the temporary one."""
-    return _nothing(subject, "writes", "writes", "it tried to write", "Write into the folder of tempfile, or not at all.")
+    return _nothing(
+        subject,
+        "writes",
+        "writes",
+        "it tried to write",
+        "Write into the folder of tempfile, or not at all.",
+    )
 
 
 def no_processes(subject: Subject) -> Check:
     """It started no other process."""
-    return _nothing(subject, "processes", "processes", "it tried to start another process", "Do the work in one process.")
+    return _nothing(
+        subject,
+        "processes",
+        "processes",
+        "it tried to start another process",
+        "Do the work in one process.",
+    )
 
 
 def _nothing(subject: Subject, name: str, what: str, deed: str, hint: str) -> Check:

@@ -10,7 +10,8 @@ from toolkit.runtime.sandbox import Outcome
 
 @dataclass(frozen=True)
 class Check:
-    """name: what was looked at. status: "ok", "warning" or "failed". detail: what was found. hint: the way out."""
+    """name: what was looked at. status: "ok", "warning" or "failed". detail: what was found. hint:
+    the way out."""
 
     name: str
     status: Literal["ok", "warning", "failed"]
@@ -20,7 +21,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """A zip and what it did: its entries, the text of its model.py and manifest, the outcome of running it."""
+    """A zip and what it did: its entries, the text of its model.py and manifest, the outcome of
+    running it."""
 
     path: Path
     entries: tuple[zipfile.ZipInfo, ...]

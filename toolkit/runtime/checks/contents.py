@@ -9,12 +9,26 @@ import h5py
 from pyflakes import messages
 from pyflakes.checker import Checker
 
-from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest_of
+from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
 
 STRAYS = ("__MACOSX", ".DS_Store", "Thumbs.db", "__pycache__")
-FILE_ENDINGS = tuple(".h5 .hdf5 .keras .npz .npy .json .pkl .onnx .tflite .pb .txt .toml .csv".split())
+FILE_ENDINGS = (
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".npz",
+    ".npy",
+    ".json",
+    ".pkl",
+    ".onnx",
+    ".tflite",
+    ".pb",
+    ".txt",
+    ".toml",
+    ".csv",
+)
 LARGEST = 10**9  # bytes; larger uploads to CodaBench hang or fail for many users
 REBUILD = "Build it again: cbtool build --run DIR."
 SYNTAX = "Correct model.py; `python -m py_compile model.py` names the place."
@@ -25,8 +39,14 @@ def layout(subject: Subject) -> Check:
     if subject.source is not None:
         return passed("layout", "model.py at the root")
     nested = [name for name in subject.names if PurePosixPath(name).name == "model.py"]
-    where = f"it is at {nested[0]}; CodaBench does not flatten folders" if nested else "there is none"
-    return failed("layout", f"no model.py at the root: {where}", "Zip the files, not their folder: zip -j submission.zip FILES.")
+    where = (
+        f"it is at {nested[0]}; CodaBench does not flatten folders" if nested else "there is none"
+    )
+    return failed(
+        "layout",
+        f"no model.py at the root: {where}",
+        "Zip the files, not their folder: zip -j submission.zip FILES.",
+    )
 
 
 def entry_names(subject: Subject) -> Check:
@@ -34,13 +54,19 @@ def entry_names(subject: Subject) -> Check:
     for entry in subject.entries:
         parts = PurePosixPath(entry.filename).parts
         if entry.filename.startswith("/") or ".." in parts:
-            return failed("entries", f"{entry.filename} would lie outside of the folder", "Zip the files by plain names: zip -j.")
+            return failed(
+                "entries",
+                f"{entry.filename} would lie outside of the folder",
+                "Zip the files by plain names: zip -j.",
+            )
         if stat.S_ISLNK(entry.external_attr >> 16):
             found = f"{entry.filename} is a link; CodaBench unpacks it as a small text file"
             return failed("entries", found, "Zip the file itself: zip without -y.")
         if any(part in STRAYS for part in parts):
             found = f"{entry.filename} does not belong in a submission"
-            return failed("entries", found, f"Remove it: zip -d {subject.path.name} '{entry.filename}'.")
+            return failed(
+                "entries", found, f"Remove it: zip -d {subject.path.name} '{entry.filename}'."
+            )
         if entry.filename in ("metadata", "metadata.yaml"):
             found = f"{entry.filename} changes how CodaBench runs the zip"
             return warning("entries", found, "Leave it out, unless the competition asks for it.")
@@ -58,21 +84,29 @@ def size(subject: Subject) -> Check:
 
 
 def interface(subject: Subject) -> Check:
-    """model.py defines a class Model with predict(self, X) and a constructor that needs no argument."""
+    """model.py defines a class Model with predict(self, X) and a constructor that needs no
+    argument."""
     try:
         tree = ast.parse(subject.source or "")
     except SyntaxError as error:
         return failed("interface", f"model.py line {error.lineno}: {error.msg}", SYNTAX)
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Model"]
+    classes = [
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Model"
+    ]
     imported = {
-        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
     if not classes and "Model" in imported:
         return passed("interface", "class Model, imported from another file")
     template = "Follow the competition's template: class Model, __init__(self), predict(self, X)."
     if not classes:
         return failed("interface", "model.py has no class Model", template)
-    methods = {node.name: node.args for node in classes[-1].body if isinstance(node, ast.FunctionDef)}
+    methods = {
+        node.name: node.args for node in classes[-1].body if isinstance(node, ast.FunctionDef)
+    }
     if "__init__" in methods and _required(methods["__init__"]) != 1:
         return failed("interface", "Model() must work without arguments", template)
     if "predict" in methods and _required(methods["predict"]) != 2:
@@ -90,8 +124,12 @@ def undefined_names(subject: Subject) -> Check:
         return failed("names", "model.py is not valid Python", SYNTAX)
     missing = [message for message in found if isinstance(message, messages.UndefinedName)]
     if missing:
-        lines = ", ".join(f"{message.message_args[0]} (line {message.lineno})" for message in missing)
-        return failed("names", f"used but never defined: {lines}", "Import or define them in model.py itself.")
+        lines = ", ".join(
+            f"{message.message_args[0]} (line {message.lineno})" for message in missing
+        )
+        return failed(
+            "names", f"used but never defined: {lines}", "Import or define them in model.py itself."
+        )
     return passed("names", "every name is defined")
 
 
@@ -101,11 +139,17 @@ def references(subject: Subject) -> Check:
         tree = ast.parse(subject.source or "")
     except SyntaxError:
         return failed("references", "model.py is not valid Python", SYNTAX)
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     files = {
         text
         for text in texts
-        if text.endswith(FILE_ENDINGS) and len(text.split()) == len(text.splitlines()) == 1 and text not in FILE_ENDINGS
+        if text.endswith(FILE_ENDINGS)
+        and len(text.split()) == len(text.splitlines()) == 1
+        and text not in FILE_ENDINGS
     }
     files |= {network["weights"]["file"] for network in subject.manifest.get("networks", ())}
     missing = sorted(name for name in files if name.removeprefix("./") not in subject.names)
@@ -116,7 +160,8 @@ def references(subject: Subject) -> Check:
 
 
 def weights(subject: Subject) -> Check:
-    """The files of weights are whole: HDF5 and .keras files open, and ours are the bytes the manifest states."""
+    """The files of weights are whole: HDF5 and .keras files open, and ours are the bytes the
+    manifest states."""
     stated = [network["weights"] for network in subject.manifest.get("networks", ())]
     digests = {entry["file"]: entry["sha256"] for entry in stated}
     looked_at = 0
@@ -130,14 +175,30 @@ def weights(subject: Subject) -> Check:
                     (zipfile.ZipFile if name.endswith(".keras") else h5py.File)(file).close()
             except zipfile.BadZipFile as error:
                 if "CRC" in str(error):
-                    raise InputError(f"{subject.path} is damaged: {error}.", "Build it again.") from error
-                return failed("weights", f"{name} is no whole .keras file", "Save it again, and wait for its end before zipping.")
+                    raise InputError(
+                        f"{subject.path} is damaged: {error}.", "Build it again."
+                    ) from error
+                return failed(
+                    "weights",
+                    f"{name} is no whole .keras file",
+                    "Save it again, and wait for its end before zipping.",
+                )
             except (OSError, RuntimeError):
-                return failed("weights", f"{name} is no whole HDF5 file", "Save it again, and wait for its end before zipping.")
+                return failed(
+                    "weights",
+                    f"{name} is no whole HDF5 file",
+                    "Save it again, and wait for its end before zipping.",
+                )
             with archive.open(name) as file:
                 if name in digests and digest_of(file) != digests[name]:
-                    return failed("weights", f"{name} is not the file that manifest.json was written for", REBUILD)
-    return passed("weights", f"{looked_at} files, whole" if looked_at else "none in HDF5 or .keras files")
+                    return failed(
+                        "weights",
+                        f"{name} is not the file that manifest.json was written for",
+                        REBUILD,
+                    )
+    return passed(
+        "weights", f"{looked_at} files, whole" if looked_at else "none in HDF5 or .keras files"
+    )
 
 
 def _required(arguments: ast.arguments) -> int:

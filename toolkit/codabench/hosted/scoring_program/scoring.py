@@ -1,7 +1,7 @@
 """Compares predictions with the hidden labels: accuracy, and a page with the confusion matrix.
 
-Usage: scoring.py INPUT OUTPUT, two folders: one with res/predictions.npy and ref/labels.json (labels, class_names); the
-one where scores.json and detailed_results.html go.
+Usage: scoring.py INPUT OUTPUT, two folders: one with res/predictions.npy and ref/labels.json
+(labels, class_names); the one where scores.json and detailed_results.html go.
 """
 
 import html
@@ -23,7 +23,9 @@ def main(source: Path, target: Path) -> None:
         sys.exit(f"There are {len(predictions)} predictions for {len(labels)} images.")
     accuracy = float((predictions == labels).mean())
     (target / "scores.json").write_text(json.dumps({"accuracy": accuracy}), encoding="utf-8")
-    (target / "detailed_results.html").write_text(page(labels, predictions, names, accuracy), encoding="utf-8")
+    (target / "detailed_results.html").write_text(
+        page(labels, predictions, names, accuracy), encoding="utf-8"
+    )
     print(f"accuracy {accuracy:.4f} on {len(labels)} images")
 
 
@@ -32,16 +34,21 @@ def page(labels: np.ndarray, predictions: np.ndarray, names: list[str], accuracy
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = ""
     for label, name in enumerate(names):
-        counts = [int(((labels == label) & (predictions == guess)).sum()) for guess in range(len(names))]
+        counts = [
+            int(((labels == label) & (predictions == guess)).sum()) for guess in range(len(names))
+        ]
         shades = [count / max(sum(counts), 1) for count in counts]
         cells = "".join(
-            f'<td style="background: rgba(60, 110, 180, {0.7 * shade:.2f})">{count}</td>' for count, shade in zip(counts, shades)
+            f'<td style="background: rgba(60, 110, 180, {0.7 * shade:.2f})">{count}</td>'
+            for count, shade in zip(counts, shades)
         )
         rows += f"<tr><th>{html.escape(name)}</th>{cells}</tr>\n"
     style = "body { font: 14px sans-serif; } td, th { padding: .3em .6em; text-align: right; }"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Confusion matrix</title><style>{style}</style></head>\n'
-        f"<body><h1>Accuracy {accuracy:.4f}</h1>\n<p>Rows: true classes. Columns: predicted ones.</p>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Confusion '
+        f"matrix</title><style>{style}</style></head>\n"
+        f"<body><h1>Accuracy {accuracy:.4f}</h1>\n<p>Rows: true classes. Columns: predicted "
+        "ones.</p>\n"
         f"<table><tr><th></th>{head}</tr>\n{rows}</table></body></html>\n"
     )
 
