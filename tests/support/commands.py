@@ -1,13 +1,19 @@
 """The command line as a user runs it, and what it should leave behind."""
 
+import contextlib
 import csv
 import functools
+import io
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from toolkit.training.run_folder import Run
+from tools import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPETITION = (
@@ -26,6 +32,38 @@ def cbtool(*arguments, **options) -> subprocess.CompletedProcess:
         timeout=400,
         **options,
     )
+
+
+def in_process(
+    *arguments,
+    input: str = "",
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess:
+    """The same in this process: seconds faster, as TensorFlow is imported once for all tests.
+
+    An exception that the command line does not turn into an exit code is raised here.
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with (
+        _working_folder(cwd or ROOT),
+        mock.patch.dict(os.environ, env or os.environ, clear=True),
+        mock.patch.object(sys, "stdin", io.StringIO(input)),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        code = cli.main([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
+
+
+@contextlib.contextmanager
+def _working_folder(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def started(*arguments) -> subprocess.Popen:

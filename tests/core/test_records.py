@@ -1,0 +1,90 @@
+"""JSON to dataclass and back, and what is said of a file that does not fit."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from toolkit.core import records
+from toolkit.core.errors import InputError
+
+
+@records.strict
+@dataclass(frozen=True)
+class Part:
+    name: str
+    ids: tuple[int, ...]
+
+
+@records.strict
+@dataclass(frozen=True)
+class Whole:
+    parts: tuple[Part, ...]
+    score: float | None = None
+    by_phase: dict[str, float] = field(default_factory=dict)
+
+
+WHOLE = Whole((Part("train", (1, 2)), Part("test", ())), 0.5, {"Final": 1.0})
+
+
+def test_what_was_written_is_read(tmp_path):
+    path = tmp_path / "new" / "whole.json"
+    records.write(WHOLE, path)
+    assert records.read(Whole, path, "") == WHOLE
+    records.write([WHOLE, WHOLE], path, list[Whole])
+    assert records.read(list[Whole], path, "") == [WHOLE, WHOLE]
+
+
+def test_defaults_fill_what_is_absent():
+    assert records.parse(Whole, '{"parts": []}') == Whole(())
+
+
+def test_values_are_plain_json():
+    assert records.values(WHOLE) == {
+        "parts": [{"name": "train", "ids": [1, 2]}, {"name": "test", "ids": []}],
+        "score": 0.5,
+        "by_phase": {"Final": 1.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "invalid JSON"),
+        ('{"parts": [', "invalid JSON"),
+        ("[]", "object"),
+        ("{}", "parts: field required"),
+        ('{"parts": [{"name": 3, "ids": []}]}', "parts.0.name: input should be a valid string"),
+        ('{"parts": [{"name": "a", "ids": ["3"]}]}', "parts.0.ids.0: input should be a valid int"),
+        ('{"parts": [], "scores": 1}', "scores: "),
+        ('{"parts": [], "score": "high"}', "score: input should be a valid number"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence_with_the_way_out(tmp_path, text, words):
+    path = tmp_path / "whole.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        records.read(Whole, path, "Train the run again.")
+    assert str(path) in caught.value.sentence and words in caught.value.sentence
+    assert caught.value.hint == "Train the run again."
+
+
+def test_bytes_that_are_no_text_are_one_sentence(tmp_path):
+    path = tmp_path / "whole.json"
+    path.write_bytes(b'{"parts": "\xff\xfe"}')
+    with pytest.raises(InputError, match=r"whole\.json cannot be read"):
+        records.read(Whole, path, "")
+
+
+def test_the_sentence_holds_no_value_of_the_file(tmp_path):
+    path = tmp_path / "whole.json"
+    path.write_text('{"parts": [], "score": "secret-token", "by_phase": {"secret-token": "x"}}')
+    with pytest.raises(InputError) as caught:
+        records.read(Whole, path, "")
+    assert "secret-token" not in caught.value.sentence
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*none\.json"):
+        records.read(Whole, tmp_path / "none.json", "")
+    with pytest.raises(InputError, match="cannot be read"):
+        records.read(Whole, tmp_path, "")

@@ -1,0 +1,69 @@
+"""JSON files as frozen dataclasses: checked when they are read, with one error sentence."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from toolkit.core.errors import InputError
+from toolkit.core.files import write_text
+
+Record = TypeVar("Record")
+
+# Decorates a dataclass whose JSON may hold no other keys than its fields; without it, unknown keys
+# are ignored. Nested dataclasses need their own.
+strict = with_config(ConfigDict(extra="forbid"))
+
+
+def read(kind: type[Record], path: Path, hint: str) -> Record:
+    """Reads the JSON file at `path` as `kind`: a dataclass, or a list or dictionary of such.
+
+    Values must have the declared types: "3" is no number. Raises InputError, with `hint` as the
+    way out, when the file is missing, unreadable, not JSON, or does not fit `kind`; the sentence
+    names the file and the key but holds no value from the file, which may be a secret.
+    """
+    try:
+        return parse(kind, Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}.", hint) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {_reason(error)}.", hint) from error
+
+
+def parse(kind: type[Record], text: str | bytes) -> Record:
+    """The JSON `text` as `kind`. Raises ValueError (pydantic's ValidationError) if it does not
+    fit."""
+    return _adapter(kind).validate_json(text, strict=True)
+
+
+def write(value: Any, path: Path, kind: Any = None) -> None:
+    """Writes `value` as JSON to `path`, whole or not at all.
+
+    kind: its type where that is not `type(value)`, such as list[Entry]. Raises InputError when
+    the file cannot be written.
+    """
+    write_text(path, json.dumps(values(value, kind), indent=1) + "\n")
+
+
+def values(value: Any, kind: Any = None) -> Any:
+    """`value` as dictionaries, lists, strings and numbers, ready for JSON."""
+    return _adapter(kind or type(value)).dump_python(value, mode="json")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be read, without a value from it."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{place}: {message}" if place else message
