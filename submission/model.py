@@ -220,15 +220,21 @@ class Model:
     """The competition's interface: `Model()`, then `predict(X)`."""
 
     def __init__(
-        self, folder: str | Path = Path(__file__).resolve().parent, precision: str = "auto"
+        self,
+        folder: str | Path = Path(__file__).resolve().parent,
+        precision: str = "auto",
+        manifest: dict | None = None,
     ):
         """Loads manifest.json and the weights it names from `folder`, by default this file's own.
 
         precision: of the products: "float32", "bfloat16", "float16", or "auto" for what this
-        machine does best.
+        machine does best. manifest: replaces the content of manifest.json, for example to run other
+        views; the weights it names still lie in `folder`.
         """
         self.folder, self.precision = Path(folder), precision
-        self.manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest is None:
+            manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        self.manifest = manifest
         self.image_shape, entries = tuple(self.manifest["image_shape"]), self.manifest["networks"]
         self.slice = max(8, min(SLICE, int(SLICE_GFLOP / max(entry["gflop"] for entry in entries))))
         self._seen = 0  # images, of those the manifest expects

@@ -178,6 +178,20 @@ def test_probabilities_are_the_mean_over_the_views(folder, cells):
     np.testing.assert_allclose(model.probabilities(images), expected, atol=1e-5)
 
 
+def test_a_manifest_given_to_the_constructor_replaces_the_file(folder, cells):
+    images = cells.images[:10]
+    written = (folder / "manifest.json").read_bytes()
+    manifest = package.read_manifest(folder)
+    manifest["networks"][0]["views"] = ["mirror"]
+    given = Model(folder, manifest=manifest)
+    assert (folder / "manifest.json").read_bytes() == written
+    mirrored = Model(folder).probabilities(images[:, :, ::-1])
+    assert np.array_equal(given.probabilities(images), mirrored)
+    assert not np.array_equal(mirrored, Model(folder).probabilities(images))
+    (folder / "manifest.json").unlink()
+    assert np.array_equal(Model(folder, manifest=manifest).probabilities(images), mirrored)
+
+
 def test_steps_after_training_are_taken_as_the_manifest_says(folder, cells):
     images = np.resize(cells.images, (ENOUGH, *cells.images.shape[1:]))
     plain = Model(folder).probabilities(images)
