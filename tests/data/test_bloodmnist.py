@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from toolkit.core import http as http_get
 from toolkit.core.errors import InputError
 from toolkit.data import bloodmnist, dataset
 from toolkit.data.bloodmnist import Source
@@ -49,7 +50,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(bloodmnist.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(http_get.time, "sleep", lambda seconds: None)
     Handler.content = np.random.default_rng(0).bytes(700_000)
     Handler.cuts, Handler.ranges = [], []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
@@ -77,26 +78,26 @@ def test_a_file_comes_whole_and_tells_how_far_it_is(server, tmp_path):
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
-    Handler.cuts = [10 * bloodmnist.BLOCK, bloodmnist.BLOCK + 1]
+    Handler.cuts = [10 * http_get.BLOCK_BYTES, http_get.BLOCK_BYTES + 1]
     bloodmnist.fetch(source(server("file")), tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == Handler.content
     assert Handler.ranges == [
         None,
-        f"bytes={10 * bloodmnist.BLOCK}-",
-        f"bytes={11 * bloodmnist.BLOCK}-",
+        f"bytes={10 * http_get.BLOCK_BYTES}-",
+        f"bytes={11 * http_get.BLOCK_BYTES}-",
     ]
 
 
 def test_the_next_command_goes_on_with_what_came(server, tmp_path):
-    Handler.cuts = [5 * bloodmnist.BLOCK] * bloodmnist.TRIES
+    Handler.cuts = [5 * http_get.BLOCK_BYTES] * bloodmnist.ATTEMPTS
     with pytest.raises(InputError, match="broke off") as caught:
         bloodmnist.fetch(source(server("file")), tmp_path / "file")
     assert "goes on where it stopped" in caught.value.hint
-    assert (tmp_path / "file.part").stat().st_size == 5 * bloodmnist.BLOCK * bloodmnist.TRIES
+    assert (tmp_path / "file.part").stat().st_size == 5 * http_get.BLOCK_BYTES * bloodmnist.ATTEMPTS
     assert not (tmp_path / "file").exists()
     bloodmnist.fetch(source(server("file")), tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == Handler.content
-    assert Handler.ranges[-1] == f"bytes={5 * bloodmnist.BLOCK * bloodmnist.TRIES}-"
+    assert Handler.ranges[-1] == f"bytes={5 * http_get.BLOCK_BYTES * bloodmnist.ATTEMPTS}-"
 
 
 def test_a_server_without_ranges_starts_anew(server, tmp_path):

@@ -19,9 +19,10 @@ from requests.auth import AuthBase
 from urllib3 import Retry
 
 from toolkit.codabench.credentials import Account
+from toolkit.core import http
 from toolkit.core.errors import PlatformError
 from toolkit.core.files import atomic
-from toolkit.core.http import reason
+from toolkit.core.http import TRANSIENT_STATUSES, reason
 from toolkit.core.progress import Progress, silent
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and without a byte
@@ -31,7 +32,6 @@ UPLOAD_TIMEOUT = (
 )  # the same, where blocks are sent and the storage then takes its time
 RETRIES = 3
 BACKOFF = 0.3  # seconds; doubles each time
-PASSING = (429, 500, 502, 503, 504)
 BLOCK = 1 << 16  # bytes read at a time
 TEXT_BYTES = 1_000_000  # of a log, its end
 LONGEST = 300  # characters of what a server says
@@ -142,19 +142,20 @@ class Transport:
         """Fetches what lies at a signed address, or at one below the server's own, to `path`, whole
         or not at all."""
         auth = self._auth if url.startswith(f"{self.url}/") else _Token()
-        with (
-            atomic(path) as unfinished,
-            _session("GET") as session,
-            _reached(url),
-            session.get(url, stream=True, timeout=self._timeout, auth=auth) as response,
-        ):
-            if not response.ok:
-                raise refused(response, f"the download of {path.name}")
-            total = int(response.headers.get("Content-Length", 0))
-            with unfinished.open("wb") as file:
-                for block in response.iter_content(BLOCK):
-                    file.write(block)
-                    progress(file.tell(), total, path.name)
+        with atomic(path) as unfinished, _reached(url):
+            try:
+                http.download(
+                    url,
+                    unfinished,
+                    attempts=1 + RETRIES,
+                    pause=BACKOFF,
+                    timeout=self._timeout,
+                    name=path.name,
+                    auth=auth,
+                    progress=progress,
+                )
+            except requests.HTTPError as error:
+                raise refused(error.response, f"the download of {path.name}") from error
 
     def _json(self, session: requests.Session, method: str, path: str, **content) -> Any:
         url = f"{self.url}/api/{path}"
@@ -275,7 +276,7 @@ def _session(*retried: str) -> Iterator[requests.Session]:
         retries = Retry(
             RETRIES,
             backoff_factor=BACKOFF,
-            status_forcelist=PASSING,
+            status_forcelist=TRANSIENT_STATUSES,
             allowed_methods=retried,
             raise_on_status=False,
         )

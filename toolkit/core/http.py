@@ -1,4 +1,46 @@
-"""HTTP, whoever answers: why a request failed."""
+"""HTTP without regard to the server: a GET that resumes and retries, and why a request failed."""
+
+import time
+from pathlib import Path
+
+import requests
+from requests.auth import AuthBase
+
+from toolkit.core.progress import Progress, silent
+
+BLOCK_BYTES = 1 << 14  # bytes read at a time; what a cut connection leaves of a block is lost
+TRANSIENT_STATUSES = (429, 500, 502, 503, 504)  # the same request may succeed a little later
+
+
+def download(
+    url: str,
+    part: Path,
+    *,
+    attempts: int,
+    pause: float,
+    timeout: float | tuple[float, float],
+    name: str = "",
+    auth: AuthBase | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Completes the file `part` with the bytes it lacks of the body at `url`.
+
+    A broken connection and a transient status are retried, `attempts` requests in all, after
+    `pause` seconds the first time and twice as long each next time. timeout: seconds without a
+    byte, or the pair to connect and without a byte. name: the note that `progress` gets.
+
+    Raises requests.RequestException when the attempts are used up, and its subclass
+    requests.HTTPError, whose `response` is read, for a status that is an error. `part` keeps what
+    arrived, and the next call continues there.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            _append_rest(url, part, timeout, name, auth, progress)
+            return
+        except requests.RequestException as error:
+            if attempt == attempts or not _is_transient(error):
+                raise
+        time.sleep(pause * 2 ** (attempt - 1))
 
 
 def reason(error: Exception) -> str:
@@ -6,5 +48,46 @@ def reason(error: Exception) -> str:
     while error.args and isinstance(error.args[0], Exception):
         error = error.args[0]
     cause = getattr(error, "reason", None) or error
-    text = str(cause.args[-1] if isinstance(cause, OSError) and cause.args else cause)
+    text = str(cause)
+    if isinstance(cause, OSError) and cause.args:
+        text = str(cause.args[-1])
     return text.split("): ")[-1].rstrip(".)")
+
+
+def _append_rest(
+    url: str,
+    part: Path,
+    timeout: float | tuple[float, float],
+    name: str,
+    auth: AuthBase | None,
+    progress: Progress,
+) -> None:
+    """One request for the bytes that `part` lacks."""
+    size = part.stat().st_size if part.exists() else 0
+    # The offsets count bytes of the file, so the transfer must not be compressed.
+    headers = {"Accept-Encoding": "identity"}
+    if size:
+        headers["Range"] = f"bytes={size}-"
+    with requests.get(url, headers=headers, stream=True, timeout=timeout, auth=auth) as response:
+        if size and response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # nothing lies beyond `size`: the file is whole
+        if not response.ok:
+            _ = response.content  # read it now: the connection closes when this block ends
+            response.raise_for_status()
+        if response.status_code != requests.codes.partial_content:
+            size = 0  # the server ignores ranges and starts again
+        total = size + int(response.headers.get("Content-Length", 0))
+        with part.open("ab" if size else "wb") as file:
+            for block in response.iter_content(BLOCK_BYTES):
+                file.write(block)
+                progress(file.tell(), total, name)
+            arrived = file.tell()
+    if arrived < total:
+        raise requests.ConnectionError(f"{arrived} of {total} bytes came")
+
+
+def _is_transient(error: requests.RequestException) -> bool:
+    """Whether the same request may succeed a little later."""
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code in TRANSIENT_STATUSES
+    return True

@@ -1,21 +1,20 @@
 """Public training data, for people without the course's file: fetched, checked and converted."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import requests
 
+from toolkit.core import http
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest, write_error
-from toolkit.core.http import reason
 from toolkit.core.progress import Progress, silent
 from toolkit.data import dataset
 from toolkit.data.dataset import CELL_NAMES, Samples
 
-BLOCK = 1 << 14  # bytes read at a time; what a cut connection leaves of a block is lost
-TRIES = 5  # times a cut connection is taken up again
+ATTEMPTS = 5  # requests until a broken connection is given up
+PAUSE = 1.0  # seconds before the second request; doubles each time
 TIMEOUT = 30  # seconds without a byte
 
 
@@ -47,17 +46,7 @@ def fetch(source: Source, path: Path, progress: Progress = silent) -> None:
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, TRIES + 1):
-            try:
-                if _fetch_rest(source, part, progress):
-                    break
-            except requests.RequestException as error:
-                if attempt == TRIES:
-                    raise InputError(
-                        f"the download of {source.url} broke off: {reason(error)}.",
-                        "Run the same command again: it goes on where it stopped.",
-                    ) from error
-                time.sleep(attempt)
+        _download(source, part, progress)
         if digest(part, "md5") != source.md5:
             part.unlink()
             raise InputError(
@@ -86,27 +75,25 @@ def bloodmnist(size: int, part: str, path: Path, cache: Path, progress: Progress
     dataset.save(convert(original, part), path)
 
 
-def _fetch_rest(source: Source, part: Path, progress: Progress) -> bool:
-    """Appends to `part` what is missing; True when the file is whole."""
-    have = part.stat().st_size if part.exists() else 0
-    # Compressed transfer would make the offsets those of other bytes.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            return True
-        if not response.ok:
-            raise InputError(
-                f"{source.url} answers {response.status_code} {response.reason}.",
-                "Try again later.",
-            )
-        if response.status_code != requests.codes.partial_content:
-            have = 0  # the server begins anew, whatever was asked
-        total = have + int(response.headers.get("Content-Length", 0))
-        with part.open("ab" if have else "wb") as file:
-            for block in response.iter_content(BLOCK):
-                file.write(block)
-                progress(file.tell(), total, part.name.removesuffix(".part"))
-            size = file.tell()
-    if size < total:
-        raise requests.ConnectionError(f"{size} of {total} bytes came")
-    return True
+def _download(source: Source, part: Path, progress: Progress) -> None:
+    """Completes `part` with what it lacks of `source`."""
+    try:
+        http.download(
+            source.url,
+            part,
+            attempts=ATTEMPTS,
+            pause=PAUSE,
+            timeout=TIMEOUT,
+            name=part.name.removesuffix(".part"),
+            progress=progress,
+        )
+    except requests.HTTPError as error:
+        response = error.response
+        raise InputError(
+            f"{source.url} answers {response.status_code} {response.reason}.", "Try again later."
+        ) from error
+    except requests.RequestException as error:
+        raise InputError(
+            f"the download of {source.url} broke off: {http.reason(error)}.",
+            "Run the same command again: it goes on where it stopped.",
+        ) from error

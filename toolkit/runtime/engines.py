@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,20 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from toolkit.core import processes
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 
 APP = "/app"  # where CodaBench mounts everything
 CWD = f"{APP}/program"
 PLACES = ("program", "ingested_program", "input_data", "input", "output", "shared", "data")
-OUTPUT_LIMIT = (
-    100_000_000  # bytes of a log; what prints more is taken to print until its time is over
-)
-POLL = 0.05  # seconds between two looks at a running process
-CANNOT_START, NOT_FOUND = (
-    126,
-    127,
-)  # exit codes of a command that is no program, and of one that is not there
+# Bytes of a log. A program that prints more is taken to print until its time is over.
+OUTPUT_LIMIT = 100_000_000
+# Exit codes of a shell for a command that is no program, and for one that does not exist.
+CANNOT_START_CODE = 126
+NOT_FOUND_CODE = 127
 
 # What CodaBench's worker takes from its containers.
 DROPPED_CAPABILITIES = (
@@ -69,33 +66,21 @@ class Engine:
         with 126 or 127.
         """
         name = f"cbtool-{os.getpid()}-{time.monotonic_ns()}"
-        with stdout.open("wb") as out, stderr.open("wb") as err:
-            try:
-                process = subprocess.Popen(
-                    self.argv(container, name),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    cwd=container.mounts[CWD],
-                    env=self.environment,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                err.write(f"{container.command[0]}: {error.strerror}\n".encode())
-                return NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_START
-            deadline = time.monotonic() + seconds
-            try:
-                while process.poll() is None and time.monotonic() < deadline:
-                    if max(stdout.stat().st_size, stderr.stat().st_size) > OUTPUT_LIMIT:
-                        break
-                    time.sleep(POLL)
-                return process.poll()
-            finally:
-                if process.poll() is None:
-                    self.end(name)
-                with suppress(ProcessLookupError):  # all of it, whatever it started
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        try:
+            end = processes.run_limited(
+                self.argv(container, name),
+                stdout,
+                stderr,
+                time_limit=seconds,
+                output_limit=OUTPUT_LIMIT,
+                folder=container.mounts[CWD],
+                environment=self.environment,
+                on_stop=lambda: self.end(name),
+            )
+        except OSError as error:
+            stderr.write_text(f"{container.command[0]}: {error.strerror}\n", encoding="utf-8")
+            return NOT_FOUND_CODE if isinstance(error, FileNotFoundError) else CANNOT_START_CODE
+        return end.code
 
 
 @contextmanager

@@ -4,25 +4,22 @@ network."""
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from toolkit.core import processes
 from toolkit.core.errors import InputError, LimitError, SubmissionError
 from toolkit.core.files import open_zip, write_error
 from toolkit.runtime import sandbox_child
 
 TIME_LIMIT = 1200.0  # seconds; CodaBench's default queue allows no more for a step
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
-POLL = 0.05  # seconds between two looks at a running process
+LOG_TAIL = 4000  # bytes of a log in which its last line is looked for
 USERS_OWN = ("XDG_", "MPLCONFIGDIR", "CODABENCH_")  # beginnings of environment variables
 HIDDEN_MODULES = ("toolkit", "tools", "submission")  # ours, which no evaluator has
 
@@ -137,63 +134,47 @@ def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> Non
     }
     child = shutil.copy(sandbox_child.__file__, root)
     command = [python, "-I", "-B", child, str(root / "request.json")]
-    with (root / "stderr").open("w+", errors="replace") as log:
-        try:
-            # Its own process group, so that the whole of it ends with us.
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise InputError(
-                f"cannot run {python}: {error.strerror}.", "Give the path of a Python interpreter."
-            ) from error
-        try:
-            code = _watch(process, root / "stderr", time_limit)
-        finally:
-            with suppress(ProcessLookupError):  # all of it, whatever it started
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        log.seek(max(0, os.fstat(log.fileno()).st_size - 4000))
-        text = log.read()
-    if code == -signal.SIGKILL:
+    log = root / "log"
+    try:
+        end = processes.run_limited(
+            command,
+            log,
+            time_limit=time_limit,
+            output_limit=OUTPUT_LIMIT,
+            environment=environment,
+        )
+    except OSError as error:
+        raise InputError(
+            f"cannot run {python}: {error.strerror}.", "Give the path of a Python interpreter."
+        ) from error
+    _raise_for(end, time_limit, log)
+
+
+def _raise_for(end: processes.ProcessEnd, time_limit: float, log: Path) -> None:
+    """Raises Stopped or SubmissionError unless the child process ended by itself with code 0."""
+    if end.exceeded == "time":
         raise Stopped(
-            "memory",
-            "the submission was killed, most likely for want of memory.",
-            "Predict smaller slices, or use a smaller network.",
+            "time",
+            f"the submission took longer than {time_limit:g} seconds.",
+            "Make it lighter, or allow more with --limit.",
         )
-    if code != 0:
-        raise SubmissionError(
-            f"the submission's process ended with code {code}: {_last_line(text)}",
-            "Run model.py in that interpreter.",
-        )
-
-
-def _watch(process: subprocess.Popen, log: Path, time_limit: float) -> int:
-    """Waits for the end of `process` and returns its code. Raises Stopped when it goes beyond a
-    limit."""
-    deadline = time.monotonic() + time_limit
-    while process.poll() is None:
-        if time.monotonic() > deadline:
-            raise Stopped(
-                "time",
-                f"the submission took longer than {time_limit:g} seconds.",
-                "Make it lighter, or allow more with --limit.",
-            )
-        if log.stat().st_size > OUTPUT_LIMIT:
-            break
-        time.sleep(POLL)
-    if log.stat().st_size > OUTPUT_LIMIT:
+    if end.exceeded == "output":
         raise Stopped(
             "output",
             f"the submission printed more than {OUTPUT_LIMIT / 1e6:g} MB.",
             "Print less, for example verbose=0.",
         )
-    return process.returncode
+    if end.exceeded == "memory":
+        raise Stopped(
+            "memory",
+            "the submission was killed, most likely for want of memory.",
+            "Predict smaller slices, or use a smaller network.",
+        )
+    if end.code != 0:
+        raise SubmissionError(
+            f"the submission's process ended with code {end.code}: {_last_line(log)}",
+            "Run model.py in that interpreter.",
+        )
 
 
 def _outcome(results: Path) -> Outcome:
@@ -216,6 +197,9 @@ def _outcome(results: Path) -> Outcome:
     )
 
 
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
+def _last_line(log: Path) -> str:
+    """The last line of the file `log`, which may be large."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
     return lines[-1] if lines else "it printed nothing."
