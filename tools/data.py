@@ -103,13 +103,14 @@ def clean(file: Path, out: Path, classes: int) -> None:
     from toolkit.core.config import CleanConfig
     from toolkit.data import cleaning
     from toolkit.data import dataset as files
+    from toolkit.report import plots
 
     samples = files.load(file, classes)
     files.require_trainable(samples, file)
     with output.stages() as stages, stages.stage("clean"):
-        found = cleaning.find(samples, CleanConfig())
+        found = cleaning.clean(samples, CleanConfig())
         cleaning.write_csv(found, out / "clean.csv")
-        cleaning.write_pictures(found, out)
+        plots.cleaning_pictures(found.coordinates, found.kept, out)
     output.table(("what", "images"), summary(found), title=str(out / "clean.csv"))
 
 

@@ -10,12 +10,11 @@ import pytest
 from tests.support.commands import COMPETITION, cbtool
 from toolkit.core.config import CleanConfig
 from toolkit.core.errors import InputError
-from toolkit.data import cleaning as clean
-from toolkit.data import dataset
+from toolkit.data import cleaning, dataset
 
 
-def found(samples, **changes):
-    return clean.find(samples, CleanConfig(**changes))
+def clean(samples, **changes):
+    return cleaning.clean(samples, CleanConfig(**changes))
 
 
 def with_images(samples, images, labels):
@@ -30,9 +29,9 @@ def with_images(samples, images, labels):
 
 def test_exactly_the_irrelevant_copies_are_dropped(cells):
     n = 8 * 20
-    cleaning = found(cells)
-    assert cleaning.kept.tolist() == [True] * n + [False] * (len(cells) - n)
-    assert set(cleaning.reasons[n:]) == {"outlier"}
+    found = clean(cells)
+    assert found.kept.tolist() == [True] * n + [False] * (len(cells) - n)
+    assert set(found.reasons[n:]) == {"outlier"}
 
 
 def test_each_defect_gets_its_reason(cells):
@@ -42,7 +41,7 @@ def test_each_defect_gets_its_reason(cells):
     other_label = (whole.labels[2] + 1) % 8
     labels = np.array([whole.labels[0], whole.labels[0], whole.labels[1], other_label])
     samples = with_images(whole, np.concatenate([brighter, constant, whole.images[1:3]]), labels)
-    reasons = found(samples).reasons
+    reasons = clean(samples).reasons
     assert reasons[160:] == (
         "near copy of 0",
         "constant",
@@ -54,13 +53,24 @@ def test_each_defect_gets_its_reason(cells):
 
 
 def test_limits_are_those_of_the_configuration(cells):
-    assert found(cells, outlier_score=1000.0).reasons.count("outlier") == 0
-    assert found(cells, outlier_score=0.001).reasons.count("outlier") > len(cells) // 3
+    assert clean(cells, outlier_score=1000.0).reasons.count("outlier") == 0
+    assert clean(cells, outlier_score=0.001).reasons.count("outlier") > len(cells) // 3
 
 
 def test_scores_do_not_depend_on_how_often_a_picture_is_copied(cells):
     once = cells.take(np.r_[0:160, 160, len(cells) - 1])
-    assert found(once).scores[160] == pytest.approx(found(cells).scores[160])
+    assert clean(once).scores[160] == pytest.approx(clean(cells).scores[160])
+
+
+def test_the_groups_are_those_of_the_kept_images_in_the_same_order(cells):
+    """Also where the first image of a pair of near copies has the larger digest, or the smaller."""
+    whole = cells.take(np.arange(48))
+    brighter = np.clip(whole.images[:16].astype(int) + 3, 0, 255).astype(np.uint8)
+    found = clean(with_images(whole, brighter, whole.labels[:16]))
+    assert found.kept.tolist() == [True] * 48 + [False] * 16
+    assert np.array_equal(found.groups[48:], found.groups[:16])
+    kept_alone = cleaning.copy_groups(whole.images, CleanConfig().near_copy_bits)
+    assert np.array_equal(np.argsort(found.groups[:48]), np.argsort(kept_alone))
 
 
 def test_only_constant_images_is_an_error(cells):
@@ -68,7 +78,7 @@ def test_only_constant_images_is_an_error(cells):
         np.full((3, 96, 96, 3), 7, np.uint8), np.arange(3), np.arange(3), dataset.CELL_NAMES
     )
     with pytest.raises(InputError, match="constant"):
-        found(blank)
+        clean(blank)
 
 
 def test_the_command_writes_a_row_an_image_and_two_pictures(training_file, tmp_path):
@@ -99,6 +109,6 @@ def test_the_whole_competition_set_loses_its_1800_pictures_and_at_most_35_cells(
         check=True,
         capture_output=True,
     )
-    kept = found(dataset.load(file)).kept
+    kept = clean(dataset.load(file)).kept
     assert not kept[11_959:].any()
     assert (~kept[:11_959]).sum() <= 35

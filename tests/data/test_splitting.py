@@ -5,7 +5,7 @@ import pytest
 
 from toolkit.core.config import SplitConfig
 from toolkit.core.errors import InputError
-from toolkit.data import dataset, splitting, synthetic
+from toolkit.data import cleaning, dataset, splitting, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +15,8 @@ def samples():
 
 
 def parts_of(samples, **changes):
-    return splitting.stratified(
-        samples, np.arange(len(samples)), SplitConfig(**changes), near_copy_bits=30
-    )
+    groups = cleaning.copy_groups(samples.images, near_copy_bits=30)
+    return splitting.split(samples, np.arange(len(samples)), groups, SplitConfig(**changes))
 
 
 def test_parts_are_disjoint_whole_and_stratified(samples):

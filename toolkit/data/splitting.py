@@ -10,7 +10,6 @@ from sklearn.model_selection import train_test_split
 from toolkit.core.config import SplitConfig
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
-from toolkit.data.cleaning import copy_groups
 from toolkit.data.dataset import Samples
 
 PARTS = ("train", "validation", "test")
@@ -37,17 +36,14 @@ class Split:
         return np.array(getattr(self, part))
 
 
-def stratified(
-    samples: Samples, ids: np.ndarray, config: SplitConfig, near_copy_bits: int
-) -> Split:
-    """Splits the images with the given `ids` (positions in `samples`), as many of each class in
-    each part.
+def split(samples: Samples, ids: np.ndarray, groups: np.ndarray, config: SplitConfig) -> Split:
+    """Splits the images with the given `ids` (positions in `samples`), stratified by class.
 
-    Copies and near copies (see `cleaning.copy_groups`) go to one part together. The same seed gives
-    the same parts.
+    groups: int64 [len(ids)], equal for copies and near copies (`cleaning.Cleaning.groups`), which
+    go to one part together. The same seed gives the same parts. Raises InputError when a class has
+    too few different images for the three parts.
     """
-    groups = copy_groups(samples.images[ids], near_copy_bits)
-    first = np.unique(groups, return_index=True)[1]
+    _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
     kinds = samples.labels[ids[first]]
     _require_enough(samples, kinds, config)
     held = config.validation + config.test
@@ -57,29 +53,30 @@ def stratified(
     validation, test = train_test_split(
         rest, test_size=config.test / held, stratify=kinds[rest], random_state=config.seed
     )
-    parts = (
-        tuple(np.sort(ids[np.isin(groups, part)]).tolist()) for part in (train, validation, test)
-    )
-    return Split(*parts, seed=config.seed, fingerprint=samples.fingerprint)
+
+    def ids_of(part: np.ndarray) -> tuple[int, ...]:
+        return tuple(np.sort(ids[np.isin(groups, part)]).tolist())
+
+    return Split(ids_of(train), ids_of(validation), ids_of(test), config.seed, samples.fingerprint)
 
 
-def write(split: Split, path: Path) -> None:
-    """Writes `split` as JSON."""
-    write_text(path, json.dumps(asdict(split)) + "\n")
+def write(parts: Split, path: Path) -> None:
+    """Writes `parts` as JSON."""
+    write_text(path, json.dumps(asdict(parts)) + "\n")
 
 
 def read(path: Path) -> Split:
     """Reads what `write` wrote. Raises InputError when it is missing or damaged."""
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Split(
-            **{key: tuple(value) if key in PARTS else value for key, value in fields.items()}
-        )
+        for part in PARTS:
+            fields[part] = tuple(fields[part])
+        return Split(**fields)
     except FileNotFoundError as error:
         raise InputError(
             f"there is no split in {Path(path).parent}.", "Train the run first: cbtool train."
         ) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} is damaged: {error}.", "Train the run again.") from error
 
 

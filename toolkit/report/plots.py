@@ -70,6 +70,16 @@ def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -
     _write(figure, path)
 
 
+def cleaning_pictures(coordinates: np.ndarray, kept: np.ndarray, folder: Path) -> None:
+    """Writes clean_before.png and clean_after.png: `scatter` with and without the dropped
+    images."""
+    before, after = folder / "clean_before.png", folder / "clean_after.png"
+    scatter(coordinates, kept, "Whitened PCA of the images, before cleaning", before)
+    remaining = coordinates[kept]
+    every = np.ones(len(remaining), bool)
+    scatter(remaining, every, "Whitened PCA of the images, after cleaning", after)
+
+
 def trials_picture(points: dict[str, list[tuple[float, float]]], path: Path) -> None:
     """Draws (foretold, obtained) accuracies, in 0..1, by run: on the line where they are equal,
     foretelling is perfect."""

@@ -1,4 +1,4 @@
-"""The first stage of a run: cleaning and splitting."""
+"""The first stage of a run: clean the samples and split what is kept."""
 
 import numpy as np
 
@@ -14,12 +14,11 @@ def prepare(
     """Cleans and splits `samples` as `settings` say; writes clean.csv and split.json into the
     run."""
     if settings.clean.enabled:
-        found = cleaning.find(samples, settings.clean)
+        found = cleaning.clean(samples, settings.clean)
     else:
-        found = cleaning.nothing(samples)
+        found = cleaning.keep_all(samples, settings.clean)
     cleaning.write_csv(found, run.clean)
-    parts = splitting.stratified(
-        samples, np.flatnonzero(found.kept), settings.split, settings.clean.near_copy_bits
-    )
+    kept = np.flatnonzero(found.kept)
+    parts = splitting.split(samples, kept, found.groups[kept], settings.split)
     splitting.write(parts, run.split)
     return found, parts
