@@ -1,10 +1,18 @@
-"""`cbtool login`, `logout`, `whoami`: who one is at CodaBench."""
+"""`cbtool login`, `logout`, `whoami`: the account at CodaBench."""
+
+from __future__ import annotations
 
 import sys
 
 import click
 
+from toolkit.core.errors import PlatformError
 from tools import options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.codabench import client as api
+    from toolkit.codabench import credentials
 
 url = click.option(
     "--url",
@@ -19,15 +27,11 @@ url = click.option(
 def login(url: str | None, username: str | None) -> None:
     """Log in at CodaBench, once.
 
-    Asks for the password, or reads it from a pipe, exchanges it for a token and keeps that in a
-    file only you can read. The password is not kept. Accounts made through GitHub have none: reset
-    it on the web page to get one. CODABENCH_TOKEN and CODABENCH_URL, where they are set, go before
-    the file.
+    Asks for the password, or reads it from a pipe, exchanges it for a token and stores the token in
+    a file that only you can read. The password is not stored. Accounts made through GitHub have no
+    password: reset it on the web page to get one. The variables CODABENCH_TOKEN and CODABENCH_URL
+    take precedence over the file.
     """
-    from toolkit.codabench import credentials
-    from toolkit.codabench.client import Client
-    from toolkit.codabench.credentials import Account
-    from toolkit.core.errors import PlatformError
 
     server = credentials.current(url).url
     name = username or click.prompt(f"User name at {server}", err=True)
@@ -36,17 +40,15 @@ def login(url: str | None, username: str | None) -> None:
     else:
         password = sys.stdin.readline().rstrip("\n")
     try:
-        token = Client(Account(server)).login(name, password)
+        token = api.Client(credentials.Account(server)).login(name, password)
     except PlatformError as error:
         if error.status != 400:
             raise
-        hint = (
-            f"Check user name and password; {server}/accounts/login/ tells whether they are right."
-        )
+        hint = f"Check user name and password; try them at {server}/accounts/login/."
         raise PlatformError(
-            f"{server} does not know '{name}' with this password.", hint, 400
+            f"{server} does not accept '{name}' with this password.", hint, 400
         ) from error
-    file = credentials.store(Account(server, token, name))
+    file = credentials.store(credentials.Account(server, token, name))
     click.echo(f"Logged in at {server} as {name}.")
     output.hint(f"The token is in {file}. Next: cbtool competitions list --joined")
 
@@ -54,21 +56,23 @@ def login(url: str | None, username: str | None) -> None:
 @click.command()
 @url
 def logout(url: str | None) -> None:
-    """Forget the token of a server.
+    """Remove the stored token of a server.
 
-    CodaBench itself has no way to withdraw it.
+    CodaBench itself offers no way to revoke it.
     """
-    from toolkit.codabench import credentials
 
     account = credentials.current(url)
     found = credentials.forget(account)
-    click.echo(f"Forgotten: {account.url}." if found else f"There was no login at {account.url}.")
+    if found:
+        click.echo(f"Logged out from {account.url}.")
+    else:
+        click.echo(f"There was no login at {account.url}.")
 
 
 @click.command()
 @options.json
 def whoami(as_json: bool) -> None:
-    """Show who you are at CodaBench, and what is left of your storage."""
+    """Show your CodaBench account and free storage."""
     client = connected()
     name, free = client.whoami(), client.free_bytes()
     if as_json:
@@ -77,9 +81,9 @@ def whoami(as_json: bool) -> None:
         click.echo(f"{name} at {client.url}; {free / 1e9:.2f} GB of storage free")
 
 
-def connected(required: bool = True):
-    """A client for the user's account; where it is not `required`, perhaps for nobody's."""
-    from toolkit.codabench import credentials
-    from toolkit.codabench.client import Client
+def connected(required: bool = True) -> api.Client:
+    """A client for the user's account; unless `required`, it may have no token.
 
-    return Client(credentials.required() if required else credentials.current())
+    Raises PlatformError when a token is required and there is none.
+    """
+    return api.Client(credentials.required() if required else credentials.current())

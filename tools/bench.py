@@ -1,6 +1,8 @@
 """`cbtool bench`: what our forms of things gain, side by side in one run, and how well foretelling
 does."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 
@@ -8,12 +10,22 @@ import click
 
 from tools import options, output
 from tools.evaluate import load_data
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.core import config
+    from toolkit.data import dataset, splitting, synthetic
+    from toolkit.evaluation import backtest as backtests
+    from toolkit.export import package
+    from toolkit.report import plots
+    from toolkit.runtime import checks, inference_benchmark
+    from toolkit.training import benchmark as training_benchmark
+    from toolkit.training import run_folder
 
 
 @click.group()
 def bench() -> None:
-    """Measure training, augmentation and prediction against the stock forms; corruptions;
-    foretelling."""
+    """Measure speed against stock code; backtest estimates."""
 
 
 @bench.command()
@@ -40,10 +52,8 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     At 96 × 96 pixels, with random weights: every layer, one layer on the frozen backbone, and that
     layer on stored features.
     """
-    with output.quiet_tensorflow():
-        from toolkit.training import benchmark as benches
     with output.stages() as stages, stages.stage("bench") as progress:
-        measured = benches.train(backbone, batch, steps, progress)
+        measured = training_benchmark.train(backbone, batch, steps, progress)
     _print({"backbone": backbone, "batch": batch} | measured, as_json)
 
 
@@ -70,15 +80,10 @@ def augment(
     preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool
 ) -> None:
     """Time a preset's augmentations: ours, and the same keras-cv layers mapped as they are."""
-    from toolkit.core import config
-    from toolkit.data import dataset, synthetic
-
     chosen = config.preset(preset, settings)
     samples = dataset.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
-    with output.quiet_tensorflow():
-        from toolkit.training import benchmark as benches
     with output.stages() as stages, stages.stage("bench") as progress:
-        measured = benches.augment(chosen.augment, samples, seconds, progress)
+        measured = training_benchmark.augment(chosen.augment, samples, seconds, progress)
     _print({"preset": preset} | measured, as_json)
 
 
@@ -115,13 +120,7 @@ def predict(
     """
     if (backbone is None) == (folder is None):
         raise click.UsageError("give either --backbone NAME or --run DIR.")
-    from toolkit.data import splitting
-    from toolkit.runtime import checks
-    from toolkit.training import run_folder
 
-    with output.quiet_tensorflow():
-        from toolkit.export import package
-        from toolkit.runtime import inference_benchmark
     if folder:
         run = run_folder.open_finished(folder)
         samples = load_data(run, data_file)
@@ -158,9 +157,7 @@ def predict(
 @options.json
 def shift(images: int, as_json: bool) -> None:
     """Time the making of corrupted copies, in chains, of drawn cells of 96 × 96 pixels."""
-    with output.quiet_tensorflow():
-        from toolkit.training import benchmark as benches
-    _print(benches.shift(images), as_json)
+    _print(training_benchmark.shift(images), as_json)
 
 
 @bench.command()
@@ -180,12 +177,8 @@ def foretell(folders: tuple[Path, ...], picture: Path | None, part: str, as_json
     For each family that a run was not trained on, its score on chains with that family is foretold
     from chains without.
     """
-    from toolkit.evaluation import backtest
-    from toolkit.report import plots
-    from toolkit.training import run_folder
-
     found = {
-        folder.name: backtest.trials(run_folder.open_finished(folder), part) for folder in folders
+        folder.name: backtests.trials(run_folder.open_finished(folder), part) for folder in folders
     }
     errors = {
         name: sum(abs(trial.foretold.value - trial.obtained) for trial in row) / len(row)

@@ -1,5 +1,7 @@
 """`cbtool build`: from runs to the zip that CodaBench takes."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
@@ -7,6 +9,12 @@ import click
 
 from tools import options, output
 from tools.evaluate import load_data
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.data import splitting
+    from toolkit.export import package, zip_ledger
+    from toolkit.training import run_folder
 
 
 @click.command()
@@ -71,13 +79,7 @@ def build(
     bytes. Where there is no package yet, the network is rewritten for speed, and each rewrite
     compared with the trained network on validation images; the build stops when labels change.
     """
-    from toolkit.data import splitting
-    from toolkit.export import zip_ledger
-    from toolkit.training import run_folder
-
     chosen = [run_folder.open_finished(folder) for folder in folders]
-    with output.quiet_tensorflow():
-        from toolkit.export import package
     with output.stages() as stages, stages.stage("build") as progress:
         for run in chosen:
             if not package.is_current(run, weights):

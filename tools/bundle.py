@@ -1,11 +1,18 @@
 """`cbtool bundle`: a competition of one's own, for CodaBench."""
 
+from __future__ import annotations
+
 from datetime import datetime
 from pathlib import Path
 
 import click
 
 from tools import options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.codabench import hosting
+    from toolkit.data import dataset, synthetic
 
 PER_CLASS = 2  # drawn cells a class, where there is no data
 DATE = click.DateTime(formats=["%Y-%m-%d"])
@@ -74,15 +81,11 @@ def bundle(
     per_day: int,
     classes: int,
 ) -> None:
-    """Write a competition like AN2DL 2024 to host on CodaBench.
+    """Write a competition like AN2DL 2024 for CodaBench.
 
     Its ingestion program calls `Model().predict` on the hidden images, its scoring program computes
-    accuracy and a confusion matrix. Without --data it has a few cells that the program draws, to
-    try it out.
+    accuracy and a confusion matrix. Without --data, the hidden images are a few drawn cells.
     """
-    from toolkit.codabench import hosting
-    from toolkit.data import dataset, synthetic
-
     start = start or datetime.now()
     if (final_file is None) != (final_start is None):
         raise click.UsageError("--final and --final-start go together.")

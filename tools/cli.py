@@ -1,72 +1,61 @@
-"""The `cbtool` command: registration, and the one place where errors become exit codes."""
+"""The `cbtool` command: the table of commands, and the one place where errors become exit codes."""
 
+import errno
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
 
-from toolkit.core.errors import CbtoolError, LimitError
+from toolkit.core.errors import CbtoolError, InputError, LimitError
 from toolkit.core.files import write_error
-from tools import (
-    account,
-    bench,
-    build,
-    bundle,
-    competitions,
-    data,
-    demo,
-    evaluate,
-    output,
-    rehearse,
-    runs,
-    score,
-    submissions,
-    time,
-    train,
-    upload,
-    validate,
-)
+from tools import output
+from tools.lazy import LazyGroup, Target
 
 INTERRUPTED = 130
+ROOT = Path(__file__).resolve().parents[1]
+# The help lines repeat the first lines of the commands' docstrings, so that the list of commands
+# is shown without importing them; a test compares the two.
+COMMANDS = {
+    "bench": Target("tools.bench:bench", "Measure speed against stock code; backtest estimates."),
+    "build": Target("tools.build:build", "Write a run's submission.zip."),
+    "bundle": Target("tools.bundle:bundle", "Write a competition like AN2DL 2024 for CodaBench."),
+    "cancel": Target("tools.submissions:cancel", "Cancel submission ID."),
+    "competitions": Target("tools.competitions:competitions", "Find, join and show competitions."),
+    "data": Target("tools.data:data", "Inspect, clean, augment or download training data."),
+    "delete": Target("tools.submissions:delete", "Delete submission ID for good."),
+    "demo": Target("tools.demo:demo", "Run all stages on drawn cells."),
+    "evaluate": Target("tools.evaluate:evaluate", "Score a run; estimate the hidden test score."),
+    "leaderboard": Target("tools.submissions:leaderboard", "Show a phase's leaderboard."),
+    "login": Target("tools.account:login", "Log in at CodaBench, once."),
+    "logout": Target("tools.account:logout", "Remove the stored token of a server."),
+    "logs": Target("tools.submissions:logs", "Print the logs of submission ID."),
+    "rehearse": Target("tools.rehearse:rehearse", "Run ZIP through a competition's programs."),
+    "runs": Target("tools.runs:runs", "Compare runs, and keep the ledger of their zips."),
+    "score": Target("tools.score:score", "Run ZIP on FILE.npz and score its labels."),
+    "status": Target("tools.submissions:status", "Show the status and score of submission ID."),
+    "time": Target("tools.time:time", "Time ZIP, and project to N images."),
+    "train": Target("tools.train:train", "Clean, split and train."),
+    "upload": Target("tools.upload:upload", "Upload ZIP to CodaBench and follow it to its score."),
+    "validate": Target("tools.validate:validate", "Check ZIP's layout, code and behaviour."),
+    "whoami": Target("tools.account:whoami", "Show your CodaBench account and free storage."),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    targets=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="cbtool", prog_name="cbtool")
 def cli() -> None:
     """From a competition's training file to a checked and scored CodaBench submission.
 
-    The road: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start
+    The stages: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start
     with `cbtool demo`; compare with `cbtool runs list`.
     """
-
-
-for command in (
-    demo.demo,
-    data.data,
-    train.train,
-    evaluate.evaluate,
-    build.build,
-    validate.validate,
-    time.time,
-    score.score,
-    rehearse.rehearse,
-    bundle.bundle,
-    account.login,
-    account.logout,
-    account.whoami,
-    competitions.competitions,
-    upload.upload,
-    submissions.status,
-    submissions.logs,
-    submissions.leaderboard,
-    submissions.cancel,
-    submissions.delete,
-    runs.runs,
-    bench.bench,
-):
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow reads these when it is imported, which happens inside the commands.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    # It warns of how it runs keras-cv's layers; nobody can do anything about that.
+    # TensorFlow warns about how it runs keras-cv's layers; the user cannot change that.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         result = cli.main(arguments, standalone_mode=False)
@@ -87,23 +76,46 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except CbtoolError as error:
-        output.error(error)
-        return error.exit_code
-    except OSError as error:
-        problem = write_error(Path(error.filename or "the output"), error)
-        output.error(problem)
-        return problem.exit_code
-    except MemoryError:
-        error = LimitError(
-            "this machine has too little memory for that.",
-            "Use a smaller network, smaller batches, or fewer images.",
-        )
-        output.error(error)
-        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted: nothing half-written is left under a final name.", err=True)
         return INTERRUPTED
+    except CbtoolError as error:
+        problem = error
+    except OSError as error:
+        if "CBTOOL_TRACEBACK" in os.environ:
+            raise
+        problem = _system_error(error)
+    except MemoryError:
+        problem = LimitError(
+            "this machine has too little memory for that.",
+            "Use a smaller network, smaller batches, or fewer images.",
+        )
+    output.error(problem)
+    return problem.exit_code
+
+
+def _system_error(error: OSError) -> CbtoolError:
+    """The sentence for an error of the operating system that no module has explained.
+
+    Which operation failed is not known here, so the sentence names the file and the line of code
+    instead.
+    """
+    if error.errno == errno.ENOSPC:
+        return write_error(Path(error.filename or "the output"), error)
+    if error.errno == errno.EPIPE and error.filename is None:
+        return InputError(
+            "the output was closed before everything was written.",
+            "Let the command that reads it read to the end, or write to a file.",
+        )
+    reason = error.strerror or str(error) or type(error).__name__
+    subject = f"{error.filename}: {reason}" if error.filename else reason
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)]
+    place = ours[-1] if ours else frames[-1]
+    return InputError(
+        f"{subject} (in {place.name}, {Path(place.filename).name} line {place.lineno}).",
+        "Check the path and its permissions; with CBTOOL_TRACEBACK=1 the traceback is shown.",
+    )
 
 
 def run() -> None:

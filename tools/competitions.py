@@ -1,18 +1,26 @@
 """`cbtool competitions`: what there is to take part in."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
+from toolkit.core.errors import PlatformError
 from tools import options, output
 from tools.account import connected
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.codabench import client as api
+    from toolkit.codabench import eligibility
 
 number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 
 
 @click.group()
 def competitions() -> None:
-    """Find, join and look at CodaBench's competitions."""
+    """Find, join and show competitions."""
 
 
 @competitions.command(name="list")
@@ -21,8 +29,6 @@ def competitions() -> None:
 @options.json
 def list_(search: str, joined: bool, as_json: bool) -> None:
     """List public competitions, the latest first, or those you take part in."""
-    from toolkit.codabench.client import MOST
-
     found = connected(required=joined).competitions(search, joined)
     if as_json:
         output.as_json(
@@ -38,8 +44,8 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
         for each in found
     ]
     output.table(("id", "competition", "organiser", "participants"), rows)
-    if len(found) == MOST:
-        output.hint(f"These are the first {MOST}; narrow them with --search WORDS.")
+    if len(found) == api.MOST:
+        output.hint(f"These are the first {api.MOST}; narrow them with --search WORDS.")
 
 
 @competitions.command()
@@ -47,8 +53,6 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
 @options.json
 def show(number: int, as_json: bool) -> None:
     """Show a competition's phases, and what is left of their limits today."""
-    from toolkit.codabench import eligibility
-
     competition = eligibility.find(connected(required=False), number)
     if as_json:
         phases = [
@@ -100,9 +104,6 @@ def show(number: int, as_json: bool) -> None:
 @number
 def join(number: int) -> None:
     """Apply for a competition, whose terms you accept by that."""
-    from toolkit.codabench import eligibility
-    from toolkit.core.errors import PlatformError
-
     client = connected()
     competition = eligibility.find(client, number)
     try:
@@ -122,8 +123,6 @@ def join(number: int) -> None:
 )
 def download(number: int, out: Path) -> None:
     """Fetch a competition's public data and starting kits."""
-    from toolkit.codabench import eligibility
-
     client = connected()
     competition = eligibility.find(client, number)
     files = {

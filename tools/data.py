@@ -1,10 +1,22 @@
 """`cbtool data`: look at a training file, clean it, or download a public one."""
 
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import click
+import numpy as np
 
 from tools import options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.augment import pipeline
+    from toolkit.core import config
+    from toolkit.data import bloodmnist, cleaning, dataset
+    from toolkit.report import plots
 
 
 @click.group()
@@ -24,17 +36,10 @@ def data() -> None:
 @options.json
 def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
     """Show what FILE.npz holds, and write a contact sheet per class."""
-    import numpy as np
-
-    from toolkit.core.config import CleanConfig
-    from toolkit.data import cleaning
-    from toolkit.data import dataset as files
-    from toolkit.report import plots
-
-    samples = files.load(file, classes)
+    samples = dataset.load(file, classes)
     out = out or Path(f"{file.stem}-inspect")
     with output.stages() as stages, stages.stage("copies"):
-        groups = cleaning.copy_groups(samples.images, CleanConfig().near_copy_bits)
+        groups = cleaning.copy_groups(samples.images, config.CleanConfig().near_copy_bits)
     sizes = np.bincount(groups)
     with output.stages() as stages, stages.stage("sheets") as progress:
         for label, name in enumerate(samples.class_names):
@@ -61,7 +66,7 @@ def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
         output.as_json(report)
     else:
         _print(report)
-    files.require_trainable(samples, file)
+    dataset.require_trainable(samples, file)
 
 
 def _print(report: dict) -> None:
@@ -100,24 +105,17 @@ def clean(file: Path, out: Path, classes: int) -> None:
     Writes DIR/clean.csv (id, reason, score, kept) and the PCA scatter before and after. FILE stays
     as it is: `cbtool train` cleans by itself.
     """
-    from toolkit.core.config import CleanConfig
-    from toolkit.data import cleaning
-    from toolkit.data import dataset as files
-    from toolkit.report import plots
-
-    samples = files.load(file, classes)
-    files.require_trainable(samples, file)
+    samples = dataset.load(file, classes)
+    dataset.require_trainable(samples, file)
     with output.stages() as stages, stages.stage("clean"):
-        found = cleaning.clean(samples, CleanConfig())
+        found = cleaning.clean(samples, config.CleanConfig())
         cleaning.write_csv(found, out / "clean.csv")
         plots.cleaning_pictures(found.coordinates, found.kept, out)
     output.table(("what", "images"), summary(found), title=str(out / "clean.csv"))
 
 
-def summary(found) -> list[tuple[str, int]]:
+def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:
     """How many images were kept and dropped, and why: rows for a table."""
-    from collections import Counter
-
     reasons = Counter(reason.split(" of ")[0] for reason in found.reasons)
     kept = reasons.pop("", 0)
     return [
@@ -150,21 +148,11 @@ def augment_preview(
     One sheet an operation, and one of the whole chain: rows of images, each above its augmented
     copies. Single operations change every image; in the chain each is drawn at its rate.
     """
-    import dataclasses
-
-    import numpy as np
-
-    from toolkit.core import config
-    from toolkit.data import dataset as files
-    from toolkit.report import plots
-
     chosen = config.preset(preset, settings)
-    samples = files.load(file, classes)
+    samples = dataset.load(file, classes)
     out = out or Path(f"{preset}-augmentations")
     rows = np.linspace(0, len(samples) - 1, plots.PREVIEW_IMAGES).astype(int)
     with output.stages() as stages, stages.stage("augment") as progress:
-        with output.quiet_tensorflow():
-            from toolkit.augment import pipeline
         sheets = {
             operation.name: (dataclasses.replace(operation, rate=1.0),)
             for operation in chosen.augment
@@ -211,10 +199,8 @@ def download(name: str, size: str, part: str, out: Path | None) -> None:
     A broken download goes on where it stopped. The published file (up to 1.5 GB) stays beside the
     converted one.
     """
-    from toolkit.data import bloodmnist as downloads
-
     out = out or Path(f"{name}_{size}_{part}.npz")
     with output.stages() as stages, stages.stage("download") as progress:
-        downloads.bloodmnist(int(size), part, out, out.parent, progress)
+        bloodmnist.bloodmnist(int(size), part, out, out.parent, progress)
     click.echo(out)
     output.hint(f"Next: cbtool data inspect {out}")

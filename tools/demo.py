@@ -1,12 +1,23 @@
-"""`cbtool demo`: the whole road on drawn cells, in a minute or two."""
+"""`cbtool demo`: all stages on drawn cells, in about a minute."""
+
+from __future__ import annotations
 
 import sys
 from pathlib import Path
 
 import click
 
+from toolkit.core.errors import InputError
 from tools import options, output, score, train
 from tools import time as timing_command
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.core import config
+    from toolkit.data import dataset, synthetic
+    from toolkit.evaluation import evaluate as evaluation
+    from toolkit.export import package
+    from toolkit.runtime import checks, sandbox, timing
 
 PER_CLASS = 150  # drawn cells a class
 HELD_OUT_SEED = 1  # the final score's cells are drawn apart from the training's
@@ -23,16 +34,11 @@ TIMED_IMAGES = 3421  # size of the competition's final test set
     help="A new folder for everything.",
 )
 def demo(out: Path) -> int:
-    """Walk the whole road on drawn cells.
+    """Run all stages on drawn cells.
 
-    Clean, train, evaluate, build, validate, time, score. Needs no data and no download: the cells
-    are drawn by the program, and the score says nothing about real ones.
+    Clean, train, evaluate, build, validate, time, score. Needs no data and no download: the program
+    draws the cells. The score says nothing about real cells.
     """
-    from toolkit.core import config
-    from toolkit.core.errors import InputError
-    from toolkit.data import dataset, synthetic
-    from toolkit.runtime import checks, sandbox, timing
-
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             f"{out} is not an empty folder.", "Remove it, or choose another with --out."
@@ -48,9 +54,6 @@ def demo(out: Path) -> int:
             out / "run", config.preset("tiny"), samples, data_file, stages
         )
         with stages.stage("evaluate") as progress:
-            from toolkit.evaluation import evaluate as evaluation
-            from toolkit.export import package
-
             judged = (
                 evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
             )

@@ -1,10 +1,21 @@
 """`cbtool evaluate`: score a run on its held-out parts, and foretell the hidden one's score."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
+from toolkit.core.errors import InputError
 from tools import options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.data import dataset
+    from toolkit.evaluation import calibration as calibrations
+    from toolkit.evaluation import evaluate as evaluation
+    from toolkit.evaluation import metrics, shift_benchmark, tta
+    from toolkit.training import run_folder
 
 
 @click.command()
@@ -21,21 +32,21 @@ from tools import options, output
 def evaluate(
     folder: Path, data_file: Path | None, part: str, no_views: bool, as_json: bool
 ) -> None:
-    """Score a run on clean and on corrupted images, and foretell the score on a hidden test set.
+    """Score a run; estimate the hidden test score.
 
-    The corruptions come in seven families at five severities, and in chains of several; none is
-    code of the training's augmentation. The foretold score weighs chains the training did not know
-    at least as much as those it knew. On corrupted validation images, too, the views that test-time
-    augmentation looks at are chosen, and the steps after training: those that pay. With the code
-    that is submitted: the package is made first, where there is none. Writes the predictions,
-    metrics.json and a picture of each confusion matrix into the run folder.
+    Scores the run on clean and on corrupted images. The corruptions come in seven families at five
+    severities, and in chains of several families; none shares code with the training's
+    augmentation. The estimated score gives the families that the training did not include at least
+    their share in a hidden test set.
+
+    Also chooses, on other corrupted validation images, the views of test-time augmentation and the
+    corrections after training (temperature, class shares): those that raise the score.
+
+    Runs the code that is submitted, and builds the package first where there is none. Writes the
+    predictions, metrics.json and a picture of each confusion matrix into the run folder.
     """
-    from toolkit.training import run_folder
-
     run = run_folder.open_finished(folder)
     samples = load_data(run, data_file)
-    with output.quiet_tensorflow():
-        from toolkit.evaluation import evaluate as evaluation
     with output.stages() as stages, stages.stage("evaluate") as progress:
         evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
     openings = len(evaluation.openings(run))
@@ -65,12 +76,8 @@ def evaluate(
     output.hint(f"Next: cbtool build --run {run.folder} --out submission.zip")
 
 
-def load_data(run, data_file: Path | None):
+def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
     """The samples `run` was trained on, from `data_file` or from where they were."""
-    from toolkit.core.errors import InputError
-    from toolkit.data import dataset
-    from toolkit.training import run_folder
-
     provenance = run_folder.read_provenance(run)
     file = data_file or Path(provenance["data"])
     if data_file is None and not file.exists():
@@ -80,7 +87,7 @@ def load_data(run, data_file: Path | None):
     return dataset.load(file, len(provenance["class_names"]))
 
 
-def judgement(title: str, found, class_names: tuple[str, ...]) -> None:
+def judgement(title: str, found: shift_benchmark.Judgement, class_names: tuple[str, ...]) -> None:
     """Prints what `toolkit.evaluation.shift_benchmark` found: the headline, each family, each class
     and the worst of them."""
     rows = [
@@ -127,7 +134,7 @@ def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
     output.table(("", "without steps", "as it ships"), rows, title=f"Confidence, {part} part")
 
 
-def views(choice) -> None:
+def views(choice: tta.Choice) -> None:
     """Prints what each view gains, and the set that was chosen."""
     chosen = choice.chosen.views
     rows = [
@@ -144,7 +151,7 @@ def views(choice) -> None:
     )
 
 
-def steps(found) -> None:
+def steps(found: calibrations.Steps) -> None:
     """Prints which steps after training pay."""
     rows = [
         (
@@ -167,15 +174,15 @@ def steps(found) -> None:
     )
 
 
-def _gain(found) -> tuple[str, str]:
+def _gain(found: metrics.Estimate) -> tuple[str, str]:
     return f"{found.value:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}"
 
 
-def _interval(found) -> tuple[float, str]:
+def _interval(found: metrics.Estimate) -> tuple[float, str]:
     return found.value, f"{found.low:.4f} to {found.high:.4f}"
 
 
-def per_class(part: str, scores, class_names: tuple[str, ...]) -> None:
+def per_class(part: str, scores: metrics.Scores, class_names: tuple[str, ...]) -> None:
     """Prints a line a class."""
     rows = [(name, *numbers) for name, numbers in zip(class_names, scores.per_class)]
     rows.append(("all (mean over classes)", scores.precision, scores.recall, scores.f1, scores.n))

@@ -1,17 +1,26 @@
 """Options that several commands share."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
-PATH = click.Path(
-    path_type=Path
-)  # existence is checked where the file is read: one sentence for all ways in
+from tools import output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.runtime import environments
+
+# Existence is checked where the file is read, so that Python callers get the same sentence.
+PATH = click.Path(path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., object] | click.Command)
 
 
-def part(help_text: str) -> Callable:
+def part(help_text: str) -> Callable[[Command], Command]:
     """--split: the held-out part a command is about."""
     choice = click.Choice(["validation", "test"])
     return click.option(
@@ -19,15 +28,14 @@ def part(help_text: str) -> Callable:
     )
 
 
-def interpreter(command: Callable) -> Callable:
-    """Adds --evaluator and --python: what to run the zip with, which `chosen_python` makes one
-    interpreter of."""
+def interpreter(command: Command) -> Command:
+    """Adds --evaluator and --python, of which `chosen_python` makes one interpreter."""
     evaluator = click.option(
         "--evaluator",
         metavar="NAME",
         help=(
-            "Run the zip in this evaluator's environment: an2dl2024, oldest or latest. Made on "
-            "first use."
+            "Run the zip in this evaluator's environment: an2dl2024, oldest or latest. Installed "
+            "on first use."
         ),
     )
     python = click.option(
@@ -38,15 +46,15 @@ def interpreter(command: Callable) -> Callable:
     return evaluator(python(command))
 
 
-def chosen_python(stages, evaluator: str | None, python: str | None) -> str:
-    """The interpreter that --evaluator or --python names; the evaluator's environment is made where
-    there is none."""
+def chosen_python(stages: output.Stages, evaluator: str | None, python: str | None) -> str:
+    """The interpreter that --evaluator or --python names, cbtool's own without either.
+
+    Installs the evaluator's environment where it is missing. Raises UsageError when both are given.
+    """
     if evaluator and python:
-        raise click.UsageError("--evaluator and --python name two interpreters; give one.")
+        raise click.UsageError("give --evaluator or --python, not both.")
     if not evaluator:
         return python or sys.executable
-    from toolkit.runtime import environments
-
     with stages.stage("evaluator") as progress:
         return environments.python(evaluator, progress)
 
@@ -57,7 +65,7 @@ limit = click.option(
     default=1200.0,
     show_default=True,
     metavar="SECONDS",
-    help="Stop the zip after this.",
+    help="Stop the zip after this time.",
 )
 runs_folder = click.option(
     "--runs",
@@ -66,18 +74,16 @@ runs_folder = click.option(
     default="runs",
     show_default=True,
     metavar="DIR",
-    help="The folder of the runs, whose ledger notes what is found of a zip it knows.",
+    help="The folder of the runs; its ledger records the results of the zips it knows.",
 )
-stored_part = part(
-    "Which part's predictions; those of `test` are there after evaluate --split test."
-)
+stored_part = part("Whose predictions to use; those of `test` exist after `evaluate --split test`.")
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 classes = click.option(
     "--classes",
     type=click.IntRange(2, 256),
     default=8,
     show_default=True,
-    help="How many classes there are, if the file does not name them.",
+    help="Number of classes, if the file does not name them.",
 )
 run = click.option(
     "--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder."
@@ -87,7 +93,7 @@ training_file = click.option(
     "data_file",
     type=PATH,
     metavar="FILE",
-    help="The run's training file. [default: where it was]",
+    help="The run's training file. [default: its path at training]",
 )
 settings = click.option(
     "--set",

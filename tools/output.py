@@ -1,47 +1,49 @@
-"""What a person or a script sees: data on stdout; progress, hints and errors on stderr."""
+"""What the user sees: data on stdout; progress, hints and errors on stderr."""
+
+from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
 from toolkit.core.errors import CbtoolError
 from toolkit.core.progress import Progress
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from rich import box, console, progress
+    from rich import table as rich_table
 
 SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 
 
 def error(problem: CbtoolError) -> None:
-    """Prints the sentence and the way out."""
+    """Prints the error sentence and the hint."""
     click.echo(f"Error: {problem.sentence}", err=True)
     if problem.hint:
         click.echo(f"Hint: {problem.hint}", err=True)
 
 
 def hint(text: str) -> None:
-    """Prints what to do next."""
+    """Prints `text`, such as the next command, on stderr."""
     click.echo(text, err=True)
 
 
-def as_json(values: dict) -> None:
+def as_json(values: dict[str, Any]) -> None:
     """Prints one JSON object."""
     click.echo(json.dumps(values, indent=2))
 
 
-def table(columns: tuple[str, ...], rows: list[tuple], title: str = "") -> None:
+def table(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Prints a table; columns after the first are right-aligned when they hold numbers."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    drawn = Table(
+    drawn = rich_table.Table(
         title=title or None,
-        box=SIMPLE_HEAD,
+        box=box.SIMPLE_HEAD,
         show_header=any(columns),
         title_justify="left",
         title_style="bold",
@@ -52,8 +54,9 @@ def table(columns: tuple[str, ...], rows: list[tuple], title: str = "") -> None:
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
-    # Without a terminal nothing is cut: a file or a pipe is as wide as its longest line.
-    Console(width=None if sys.stdout.isatty() else 200).print(drawn)
+    # Without a terminal nothing may be cut, so that scripts can read every column.
+    width = None if sys.stdout.isatty() else 200
+    console.Console(width=width).print(drawn)
 
 
 def log(name: str, text: str) -> None:
@@ -65,34 +68,36 @@ def log(name: str, text: str) -> None:
     click.echo(text.rstrip("\n"))
 
 
-def _cell(value) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 class Stages:
-    """Shows one line or bar a stage of the road."""
+    """Shows one line or progress bar per stage."""
 
-    def __init__(self, bars=None):
+    def __init__(self, bars: progress.Progress | None = None):
         self.bars = bars
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
-        """Shows stage `name` while the block runs; the block gets a function to tell how far it
-        is."""
+        """Shows stage `name` while the block runs; yields the function that reports progress."""
         started = time.monotonic()
         if self.bars is None:
             click.echo(f"{name} ...", err=True)
             yield _lines(name)
             click.echo(f"{name}: done in {time.monotonic() - started:.1f} s", err=True)
             return
-        task = self.bars.add_task(name, total=None, note="")
-        yield lambda done, total, note="": self.bars.update(
-            task, completed=done, total=total, note=note
-        )
-        self.bars.update(task, total=1, completed=1)
-        self.bars.stop_task(task)
+        bars = self.bars
+        task = bars.add_task(name, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bars.update(task, completed=done, total=total, note=note)
+
+        yield update
+        bars.update(task, total=1, completed=1)
+        bars.stop_task(task)
 
 
 @contextmanager
@@ -101,36 +106,25 @@ def stages() -> Iterator[Stages]:
     if not sys.stderr.isatty():
         yield Stages()
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(30),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        progress.TextColumn("{task.description:<10}"),
+        progress.BarColumn(30),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with progress.Progress(*columns, console=console.Console(stderr=True)) as bars:
         yield Stages(bars)
 
 
 @contextmanager
 def status() -> Iterator[Callable[[str], None]]:
-    """A function that shows how something stands: a living line on a terminal, elsewhere a line
-    whenever it changes."""
+    """Yields a function that shows a status: one updated line on a terminal, elsewhere a new line
+    whenever the text changes."""
     if sys.stderr.isatty():
-        from rich.console import Console
-
-        with Console(stderr=True).status("") as living:
-            yield living.update
+        with console.Console(stderr=True).status("") as line:
+            yield line.update
         return
     last = ""
 
@@ -146,35 +140,11 @@ def status() -> Iterator[Callable[[str], None]]:
 def _lines(name: str) -> Progress:
     last = time.monotonic()
 
-    def progress(done: int, total: int, note: str = "") -> None:
+    def report(done: int, total: int, note: str = "") -> None:
         nonlocal last
         if time.monotonic() - last >= SILENT_SECONDS:
             last = time.monotonic()
-            click.echo(
-                f"{name}: {100 * done / max(total, 1):.0f} %{', ' + note if note else ''}", err=True
-            )
+            text = f"{name}: {100 * done / max(total, 1):.0f} %"
+            click.echo(f"{text}, {note}" if note else text, err=True)
 
-    return progress
-
-
-@contextmanager
-def quiet_tensorflow() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries print while they load off the terminal; shows it if the
-    block fails.
-
-    Some of it is written before any logging level is looked at, so the file descriptor itself is
-    turned away.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile("w+", errors="replace") as noise:
-        terminal = os.dup(2)
-        os.dup2(noise.fileno(), 2)
-        try:
-            yield
-        except ImportError:
-            noise.seek(0)
-            os.write(terminal, noise.read().encode())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+    return report

@@ -1,6 +1,8 @@
 """`cbtool rehearse`: a submission through an organiser's bundle, as CodaBench's worker would run
 it."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from dataclasses import replace
@@ -8,8 +10,15 @@ from pathlib import Path
 
 import click
 
+from toolkit.core.errors import InputError, LimitError, SubmissionError
 from tools import options, output
+from tools.lazy import lazy_imports
 from tools.validate import MARKS
+
+with lazy_imports():
+    from toolkit.codabench import bundle as bundles
+    from toolkit.codabench import worker, worker_checks
+    from toolkit.runtime import checks, engines
 
 RECORD = "rehearsal.json"  # by which a folder is known as one of ours
 
@@ -50,18 +59,14 @@ def rehearse(
     out: Path,
     as_json: bool,
 ) -> int:
-    """Run ZIP through a competition's own ingestion and scoring programs.
+    """Run ZIP through a competition's programs.
 
-    By the rules of CodaBench's compute worker: its folders, commands without a shell, exit codes,
-    scores, time limit; the network off. Docker and podman run the competition's image; bubblewrap
-    and plain processes run this machine's programs, with the Python that --evaluator or --python
-    names. Exits with 1 when CodaBench would show no score, 4 when time ran out.
+    Runs the ingestion and scoring programs by the rules of CodaBench's compute worker: its folders,
+    commands without a shell, exit codes, scores and time limit, with the network off. Docker and
+    podman run the competition's image; bubblewrap and plain processes run this machine's programs,
+    with the Python that --evaluator or --python names. Exits with 1 when CodaBench would show no
+    score, 4 when the time ran out.
     """
-    from toolkit.codabench import bundle as bundles
-    from toolkit.codabench import worker, worker_checks
-    from toolkit.core.errors import LimitError, SubmissionError
-    from toolkit.runtime import engines
-
     _empty(out)
     with output.stages() as stages, bundles.opened(source) as bundle:
         phase = bundle.phase(wanted)
@@ -106,8 +111,6 @@ def rehearse(
 def _empty(out: Path) -> None:
     """Makes `out` an empty folder. Raises InputError when something else than an earlier rehearsal
     lies there."""
-    from toolkit.core.errors import InputError
-
     if out.exists() and not (out / RECORD).exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an earlier rehearsal.", "Choose a new folder with --out.")
     shutil.rmtree(out, ignore_errors=True)
@@ -115,7 +118,7 @@ def _empty(out: Path) -> None:
     (out / RECORD).touch()
 
 
-def _values(rehearsal) -> dict:
+def _values(rehearsal: worker.Rehearsal) -> dict:
     return {
         "task": rehearsal.task,
         "status": rehearsal.status,
@@ -127,7 +130,12 @@ def _values(rehearsal) -> dict:
     }
 
 
-def _show(report: dict, rehearsals: list, bundle, found: list) -> None:
+def _show(
+    report: dict,
+    rehearsals: list[worker.Rehearsal],
+    bundle: bundles.Bundle,
+    found: list[checks.Check],
+) -> None:
     click.echo(f"{report['competition']}, phase {report['phase']}; run by {report['backend']}")
     for name in ("passed_over", "not_reproduced"):
         for text in report[name]:

@@ -1,10 +1,21 @@
 """`cbtool runs`: the experiments side by side, and what became of their zips."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
+from toolkit.core.errors import InputError
+from toolkit.core.files import write_text
 from tools import options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.evaluation import compare as comparison
+    from toolkit.evaluation import metrics
+    from toolkit.export import zip_ledger
+    from toolkit.training import run_folder, run_table
 
 folder_argument = click.argument("folder", type=options.PATH, default="runs")
 
@@ -27,9 +38,6 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
     held-out part, the test part where it was opened, with the accuracy on chains of corruptions and
     the score foretold; a run that is not evaluated yet shows none. [default FOLDER: runs]
     """
-    from toolkit.core.files import write_text
-    from toolkit.training import run_table
-
     table = run_table.rows(folder)
     if csv_file:
         write_text(csv_file, run_table.as_csv(table))
@@ -53,10 +61,9 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     By a paired bootstrap over the images that both were evaluated on: clean, and through chains of
     corruptions.
     """
-    from toolkit.evaluation.compare import compare as compared
-    from toolkit.training import run_folder as run_folders
-
-    found = compared(*map(run_folders.open_finished, (first, second)), part)
+    found = comparison.compare(
+        run_folder.open_finished(first), run_folder.open_finished(second), part
+    )
     if as_json:
         verdicts = {
             name: each.values | {"verdict": verdict(each, "A", "B")} for name, each in found.items()
@@ -79,7 +86,7 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     )
 
 
-def verdict(difference, first: str, second: str) -> str:
+def verdict(difference: metrics.Estimate, first: str, second: str) -> str:
     """Which of two is better, where the interval leaves no doubt."""
     if difference.low > 0:
         return first
@@ -95,16 +102,13 @@ def zips(folder: Path, as_json: bool) -> None:
     With the scores of its held-out part, the score foretold, its timing, its online scores, and how
     far the foretold ones were off so far. [default FOLDER: runs]
     """
-    from toolkit.core.errors import InputError
-    from toolkit.export import zip_ledger as ledger
-
-    entries = ledger.read(folder)
+    entries = zip_ledger.read(folder)
     if not entries:
         raise InputError(
             f"no zip was built of runs in {folder}.",
             "Build one: cbtool build --run DIR --out FILE.",
         )
-    error = ledger.running_error(entries)
+    error = zip_ledger.running_error(entries)
     if as_json:
         output.as_json({"zips": [vars(entry) for entry in entries], "mean_absolute_error": error})
         return
@@ -150,9 +154,7 @@ def zips(folder: Path, as_json: bool) -> None:
 @options.runs_folder
 def note_online(wanted: str, score: float, phase: str, folder: Path) -> None:
     """Note what a zip scored online, as a share in 0..1."""
-    from toolkit.export import zip_ledger as ledger
-
-    entry = ledger.note_online(folder, wanted, score, phase)
+    entry = zip_ledger.note_online(folder, wanted, score, phase)
     away = (
         ""
         if entry.foretold is None

@@ -1,10 +1,22 @@
 """`cbtool score`: run a zip on labelled images, as the competition's scoring does."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
+import numpy as np
 
+from toolkit.core.errors import InputError, SubmissionError
 from tools import evaluate, options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.data import dataset, splitting
+    from toolkit.evaluation import metrics, predictions, shift_benchmark
+    from toolkit.export import package, zip_ledger
+    from toolkit.runtime import sandbox
+    from toolkit.training import run_folder as run_folders
 
 PART = "validation"  # what is compared with `evaluate`; the test part is opened there only
 
@@ -54,16 +66,10 @@ def score(
     when a label differs from the one `evaluate` gave. With --shift, the numbers are those of
     `evaluate`, from the zip alone; of more than 1,000 images, 1,000 are drawn.
     """
-    from toolkit.data import dataset, splitting
-    from toolkit.evaluation import metrics, shift_benchmark
-    from toolkit.export import package, zip_ledger
-
     samples = dataset.load(data_file, classes)
     run = None
     if run_folder:
-        from toolkit.training import run_folder as runs
-
-        run = runs.open_finished(run_folder)
+        run = run_folders.open_finished(run_folder)
         samples = samples.take(splitting.read(run.split).rows(PART, samples))
     if run or shift:
         samples = shift_benchmark.subject(samples)
@@ -109,33 +115,28 @@ def score(
     return 1 if differing else 0
 
 
-def _stored(run, samples, condition: str):
+def _stored(run: run_folders.Run, samples: dataset.Samples, condition: str) -> np.ndarray:
     """The labels that `evaluate` gave `samples` under `condition`. Raises InputError where it saw
     others."""
-    import numpy as np
-
-    from toolkit.core.errors import InputError
-    from toolkit.evaluation import shift_benchmark
-    from toolkit.evaluation.predictions import read_predictions
-
-    predictions = read_predictions(run, PART, condition)
+    found = predictions.read_predictions(run, PART, condition)
     ids = shift_benchmark.shown(samples, condition).ids
-    if len(predictions.ids) % len(ids) or not np.array_equal(
-        predictions.ids, np.resize(ids, len(predictions.ids))
-    ):
+    if len(found.ids) % len(ids) or not np.array_equal(found.ids, np.resize(ids, len(found.ids))):
         raise InputError(
             f"the predictions in {run.folder} are of another split than its split.json.",
             f"Run: cbtool evaluate --run {run.folder}.",
         )
-    return predictions.predicted
+    return found.predicted
 
 
-def labels_of(file: Path, images: dict, samples, python: str, limit: float) -> dict:
+def labels_of(
+    file: Path,
+    images: dict[str, np.ndarray],
+    samples: dataset.Samples,
+    python: str,
+    limit: float,
+) -> dict[str, np.ndarray]:
     """The labels the zip gives `images`, arrays by name whose lengths are multiples of `samples`':
     int [n] by name."""
-    from toolkit.core.errors import SubmissionError
-    from toolkit.runtime import sandbox
-
     outcome = sandbox.run(file, images, python, limit)
     found = {name: outcome.output(name) for name in images}
     for name, labels in found.items():

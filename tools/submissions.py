@@ -1,11 +1,22 @@
 """`cbtool status`, `logs`, `leaderboard`, `cancel`, `delete`: what became of submissions."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
+from toolkit.core.errors import InputError, PlatformError
+from toolkit.core.files import write_text
 from tools import options, output
 from tools.account import connected
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.codabench import client as api
+    from toolkit.codabench import eligibility, schema
+    from toolkit.codabench import upload as uploads
+    from toolkit.export import zip_ledger
 
 TAIL = 15  # lines of a log that are shown by the way
 
@@ -23,15 +34,11 @@ number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 @options.runs_folder
 @options.json
 def status(number: int | None, competition: int | None, folder: Path, as_json: bool) -> int:
-    """Show how submission ID stands, with its score.
+    """Show the status and score of submission ID.
 
-    Without ID, all that were uploaded from this machine. Scores are noted in the ledger of --runs.
-    Exits with 3 when submission ID has failed.
+    Without ID, lists all submissions uploaded from this machine. Records scores in the ledger of
+    --runs. Exits with 3 when submission ID has failed.
     """
-    from toolkit.codabench import eligibility
-    from toolkit.codabench import upload as uploads
-    from toolkit.core.errors import PlatformError
-
     client = connected()
     if number is None:
         _list(client, competition, as_json)
@@ -53,10 +60,10 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
     "--out", type=options.PATH, metavar="DIR", help="Write them there, with the detailed results."
 )
 def logs(number: int, out: Path | None) -> None:
-    """Print the logs of submission ID: both steps, both programs."""
-    from toolkit.core.errors import PlatformError
-    from toolkit.core.files import write_text
+    """Print the logs of submission ID.
 
+    There is one log for each program in each of the two steps, ingestion and scoring.
+    """
     client = connected()
     for name, text in client.logs(number).items():
         if out is None:
@@ -96,11 +103,10 @@ def logs(number: int, out: Path | None) -> None:
 def leaderboard(
     competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool
 ) -> None:
-    """Show a phase's leaderboard, best first."""
-    from toolkit.codabench import eligibility
-    from toolkit.codabench import upload as uploads
-    from toolkit.core.errors import InputError
+    """Show a phase's leaderboard.
 
+    The best submission comes first.
+    """
     client = connected(required=bool(add or remove))
     if competition is None:
         latest = next((each for each in uploads.earlier() if each.url == client.url), None)
@@ -139,7 +145,10 @@ def leaderboard(
 @click.command()
 @number
 def cancel(number: int) -> None:
-    """Cancel submission ID, which still counts against the day's limit."""
+    """Cancel submission ID.
+
+    It still counts against the day's limit.
+    """
     done = connected().cancel(number)
     click.echo(
         f"Submission {number} is cancelled." if done else f"Submission {number} had ended already."
@@ -150,14 +159,17 @@ def cancel(number: int) -> None:
 @number
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(number: int, yes: bool) -> None:
-    """Delete submission ID for good; one on the leaderboard stays."""
+    """Delete submission ID for good.
+
+    CodaBench keeps a submission that is on the leaderboard.
+    """
     if not yes:
         click.confirm(f"Delete submission {number}?", abort=True, err=True)
     connected().delete(number)
     click.echo(f"Submission {number} is deleted.")
 
 
-def line(row) -> str:
+def line(row: schema.Submission) -> str:
     """A submission's state in few words."""
     host = row.details.startswith(("ingestion_hostname", "scoring_hostname"))
     return (
@@ -165,11 +177,10 @@ def line(row) -> str:
     )
 
 
-def show(client, row, columns: tuple, as_json: bool) -> None:
+def show(
+    client: api.Client, row: schema.Submission, columns: tuple[schema.Column, ...], as_json: bool
+) -> None:
     """Prints a submission, its scores, and the ends of its logs once it has ended."""
-    from toolkit.codabench import schema
-    from toolkit.core.errors import PlatformError
-
     if as_json:
         output.as_json(_values(row))
     else:
@@ -202,11 +213,8 @@ def show(client, row, columns: tuple, as_json: bool) -> None:
         output.error(PlatformError(f"{line(row)}.", f"All logs: cbtool logs {row.id}."))
 
 
-def note(begun, columns: tuple, folder: Path) -> None:
+def note(begun: uploads.Upload, columns: tuple[schema.Column, ...], folder: Path) -> None:
     """Notes the primary score in the ledger of `folder`, where that knows the zip."""
-    from toolkit.core.errors import InputError
-    from toolkit.export import zip_ledger
-
     primary = next((column.key for column in columns if column.primary), None)
     score = (begun.scores or {}).get(primary)
     if score is None:
@@ -229,10 +237,8 @@ def note(begun, columns: tuple, folder: Path) -> None:
     output.hint(f"Noted in the ledger{away}.")
 
 
-def enter(client, number: int, rule: str) -> None:
+def enter(client: api.Client, number: int, rule: str) -> None:
     """Puts a submission on the leaderboard, if that is for participants to do."""
-    from toolkit.core.errors import PlatformError
-
     try:
         client.enter_leaderboard(number)
     except PlatformError as error:
@@ -243,26 +249,21 @@ def enter(client, number: int, rule: str) -> None:
         click.echo(f"Submission {number} is on the leaderboard.")
 
 
-def _values(row) -> dict:
+def _values(row: schema.Submission) -> dict:
     """A submission for a script."""
     return {key: value for key, value in vars(row).items() if key != "children"}
 
 
-def _recorded(client, number: int):
+def _recorded(client: api.Client, number: int) -> uploads.Upload | None:
     """The upload from this machine that became submission `number`."""
-    from toolkit.codabench import upload as uploads
-
     return next(
         (each for each in uploads.earlier() if (each.url, each.submission) == (client.url, number)),
         None,
     )
 
 
-def _row(client, begun):
+def _row(client: api.Client, begun: uploads.Upload) -> schema.Submission:
     """How the submission that `begun` became stands; "deleted" where it is gone."""
-    from toolkit.codabench import schema
-    from toolkit.core.errors import PlatformError
-
     try:
         return client.submission(begun.submission)
     except PlatformError as error:
@@ -282,12 +283,8 @@ def _row(client, begun):
         )
 
 
-def _list(client, competition: int | None, as_json: bool) -> None:
+def _list(client: api.Client, competition: int | None, as_json: bool) -> None:
     """Shows the submissions to a competition, or those uploaded from here."""
-    from toolkit.codabench import eligibility
-    from toolkit.codabench import upload as uploads
-    from toolkit.core.errors import InputError
-
     if competition:
         found = [
             row

@@ -1,10 +1,18 @@
 """`cbtool time`: how long a zip takes, and how much memory."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
+from toolkit.core.errors import LimitError
 from tools import options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.export import zip_ledger
+    from toolkit.runtime import timing
 
 
 @click.command()
@@ -35,10 +43,6 @@ def time(
     it stands what the machine's float32 matrix product reaches. Exits with 4 when the projection is
     beyond the limit.
     """
-    from toolkit.core.errors import LimitError
-    from toolkit.export import zip_ledger
-    from toolkit.runtime import timing
-
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("time"):
@@ -57,7 +61,7 @@ def time(
     return 0
 
 
-def values(measured) -> dict:
+def values(measured: timing.Timing) -> dict:
     """The numbers for a script: seconds, and megabytes of 10^6 bytes."""
     numbers = vars(measured) | {"ceiling_share": measured.ceiling_share}
     numbers["peak_mb"] = round(numbers.pop("peak_bytes") / 1e6, 1)
@@ -67,7 +71,7 @@ def values(measured) -> dict:
     }
 
 
-def rows(measured, limit: float) -> list[tuple[str, str]]:
+def rows(measured: timing.Timing, limit: float) -> list[tuple[str, str]]:
     """The numbers for a person."""
     share = f", {measured.ceiling_share:.0%} of it used" if measured.gflop_per_image else ""
     views = f", {measured.views} views" if measured.views > 1 else ""

@@ -1,5 +1,8 @@
 """`cbtool train`: from a training file to a trained run folder."""
 
+from __future__ import annotations
+
+import csv
 from datetime import datetime
 from pathlib import Path
 
@@ -7,6 +10,13 @@ import click
 
 from tools import options, output
 from tools.data import summary
+from tools.lazy import lazy_imports, quiet_tensorflow
+
+with lazy_imports():
+    from toolkit.core import config
+    from toolkit.data import cleaning, dataset, splitting
+    from toolkit.models import network
+    from toolkit.training import prepare, run_folder, trainer
 
 
 @click.command()
@@ -85,9 +95,7 @@ def _train(
     config_file: Path | None,
     settings: tuple[str, ...],
     data_file: Path,
-):
-    from toolkit.core import config
-    from toolkit.data import dataset
+) -> None:
 
     chosen = (
         config.read(config_file, settings)
@@ -97,16 +105,12 @@ def _train(
     samples = dataset.load(data_file, chosen.data.classes)
     dataset.require_trainable(samples, data_file)
     with output.stages() as stages:
-        run, cleaning = train_run(folder, chosen, samples, data_file, stages)
-    output.table(("what", "images"), summary(cleaning), title="Cleaning")
+        run, found = train_run(folder, chosen, samples, data_file, stages)
+    output.table(("what", "images"), summary(found), title="Cleaning")
     _report(run)
 
 
 def _resume(folder: Path, data_file: Path | None) -> None:
-    from toolkit.core import config
-    from toolkit.data import dataset, splitting
-    from toolkit.training import run_folder
-    from toolkit.training.prepare import prepare
 
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
@@ -115,54 +119,59 @@ def _resume(folder: Path, data_file: Path | None) -> None:
     run_folder.require_data(run, samples)
     with output.stages() as stages:
         with stages.stage("clean"):
-            network = _start(chosen, samples)
+            model = _start(chosen, samples)
             parts = (
                 splitting.read(run.split)
                 if run.split.exists()
-                else prepare(run, samples, chosen)[1]
+                else prepare.prepare(run, samples, chosen)[1]
             )
-        _fit(network, run, samples, parts, chosen, stages)
+        _fit(model, run, samples, parts, chosen, stages)
     _report(run)
 
 
-def train_run(folder: Path, chosen, samples, data_file: Path, stages: output.Stages):
+def train_run(
+    folder: Path,
+    chosen: config.Config,
+    samples: dataset.Samples,
+    data_file: Path,
+    stages: output.Stages,
+) -> tuple[run_folder.Run, cleaning.Cleaning]:
     """Makes the run, cleans, splits and trains, a stage at a time. Returns the run and what
     cleaning found."""
-    from toolkit.training import run_folder
-    from toolkit.training.prepare import prepare
-
     with stages.stage("clean"):
-        network = _start(chosen, samples)
+        model = _start(chosen, samples)
         run = run_folder.begin(folder, chosen, samples, data_file)
-        cleaning, parts = prepare(run, samples, chosen)
-    _fit(network, run, samples, parts, chosen, stages)
-    return run, cleaning
+        found, parts = prepare.prepare(run, samples, chosen)
+    _fit(model, run, samples, parts, chosen, stages)
+    return run, found
 
 
-def _start(chosen, samples):
-    with output.quiet_tensorflow():
-        from toolkit.training import trainer as training
-
-        return training.start(chosen, samples)
+def _start(chosen: config.Config, samples: dataset.Samples) -> network.Network:
+    with quiet_tensorflow():
+        return trainer.start(chosen, samples)
 
 
-def _fit(network, run, samples, parts, chosen, stages: output.Stages) -> None:
-    from toolkit.training import trainer as training
+def _fit(
+    model: network.Network,
+    run: run_folder.Run,
+    samples: dataset.Samples,
+    parts: splitting.Split,
+    chosen: config.Config,
+    stages: output.Stages,
+) -> None:
 
     with stages.stage("train") as progress:
-        training.train(network, run, samples, parts, chosen, progress)
+        trainer.train(model, run, samples, parts, chosen, progress)
 
 
-def _report(run) -> None:
+def _report(run: run_folder.Run) -> None:
     history(run)
     click.echo(run.folder)
     output.hint(f"Next: cbtool evaluate --run {run.folder}")
 
 
-def history(run) -> None:
+def history(run: run_folder.Run) -> None:
     """Prints the history of `run`, an epoch a line."""
-    import csv
-
     with run.history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     measures = ("loss", "accuracy", "val_loss", "val_accuracy")

@@ -1,5 +1,7 @@
 """`cbtool upload`: from a zip to its score on CodaBench."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +9,17 @@ from pathlib import Path
 
 import click
 
+from toolkit.core.errors import PlatformError, SubmissionError
 from tools import options, output, submissions
 from tools.account import connected
 from tools.competitions import limits
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.codabench import client as api
+    from toolkit.codabench import eligibility
+    from toolkit.codabench import upload as uploads
+    from toolkit.runtime import checks
 
 
 @click.command()
@@ -61,17 +71,13 @@ def upload(
     folder: Path,
     as_json: bool,
 ) -> int:
-    """Upload ZIP to a competition on CodaBench, and follow it to its score.
+    """Upload ZIP to CodaBench and follow it to its score.
 
-    Validates it first, shows what will happen, and asks. Stopped at any point, `cbtool upload
-    --resume` goes on: a zip is entered once. The online score is noted in the ledger of --runs.
-    Exits with 3 when CodaBench refuses it or the submission fails, with 1 when it does not pass
-    `validate`.
+    Validates ZIP first, shows what will be sent, and asks. After an interruption at any point,
+    `cbtool upload --resume` continues; the zip is entered only once. Records the online score in
+    the ledger of --runs. Exits with 3 when CodaBench refuses the zip or the submission fails, with
+    1 when the zip does not pass `validate`.
     """
-    from toolkit.codabench import eligibility
-    from toolkit.codabench import upload as uploads
-    from toolkit.core.errors import SubmissionError
-
     if resume == bool(number) or (file is None and not resume):
         raise click.UsageError("Give ZIP and --competition ID; or --resume.")
     client = connected()
@@ -125,8 +131,6 @@ def upload(
 
 def _failed_checks(file: Path, evaluator: str | None, python: str | None) -> int:
     """How many of `validate`'s checks fail; tells what they and those that warn have found."""
-    from toolkit.runtime import checks
-
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("validate"):
@@ -137,11 +141,8 @@ def _failed_checks(file: Path, evaluator: str | None, python: str | None) -> int
     return sum(check.status == "failed" for check in found)
 
 
-def _show(client, plan, file: Path) -> None:
+def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
     """Says what will be sent where, and what that uses up."""
-    from toolkit.codabench import eligibility
-    from toolkit.runtime import checks
-
     phase = plan.phase
     rows = [
         ("zip", f"{file}, {plan.size / 1e6:.1f} MB"),
@@ -178,8 +179,6 @@ def _agreed() -> bool:
 @contextmanager
 def _resumable() -> Iterator[None]:
     """Says how to go on where the user breaks off, or the network does."""
-    from toolkit.core.errors import PlatformError
-
     try:
         yield
     except (KeyboardInterrupt, PlatformError) as error:
@@ -188,12 +187,15 @@ def _resumable() -> Iterator[None]:
         raise
 
 
-def _followed(client, begun, leaderboard: bool, limit: float, folder: Path, as_json: bool) -> int:
+def _followed(
+    client: api.Client,
+    begun: uploads.Upload,
+    leaderboard: bool,
+    limit: float,
+    folder: Path,
+    as_json: bool,
+) -> int:
     """Waits for the end, notes it, and shows it."""
-    from toolkit.codabench import eligibility
-    from toolkit.codabench import upload as uploads
-    from toolkit.core.errors import PlatformError
-
     competition = eligibility.find(client, begun.competition)
     phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
     hidden = bool(phase and phase.hides_scores)

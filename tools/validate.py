@@ -1,10 +1,16 @@
 """`cbtool validate`: everything that can be wrong with a zip, at once."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
 from tools import options, output
+from tools.lazy import lazy_imports
+
+with lazy_imports():
+    from toolkit.runtime import checks
 
 MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 
@@ -21,8 +27,6 @@ def validate(
 
     It is run in a clean process without network. Exits with 1 when a check fails.
     """
-    from toolkit.runtime import checks
-
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("validate"):

@@ -7,6 +7,7 @@ import time
 from tests.support.commands import assert_one_sentence, cbtool, started
 from toolkit.training import run_folder
 from tools import cli, output
+from tools.lazy import quiet_tensorflow
 
 
 def test_the_demo_walks_the_whole_road(tmp_path):
@@ -82,11 +83,11 @@ def test_memory_errors_exit_with_4(monkeypatch, capsys):
 
 
 def test_noise_of_loading_libraries_is_kept_back_unless_they_fail(capfd):
-    with output.quiet_tensorflow():
+    with quiet_tensorflow():
         os.write(2, b"noise")
     assert capfd.readouterr().err == ""
     try:
-        with output.quiet_tensorflow():
+        with quiet_tensorflow():
             os.write(2, b"the reason")
             raise ImportError
     except ImportError:

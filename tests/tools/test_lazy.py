@@ -1,0 +1,139 @@
+"""Lazy imports: what each command pays for. Clean processes, since this one has everything."""
+
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from tests.support.commands import ROOT, assert_one_sentence, cbtool, in_process
+from tools import cli, lazy
+
+HEAVY = {"tensorflow", "keras", "keras_cv", "sklearn", "scipy", "matplotlib", "imagehash"}
+
+
+def imports_of(code: str) -> set[str]:
+    """The modules that a process has executed after running `code`."""
+    program = (
+        "import sys\n"
+        f"{code}\n"
+        "from tools.lazy import _LazyModule\n"
+        "done = [name for name, each in sys.modules.items() if type(each) is not _LazyModule]\n"
+        "print('MODULES', *done)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT
+    )
+    return set(result.stdout.partition("MODULES ")[2].split())
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An importable lazy package, whose modules tell when they are executed."""
+    folder = tmp_path / "lazy_example"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "one.py").write_text("import os\nos.write(2, b'noise')\nvalue = 1\n")
+    (folder / "broken.py").write_text("import os\nos.write(2, b'reason')\nraise ImportError\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(lazy, "LAZY_PACKAGES", ("lazy_example",))
+    yield "lazy_example"
+    for name in [name for name in sys.modules if name.startswith("lazy_example")]:
+        del sys.modules[name]
+
+
+def test_a_module_is_executed_at_its_first_use_and_quietly(package, capfd):
+    with lazy.lazy_imports():
+        from lazy_example import one
+    with lazy.lazy_imports():
+        from lazy_example import one as again
+    assert again is one and "value" not in vars(one)
+    assert one.value == 1 and one.__spec__.loader is one.__loader__
+    assert capfd.readouterr().err == ""
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        one.other  # noqa: B018
+
+
+def test_a_module_that_fails_shows_why_and_can_be_tried_again(package, capfd):
+    with lazy.lazy_imports():
+        from lazy_example import broken
+    for _ in range(2):
+        with pytest.raises(ImportError):
+            broken.value  # noqa: B018
+        assert "reason" in capfd.readouterr().err
+
+
+def test_the_list_of_commands_repeats_their_help():
+    context = click.Context(cli.cli)
+    for name, target in cli.COMMANDS.items():
+        command = cli.cli.get_command(context, name)
+        assert command is not None and command.name == name
+        assert command.help is not None
+        first_sentence = command.help.split("\n\n")[0].replace("\n", " ")
+        assert target.short_help == first_sentence, name
+
+
+def commands_under(group: click.Group, context: click.Context, *parents: str) -> list[str]:
+    """The names of all commands, with those of the groups before them."""
+    found = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            found += commands_under(command, context, *parents, name)
+        else:
+            found.append(" ".join((*parents, name)))
+    return found
+
+
+@pytest.mark.parametrize("command", commands_under(cli.cli, click.Context(cli.cli)))
+def test_every_command_has_help(command):
+    result = in_process(*command.split(), "--help")
+    assert result.returncode == 0
+    assert "Usage:" in result.stdout and command in result.stdout
+
+
+def test_help_imports_nothing_heavy():
+    modules = imports_of("from tools.cli import main; main(['--help'])")
+    assert "tools.cli" in modules
+    assert not modules & (HEAVY | {"numpy", "pydantic", "requests", "rich.console"})
+    assert not {name for name in modules if name.startswith("tools.")} - {
+        "tools.cli",
+        "tools.lazy",
+        "tools.output",
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "inspect", "missing.npz"],
+        ["train", "--data", "missing.npz"],
+        ["train", "--preset", "lihgt", "--data", "missing.npz"],
+        ["evaluate", "--run", "missing"],
+        ["build", "--run", "missing"],
+        ["train", "--resume", "missing"],
+        ["validate", "--help"],
+        ["demo", "--help"],
+        ["bench", "predict", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_what_ends_early_imports_nothing_heavy(arguments):
+    modules = imports_of(f"from tools.cli import main; main({arguments})")
+    assert "tools.cli" in modules and not modules & HEAVY
+
+
+def test_help_and_missing_files_are_answered_at_once(tmp_path):
+    """CPU seconds, as other processes may keep the cores busy: 0.3 for --help, 1 for a file."""
+    for arguments, limit in ((("--help",), 0.3), (("data", "inspect", "missing.npz"), 1.0)):
+        seconds = []
+        for _ in range(3):
+            before = os.times()
+            result = cbtool(*arguments)
+            after = os.times()
+            used = after.children_user - before.children_user
+            used += after.children_system - before.children_system
+            seconds.append(used)
+        assert min(seconds) < limit, arguments
+    assert_one_sentence(result, "no file missing.npz")

@@ -1,0 +1,143 @@
+"""Lazy imports, the one place of them: a command pays only for what it uses.
+
+`LazyGroup` imports a command's module when the command is invoked. `lazy_imports` does the same for
+the modules that a command module imports at its top: each is executed when it is first used.
+"""
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import click
+
+# Only what is ours, and light to find: other packages may not bear being executed late.
+LAZY_PACKAGES = ("toolkit", "rich")
+
+
+class Target(NamedTuple):
+    """Where a command is, as "module:attribute", and the line about it in the list of commands."""
+
+    place: str
+    short_help: str
+
+
+class LazyGroup(click.Group):
+    """A group of commands that are imported when they are invoked.
+
+    After the pattern in click's documentation, with the lines of help in the table too, so that
+    the list of commands is shown without importing any.
+    """
+
+    def __init__(self, *arguments: Any, targets: dict[str, Target], **options: Any):
+        super().__init__(*arguments, **options)
+        self.targets = targets
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(self.targets)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.targets:
+            return None
+        module, attribute = self.targets[name].place.split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self.targets[name].short_help) for name in self.list_commands(context)]
+            )
+
+
+@contextmanager
+def lazy_imports() -> Iterator[None]:
+    """Modules imported in this block are executed when one of their attributes is first used.
+
+    Import modules here, not names from them: asking for a name executes the module. Only modules
+    of LAZY_PACKAGES are affected. It does what `lazy import` does from Python 3.15 on (PEP 810).
+    """
+    finder = _LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+@contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Keeps what TensorFlow's libraries print while they load off the terminal; shows it if the
+    block fails.
+
+    Some of it is written before any logging level is looked at, so the file descriptor itself is
+    turned away.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile("w+", errors="replace") as noise:
+        terminal = os.dup(2)
+        os.dup2(noise.fileno(), 2)
+        try:
+            yield
+        except ImportError:
+            noise.seek(0)
+            os.write(terminal, noise.read().encode())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+class _LazyFinder(MetaPathFinder):
+    """Finds what Python would find, with a loader that waits."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] not in LAZY_PACKAGES:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec and spec.loader:
+            spec.loader = _LazyLoader(spec.loader)
+        return spec
+
+
+class _LazyLoader(Loader):
+    """Leaves the module empty; `_LazyModule` has `loader` fill it."""
+
+    def __init__(self, loader: Loader):
+        self.loader = loader
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__class__ = _LazyModule
+
+
+class _LazyModule(ModuleType):
+    """A module before it is executed.
+
+    A module of importlib.util.LazyLoader is executed by a second import already, which asks for
+    `__spec__`; this one only by a request for an attribute that it does not have yet.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        spec = self.__spec__
+        assert spec is not None and isinstance(spec.loader, _LazyLoader)
+        waiting = spec.loader
+        # What the module's own code asks for must not come back here.
+        self.__class__ = ModuleType
+        spec.loader = self.__loader__ = waiting.loader
+        try:
+            with quiet_tensorflow():
+                waiting.loader.exec_module(self)
+        except BaseException:
+            spec.loader = waiting
+            self.__class__ = _LazyModule
+            raise
+        return getattr(self, name)
