@@ -53,7 +53,7 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     layer on stored features.
     """
     with output.stages() as stages, stages.stage("bench") as progress:
-        measured = training_benchmark.train(backbone, batch, steps, progress)
+        measured = training_benchmark.time_training(backbone, batch, steps, progress)
     _print({"backbone": backbone, "batch": batch} | measured, as_json)
 
 
@@ -83,7 +83,7 @@ def augment(
     chosen = config.preset(preset, settings)
     samples = dataset.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
     with output.stages() as stages, stages.stage("bench") as progress:
-        measured = training_benchmark.augment(chosen.augment, samples, seconds, progress)
+        measured = training_benchmark.time_augmentation(chosen.augment, samples, seconds, progress)
     _print({"preset": preset} | measured, as_json)
 
 
@@ -157,7 +157,7 @@ def predict(
 @options.json
 def shift(images: int, as_json: bool) -> None:
     """Time the making of corrupted copies, in chains, of drawn cells of 96 × 96 pixels."""
-    _print(training_benchmark.shift(images), as_json)
+    _print(training_benchmark.time_shift(images), as_json)
 
 
 @bench.command()

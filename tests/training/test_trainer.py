@@ -36,8 +36,8 @@ def test_the_checkpoint_is_the_epoch_best_on_shifted_images(run_folder, training
     samples = dataset.load(training_file)
     held_out = samples.take(splitting.read(run.split).rows("validation", samples))
     network, right = package.trained(run), []
-    for draw in trainer.MONITORED_DRAWS:
-        copies = shift.mixture(held_out.images, held_out.ids, draw).astype(np.float32)
+    for seed in trainer.MONITORED_SEEDS:
+        copies = shift.mixture(held_out, seed).images.astype(np.float32)
         right.append(network.predict(copies, verbose=0).argmax(axis=1) == held_out.labels)
     rows = history_of(run)
     assert np.mean(right) == pytest.approx(

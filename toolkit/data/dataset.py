@@ -1,7 +1,9 @@
 """The competition's file: an npz of images and labels, read into `Samples`."""
 
+import dataclasses
 import hashlib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +60,22 @@ class Samples:
     def take(self, rows: np.ndarray) -> "Samples":
         """The samples at `rows` (positions, not ids)."""
         return Samples(self.images[rows], self.labels[rows], self.ids[rows], self.class_names)
+
+    def with_images(self, images: np.ndarray) -> "Samples":
+        """The same labels and ids with other `images`, uint8 [n, height, width, 3]."""
+        if len(images) != len(self):
+            raise ValueError(f"{len(images)} images for {len(self)} labels")
+        return dataclasses.replace(self, images=images)
+
+
+def concatenate(parts: Sequence[Samples]) -> Samples:
+    """`parts`, one or more of the same classes and image size, as one."""
+    return Samples(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.ids for part in parts]),
+        parts[0].class_names,
+    )
 
 
 def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:

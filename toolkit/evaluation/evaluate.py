@@ -132,7 +132,7 @@ def _chosen(
 ) -> tuple[Choice | None, Steps]:
     """Looks at corrupted copies of `part` in every view by itself, then at the steps for what the
     best ones give."""
-    copies = np.concatenate([shift.mixture(part.images, part.ids, draw) for draw in CHOOSING_DRAWS])
+    copies = shift.mixtures(part, CHOOSING_DRAWS).images
     labels, found = np.resize(part.labels, len(copies)), {}
     model = Model(run.package)
     package.without_steps(model.manifest)

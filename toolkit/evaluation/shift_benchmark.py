@@ -40,14 +40,9 @@ def copies(samples: Samples, condition: str) -> np.ndarray:
     if condition == CLEAN:
         return samples.images
     if condition == CHAINED:
-        return np.concatenate(
-            [shift.mixture(samples.images, samples.ids, draw) for draw in range(DRAWS)]
-        )
+        return shift.mixtures(samples, range(DRAWS)).images
     return np.concatenate(
-        [
-            shift.single(samples.images, samples.ids, condition, severity)
-            for severity in shift.SEVERITIES
-        ]
+        [shift.single(samples, condition, severity).images for severity in shift.SEVERITIES]
     )
 
 

@@ -1,6 +1,7 @@
-"""Measurements: our training step against the stock network's, our augmentation against keras-cv's
-loops, corruptions."""
+"""Speed measurements: training steps and augmentation against their stock forms, and the making of
+corrupted copies."""
 
+import functools
 import gc
 import resource
 import time
@@ -15,8 +16,7 @@ from toolkit.augment import chain
 from toolkit.core.config import ModelConfig, Operation
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
-from toolkit.data import shift as shifts
-from toolkit.data import synthetic
+from toolkit.data import shift, synthetic
 from toolkit.data.dataset import Samples
 from toolkit.models.backbones import BACKBONES
 from toolkit.models.network import build as build_network
@@ -27,7 +27,9 @@ LEARNING_RATE = 1e-4
 AUGMENT_BATCH = 64
 
 
-def train(backbone: str, batch: int, steps: int, progress: Progress = silent) -> dict[str, float]:
+def time_training(
+    backbone: str, batch: int, steps: int, progress: Progress = silent
+) -> dict[str, float]:
     """Training speed in images/s of keras.applications' network and of ours, with random weights
     and Adam.
 
@@ -47,27 +49,27 @@ def train(backbone: str, batch: int, steps: int, progress: Progress = silent) ->
     images = rng.integers(0, 256, (batch, SIDE, SIDE, 3)).astype(np.float32)
     labels = np.eye(CLASSES, dtype=np.float32)[rng.integers(0, CLASSES, batch)]
     speeds: dict[str, float] = {}
-    forms: dict[str, Callable[[], keras.Model]] = {
-        "stock": lambda: BACKBONES[backbone].stock((SIDE, SIDE, 3)),
-        "ours": lambda: (
-            build_network(ModelConfig(backbone, "none"), (SIDE, SIDE, 3), CLASSES).trunk
-        ),
-    }
-    for form, build in forms.items():
-        trunk = build()
-        width = trunk.output_shape[-1]
-        for frozen in (True, False):
-            name = form if not frozen else {"stock": "stock_head", "ours": "head"}[form]
+
+    def time_both(trunk: keras.Model, head_name: str, whole_name: str) -> None:
+        for name, frozen in ((head_name, True), (whole_name, False)):
             progress(len(speeds), 5, name)
             trunk.trainable = not frozen
-            speeds[name] = batch / _step_seconds(_with_head(trunk), images, labels, steps)
-        del trunk
-        keras.utils.clear_session(free_memory=True)
-        gc.collect()
-    features = rng.normal(size=(batch, width)).astype(np.float32)
+            model = _compiled(trunk.input, trunk.output)
+            speeds[name] = batch / _step_seconds(model, images, labels, steps)
+
+    shape = (SIDE, SIDE, 3)
+    time_both(BACKBONES[backbone].stock(shape), "stock_head", "stock")
+    _free_memory()
+    network = build_network(ModelConfig(backbone, "none"), shape, CLASSES)
+    features = rng.normal(size=(batch, network.trunk.output_shape[-1])).astype(np.float32)
+    time_both(network.trunk, "head", "ours")
+    del network
+    _free_memory()
     stored = keras.Input(features.shape[1:])
-    head = keras.Model(stored, keras.layers.Dense(CLASSES)(stored))
-    speeds["cached_head"] = batch / _step_seconds(head, features, labels, max(steps, 50))
+    # A step takes microseconds: few of them would measure the clock.
+    steps = max(steps, 50)
+    head = _compiled(stored, stored)
+    speeds["cached_head"] = batch / _step_seconds(head, features, labels, steps)
     return {
         **{name: round(speed, 2) for name, speed in speeds.items()},
         "ratio": round(speeds["ours"] / speeds["stock"], 2),
@@ -77,7 +79,7 @@ def train(backbone: str, batch: int, steps: int, progress: Progress = silent) ->
     }
 
 
-def augment(
+def time_augmentation(
     operations: tuple[Operation, ...], samples: Samples, seconds: float, progress: Progress = silent
 ) -> dict[str, float]:
     """Images/s of `operations` on all cores in tf.data, from uint8 images: ours, and keras-cv's
@@ -100,20 +102,22 @@ def augment(
     }
 
 
-def _with_head(trunk: keras.Model) -> keras.Model:
-    model = keras.Model(trunk.input, keras.layers.Dense(CLASSES, dtype="float32")(trunk.output))
+def _compiled(inputs: keras.KerasTensor, features: keras.KerasTensor) -> keras.Model:
+    """The model from `inputs` to class scores, by one dense layer on `features`, to be trained."""
+    model = keras.Model(inputs, keras.layers.Dense(CLASSES, dtype="float32")(features))
     model.compile(
         keras.optimizers.Adam(LEARNING_RATE), keras.losses.CategoricalCrossentropy(from_logits=True)
     )
     return model
 
 
+def _free_memory() -> None:
+    """Without this, the peak memory would be that of both networks."""
+    keras.utils.clear_session(free_memory=True)
+    gc.collect()
+
+
 def _step_seconds(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, steps: int) -> float:
-    if not model.compiled:
-        model.compile(
-            keras.optimizers.Adam(LEARNING_RATE),
-            keras.losses.CategoricalCrossentropy(from_logits=True),
-        )
     inputs, labels = tf.constant(inputs), tf.constant(labels)
     model.train_on_batch(inputs, labels)
     times = []
@@ -146,17 +150,20 @@ def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -
     return images / (time.perf_counter() - started)
 
 
-def shift(images: int) -> dict[str, float]:
+def time_shift(images: int) -> dict[str, int]:
     """How fast `toolkit.data.shift` makes copies of that many drawn cells, by chains and by single
     families, in images/s."""
-    cells = synthetic.draw(images // CLASSES + 1).images[:images]
-    ids, speeds = np.arange(images), {}
-    makers = {"chains": lambda: shifts.mixture(cells, ids)}
-    for family in shifts.FAMILIES:
-        makers[family] = lambda family=family: shifts.single(cells, ids, family, 3)
-    shifts.mixture(cells[:CLASSES], ids[:CLASSES])  # what is laid over pictures is drawn once
-    for name, make in makers.items():
-        started = time.perf_counter()
-        make()
-        speeds[f"{name}_images_per_second"] = round(images / (time.perf_counter() - started))
+    cells = synthetic.draw(images // CLASSES + 1).take(np.arange(images))
+    # What is laid over pictures is drawn once, on first use: not to be timed.
+    shift.mixture(cells.take(np.arange(min(images, CLASSES))))
+    speeds = {"chains_images_per_second": _speed(images, lambda: shift.mixture(cells))}
+    for family in shift.FAMILIES:
+        corrupt = functools.partial(shift.single, cells, family, severity=3)
+        speeds[f"{family}_images_per_second"] = _speed(images, corrupt)
     return speeds
+
+
+def _speed(images: int, make: Callable[[], Samples]) -> int:
+    started = time.perf_counter()
+    make()
+    return round(images / (time.perf_counter() - started))

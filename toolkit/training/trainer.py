@@ -24,7 +24,7 @@ from toolkit.training.run_folder import Run
 MOMENTUM = 0.9  # of plain gradient descent
 # Of the shift benchmark's chains; never those that `evaluate` scores, so that what was selected on
 # is not scored again.
-MONITORED_DRAWS = (1000, 1001)
+MONITORED_SEEDS = (1000, 1001)
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -150,10 +150,10 @@ def _train_phase(
 
 def _shifted(held_out: Samples, batch_size: int) -> tf.data.Dataset:
     """Corrupted copies of `held_out` in batches as `pipeline.fixed`'s, each of weight 1."""
-    copies = [shift.mixture(held_out.images, held_out.ids, draw) for draw in MONITORED_DRAWS]
-    labels = np.tile(tf.one_hot(held_out.labels, len(held_out.class_names)), (len(copies), 1))
+    copies = shift.mixtures(held_out, MONITORED_SEEDS)
+    labels = tf.one_hot(copies.labels, len(copies.class_names))
     batches = tf.data.Dataset.from_tensor_slices(
-        (np.concatenate(copies), labels, np.ones(len(labels), np.float32))
+        (copies.images, labels, np.ones(len(copies), np.float32))
     )
     return batches.batch(batch_size).map(lambda images, *rest: (tf.cast(images, tf.float32), *rest))
 
