@@ -12,7 +12,7 @@ import pytest
 from tests.support.commands import ROOT, assert_one_sentence, cbtool, history_of
 from toolkit.core import config
 from toolkit.data import dataset, synthetic
-from toolkit.training import checkpointing
+from toolkit.training import callbacks, checkpointing
 from toolkit.training import run_folder as runs
 
 
@@ -27,7 +27,9 @@ from toolkit.training import run_folder as runs
 )
 def test_schedules(schedule, rates):
     phase = config.Phase(trainable="all", epochs=4, learning_rate=1.0, **schedule)
-    assert [checkpointing.scheduled(phase, epochs) for epochs in (0, 2, 4)] == pytest.approx(rates)
+    assert [callbacks.schedule_factor(phase, epochs) for epochs in (0, 2, 4)] == pytest.approx(
+        rates
+    )
 
 
 def test_plateau_and_patience_count_epochs_without_a_better_one():
@@ -37,7 +39,7 @@ def test_plateau_and_patience_count_epochs_without_a_better_one():
     state, scales = checkpointing.State(), []
     for loss in (3.0, 2.0, 2.5, 2.5, 2.1, 1.9, 2.0, 2.0, 2.0, 2.0, 2.0):
         assert not state.stopped
-        state.note(loss, phase)
+        state.count_epoch(loss, phase)
         scales.append(state.scale)
     assert scales == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
     assert state.stopped

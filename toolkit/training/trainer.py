@@ -1,7 +1,9 @@
 """Training in phases: first the head on a frozen backbone, then more of the network."""
 
+import functools
 import json
 import time
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -18,12 +20,27 @@ from toolkit.data.splitting import Split
 from toolkit.models import precision, pretrained
 from toolkit.models.network import Network
 from toolkit.models.network import build as build_network
-from toolkit.training.checkpointing import Keeper
+from toolkit.training.callbacks import (
+    DivergenceCheck,
+    HistoryWriter,
+    LearningRateSchedule,
+    PlateauAndPatience,
+    ProgressReporter,
+    begin_history,
+)
+from toolkit.training.checkpointing import (
+    BestWeights,
+    Checkpointer,
+    State,
+    read_state,
+    restore_variables,
+)
 from toolkit.training.run_folder import Run
 
 MOMENTUM = 0.9  # of plain gradient descent
-# Of the shift benchmark's chains; never those that `evaluate` scores, so that what was selected on
-# is not scored again.
+FEATURE_BATCH = 256  # stored features are small
+# Of the shift benchmark's chains. Others than those that `evaluate` scores: an epoch that was
+# selected on some chains would score too high on the same ones.
 MONITORED_SEEDS = (1000, 1001)
 
 OPTIMIZERS = {
@@ -31,7 +48,7 @@ OPTIMIZERS = {
     "adamw": keras.optimizers.AdamW,
     # Chen et al., arXiv:2302.06675; its rates are a tenth of Adam's
     "lion": keras.optimizers.Lion,
-    "sgd": lambda **options: keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True, **options),
+    "sgd": functools.partial(keras.optimizers.SGD, momentum=MOMENTUM, nesterov=True),
 }
 
 
@@ -64,21 +81,21 @@ def train(
 ) -> list[dict]:
     """Trains `network` on the train part and keeps the best epoch by the monitored metric.
 
-    Each phase starts from the best weights so far, with a new optimiser. Goes on after the last
+    Each phase starts from the best weights so far, with a new optimiser. Resumes after the last
     epoch that `run` holds, if it holds any. Writes history.csv line by line, the best weights and
-    what it takes to go on after each epoch, and at the end training.json. Returns the rows of the
-    history.
+    what resuming needs after each epoch, and at the end training.json. Returns the rows of the
+    history. Raises InputError when training diverges, LimitError when memory runs out.
     """
-    keeper = Keeper(run, settings, progress)
-    # As if the part before an interruption had run just now.
-    started, started_cpu = (
-        time.perf_counter() - keeper.state.seconds,
-        time.process_time() - keeper.state.cpu_seconds,
-    )
+    state = read_state(run.state)
+    begin_history(run.history, state.rows)
+    # As if the epochs before an interruption had run just now.
+    started = time.perf_counter() - state.seconds
+    started_cpu = time.process_time() - state.cpu_seconds
+    training = _Training(network, run, samples, parts, settings, state, progress)
     try:
         for number, phase in enumerate(settings.train.phases):
-            if number >= keeper.state.phase:
-                _train_phase(network, keeper, number, phase, samples, parts, settings)
+            if number >= state.phase:
+                training.run_phase(number, phase)
     except tf.errors.ResourceExhaustedError as error:
         half = max(1, settings.train.batch_size // 2)
         raise LimitError(
@@ -88,79 +105,140 @@ def train(
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - started_cpu, 1),
         "devices": [device.name for device in tf.config.list_logical_devices()],
-        "best": keeper.state.best_row,
+        "best": state.best_row,
     }
     write_text(run.finished, json.dumps(summary, indent=2) + "\n")
-    keeper.discard_state()
-    return keeper.state.rows
+    # Three times as large as the network, and needed no more.
+    run.state.unlink(missing_ok=True)
+    return state.rows
 
 
-def _train_phase(
-    network: Network,
-    keeper: Keeper,
-    number: int,
-    phase: Phase,
-    samples: Samples,
-    parts: Split,
-    settings: Config,
-) -> None:
-    resumed = number == keeper.state.phase and keeper.state.epochs > 0
-    if resumed and (keeper.state.stopped or keeper.state.epochs >= phase.epochs):
-        return
-    if number > 0 and not resumed:
-        pretrained.restore(network.model, keeper.run.checkpoint)
-    _freeze(network, phase, number)
-    epoch = len(keeper.state.rows)
-    train_rows, validation_rows = (parts.rows(part, samples) for part in ("train", "validation"))
-    augmented = phase.augment and bool(settings.augment)
-    validation = pipeline.fixed(
-        samples, validation_rows, settings, settings.train.augmented_validation
-    )
-    shifted = _shifted(samples.take(validation_rows), settings.train.batch_size)
-    if phase.trainable == "head" and not augmented:
-        model = network.head
-        shown = pipeline.balanced(samples, train_rows, settings)
-        features = _features(network.trunk, pipeline.fixed(samples, shown, settings, False))
-        training, steps = pipeline.reordered(features, settings, epoch)
-        validation = tf.data.Dataset.from_tensor_slices(_features(network.trunk, validation)).batch(
-            256
+class _Training:
+    """What the phases of one training share."""
+
+    def __init__(
+        self,
+        network: Network,
+        run: Run,
+        samples: Samples,
+        parts: Split,
+        settings: Config,
+        state: State,
+        progress: Progress,
+    ):
+        self.network, self.run, self.samples = network, run, samples
+        self.settings, self.state, self.progress = settings, state, progress
+        self.train_rows = parts.rows("train", samples)
+        self.validation_rows = parts.rows("validation", samples)
+        held_out = samples.take(self.validation_rows)
+        self.corrupted = shift.mixtures(held_out, MONITORED_SEEDS)
+
+    def run_phase(self, number: int, phase: Phase) -> None:
+        """Runs phase `number`, or what is left of it."""
+        state = self.state
+        resumed = number == state.phase and state.epochs > 0
+        if resumed and (state.stopped or state.epochs >= phase.epochs):
+            return
+        if number > 0 and not resumed:
+            pretrained.restore(self.network.model, self.run.checkpoint)
+        _freeze(self.network, phase, number)
+        state.begin_phase(number)
+        feed = self._feed(phase)
+        _compile(feed.model, phase, self.settings)
+        if resumed:
+            restore_variables(self.run.state, self.network, feed.model)
+        feed.model.fit(
+            feed.training,
+            validation_data=feed.validation,
+            epochs=phase.epochs,
+            initial_epoch=state.epochs,
+            steps_per_epoch=feed.steps,
+            shuffle=False,  # the stream shuffles itself
+            verbose=0,
+            callbacks=self._callbacks(phase, feed),
         )
-        shifted = tf.data.Dataset.from_tensor_slices(_features(network.trunk, shifted)).batch(256)
-    else:
-        model = network.model
-        training, steps = pipeline.stream(samples, train_rows, settings, augmented, epoch)
-    _compile(model, phase, settings)
-    keeper.set_model(model)
-    keeper.begin_phase(number, phase, network, steps, shifted)
-    if resumed:
-        keeper.restore()
-    averages = [keras.callbacks.SwapEMAWeights()] if settings.train.ema else []
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=phase.epochs,
-        initial_epoch=keeper.state.epochs,
-        steps_per_epoch=steps,
-        shuffle=False,  # the stream shuffles itself
-        verbose=0,
-        # The keeper first: it keeps the best weights while the averages are still swapped in.
-        callbacks=[keeper, *averages],
-    )
+
+    def _feed(self, phase: Phase) -> "_Feed":
+        samples, settings, network = self.samples, self.settings, self.network
+        first_epoch = len(self.state.rows)
+        augmented = phase.augment and bool(settings.augment)
+        validation = pipeline.fixed(
+            samples, self.validation_rows, settings, settings.train.augmented_validation
+        )
+        shifted = _batches(self.corrupted, settings.train.batch_size)
+        if phase.trainable != "head" or augmented:
+            training, steps = pipeline.stream(
+                samples, self.train_rows, settings, augmented, first_epoch
+            )
+            return _Feed(network.model, training, steps, validation, shifted)
+        # The backbone gives the same features in every epoch: it runs once, the head trains on
+        # what it gave.
+        rows = pipeline.balanced(samples, self.train_rows, settings)
+        features = _features(network.trunk, pipeline.fixed(samples, rows, settings, False))
+        training, steps = pipeline.reordered(features, settings, first_epoch)
+        return _Feed(
+            network.head,
+            training,
+            steps,
+            _feature_batches(network.trunk, validation),
+            _feature_batches(network.trunk, shifted),
+        )
+
+    def _callbacks(self, phase: Phase, feed: "_Feed") -> list[keras.callbacks.Callback]:
+        run, state, train = self.run, self.state, self.settings.train
+        best = BestWeights(
+            run.checkpoint, self.network, feed.model, feed.shifted, state, train.monitor
+        )
+        ordered: list[keras.callbacks.Callback] = [
+            LearningRateSchedule(phase, feed.steps, state),
+            best,
+            DivergenceCheck(state.phase),
+            HistoryWriter(run.history, state, best),
+            PlateauAndPatience(phase, train.monitor, state),
+            # After all that changes the state. An epoch whose row was written and whose state was
+            # not is run again.
+            Checkpointer(run.state, self.network, state),
+            ProgressReporter(self.progress, train.phases, feed.steps, state),
+        ]
+        if train.ema:
+            # Last: the best weights are saved while the averages are still in the model.
+            ordered.append(keras.callbacks.SwapEMAWeights())
+        return ordered
 
 
-def _shifted(held_out: Samples, batch_size: int) -> tf.data.Dataset:
-    """Corrupted copies of `held_out` in batches as `pipeline.fixed`'s, each of weight 1."""
-    copies = shift.mixtures(held_out, MONITORED_SEEDS)
-    labels = tf.one_hot(copies.labels, len(copies.class_names))
-    batches = tf.data.Dataset.from_tensor_slices(
-        (copies.images, labels, np.ones(len(copies), np.float32))
-    )
-    return batches.batch(batch_size).map(lambda images, *rest: (tf.cast(images, tf.float32), *rest))
+@dataclass(frozen=True)
+class _Feed:
+    """What `fit` trains in a phase and on what: batches of (pixels or features, labels, weights).
+
+    model: the whole network, or its head. steps: batches of `training`, which is endless, in an
+    epoch. shifted: the corrupted validation images.
+    """
+
+    model: keras.Model
+    training: tf.data.Dataset
+    steps: int
+    validation: tf.data.Dataset
+    shifted: tf.data.Dataset
+
+
+def _batches(samples: Samples, batch_size: int) -> tf.data.Dataset:
+    """`samples` in batches as those of `pipeline.fixed`, each image of weight 1."""
+    labels = tf.one_hot(samples.labels, len(samples.class_names))
+    weights = np.ones(len(samples), np.float32)
+    images = tf.data.Dataset.from_tensor_slices((samples.images, labels, weights))
+    return images.batch(batch_size).map(lambda pixels, *rest: (tf.cast(pixels, tf.float32), *rest))
+
+
+def _feature_batches(trunk: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
+    features = tf.data.Dataset.from_tensor_slices(_features(trunk, batches))
+    return features.batch(FEATURE_BATCH)
 
 
 def _first_trainable(network: Network, phase: Phase, number: int) -> int:
-    """The place in the backbone's layers from which on `phase` trains. Raises InputError beyond its
-    end."""
+    """The number of the backbone's first layer that `phase` trains.
+
+    Raises InputError where the backbone has no such layer.
+    """
     layers = len(network.trunk.layers)
     if phase.trainable == "head":
         return layers
@@ -179,10 +257,10 @@ def _first_trainable(network: Network, phase: Phase, number: int) -> int:
 
 def _freeze(network: Network, phase: Phase, number: int) -> None:
     first = _first_trainable(network, phase, number)
-    for place, layer in enumerate(network.trunk.layers):
+    for position, layer in enumerate(network.trunk.layers):
         # A frozen batch norm also keeps its statistics: Keras runs it as in prediction.
-        norm = phase.frozen_norm and isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = place >= first and not norm
+        frozen_norm = phase.frozen_norm and isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = position >= first and not frozen_norm
 
 
 def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
@@ -210,10 +288,15 @@ def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
 def _features(
     trunk: keras.Model, batches: tf.data.Dataset
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the backbone makes of `batches`, once: features [n, width], labels [n, classes], weights
-    [n]."""
-    run = tf.function(lambda images: trunk(images, training=False), reduce_retracing=True)
-    parts = [
-        (run(images).numpy(), labels.numpy(), shares.numpy()) for images, labels, shares in batches
-    ]
-    return tuple(np.concatenate(part) for part in zip(*parts))
+    """The backbone's features of `batches` [n, width], with labels [n, classes] and weights [n]."""
+
+    def predict(images: tf.Tensor) -> tf.Tensor:
+        return trunk(images, training=False)
+
+    run = tf.function(predict, reduce_retracing=True)
+    features, labels, weights = [], [], []
+    for images, some_labels, some_weights in batches:
+        features.append(run(images).numpy())
+        labels.append(some_labels.numpy())
+        weights.append(some_weights.numpy())
+    return np.concatenate(features), np.concatenate(labels), np.concatenate(weights)

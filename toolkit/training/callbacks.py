@@ -1,0 +1,135 @@
+"""What happens around each epoch, one callback a concern; `fit` calls them in the list's order."""
+
+import csv
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from toolkit.core.config import Phase
+from toolkit.core.errors import InputError
+from toolkit.core.files import write_text
+from toolkit.core.progress import Progress
+from toolkit.training.checkpointing import BestWeights, State, monitored_loss
+
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
+HISTORY_COLUMNS = ("phase", "epoch", "seconds", "learning_rate", *METRICS, "best")
+
+Logs = dict[str, Any] | None
+
+
+class LearningRateSchedule(keras.callbacks.Callback):
+    """Sets the learning rate of every step: the schedule's, times what plateaus have left of it."""
+
+    def __init__(self, phase: Phase, steps: int, state: State):
+        super().__init__()
+        self.phase, self.steps, self.state = phase, steps, state
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        factor = schedule_factor(self.phase, self.state.epochs + batch / self.steps)
+        self.model.optimizer.learning_rate = self.phase.learning_rate * self.state.scale * factor
+
+
+class DivergenceCheck(keras.callbacks.Callback):
+    """Raises InputError when the loss of an epoch is no number."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        logs = logs or {}
+        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
+            raise InputError(
+                f"training diverged: the loss is no number after epoch {epoch + 1} of phase "
+                f"{self.number + 1}.",
+                f"Lower its learning rate: --set train.phases.{self.number}.learning_rate=...",
+            )
+
+
+class HistoryWriter(keras.callbacks.Callback):
+    """Appends a row to `state` and to the history's CSV file after each epoch."""
+
+    def __init__(self, path: Path, state: State, best: BestWeights):
+        super().__init__()
+        self.path, self.state, self.best = path, state, best
+        self.started = self.started_cpu = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.started, self.started_cpu = time.perf_counter(), time.process_time()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        seconds = time.perf_counter() - self.started
+        row: dict[str, int | float] = {"phase": self.state.phase, "epoch": epoch}
+        row["seconds"] = round(seconds, 1)
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        values = {**(logs or {}), "val_shift_accuracy": self.best.shift_accuracy}
+        row |= {name: float(values[name]) for name in METRICS}
+        row["best"] = int(self.best.is_best)
+        self.state.rows.append(row)
+        if self.best.is_best:
+            self.state.best_row = row
+        self.state.seconds += seconds
+        self.state.cpu_seconds += time.process_time() - self.started_cpu
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, HISTORY_COLUMNS).writerow(row)
+
+
+class PlateauAndPatience(keras.callbacks.Callback):
+    """Counts epochs without a better one, and ends the phase when its patience has run out."""
+
+    def __init__(self, phase: Phase, monitor: str, state: State):
+        super().__init__()
+        self.phase, self.monitor, self.state = phase, monitor, state
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.state.count_epoch(monitored_loss(self.state.rows[-1], self.monitor), self.phase)
+        self.model.stop_training = self.state.stopped
+
+
+class ProgressReporter(keras.callbacks.Callback):
+    """Reports after each step which share of all planned epochs is done, with the last accuracies.
+
+    phases: all of the training. steps: in an epoch of the present one.
+    """
+
+    def __init__(self, report: Progress, phases: tuple[Phase, ...], steps: int, state: State):
+        super().__init__()
+        self.report, self.steps, self.state = report, steps, state
+        self.planned = sum(phase.epochs for phase in phases)
+        self.before = sum(phase.epochs for phase in phases[: state.phase])
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        thousandths = 1000 * (self.before + self.state.epochs) + 1000 * (batch + 1) // self.steps
+        self.report(thousandths, 1000 * self.planned, self._note())
+
+    def _note(self) -> str:
+        if not self.state.rows:
+            return ""
+        row = self.state.rows[-1]
+        return (
+            f"phase {row['phase'] + 1}, validation accuracy {row['val_accuracy']:.3f}, shifted "
+            f"{row['val_shift_accuracy']:.3f}"
+        )
+
+
+def begin_history(path: Path, rows: list[dict]) -> None:
+    """Writes the header and `rows`, those of a training that is resumed.
+
+    An epoch that the file holds and the saved state does not is dropped: it is run again.
+    """
+    lines = [HISTORY_COLUMNS, *([row[name] for name in HISTORY_COLUMNS] for row in rows)]
+    write_text(path, "".join(",".join(map(str, line)) + "\r\n" for line in lines))
+
+
+def schedule_factor(phase: Phase, epochs: float) -> float:
+    """The share of the phase's learning rate that its schedule gives after that many epochs."""
+    if epochs < phase.warmup:
+        # Not from 0: the first step would change nothing.
+        return (epochs + 1e-2) / phase.warmup
+    if phase.schedule == "cosine":
+        done = (epochs - phase.warmup) / max(phase.epochs - phase.warmup, 1e-9)
+        return 0.5 * (1 + math.cos(math.pi * done))
+    return (1 - phase.decay) ** epochs if phase.schedule == "exponential" else 1.0
