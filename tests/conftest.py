@@ -75,7 +75,7 @@ def submission_zip(evaluated, tmp_path_factory) -> Path:
 def evaluator() -> list[str]:
     """The options that run a zip in the competition's TensorFlow 2.17.0 and Keras 3.4.1, which are
     set up here."""
-    environments.python("an2dl2024")
+    environments.find_python("an2dl2024")
     return ["--evaluator", "an2dl2024"]
 
 

@@ -33,7 +33,7 @@ def login(url: str | None, username: str | None) -> None:
     take precedence over the file.
     """
 
-    server = credentials.current(url).url
+    server = credentials.find_account(url).url
     name = username or click.prompt(f"User name at {server}", err=True)
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, err=True)
@@ -61,7 +61,7 @@ def logout(url: str | None) -> None:
     CodaBench itself offers no way to revoke it.
     """
 
-    account = credentials.current(url)
+    account = credentials.find_account(url)
     found = credentials.forget(account)
     if found:
         click.echo(f"Logged out from {account.url}.")
@@ -74,7 +74,7 @@ def logout(url: str | None) -> None:
 def whoami(as_json: bool) -> None:
     """Show your CodaBench account and free storage."""
     client = connected()
-    name, free = client.whoami(), client.free_bytes()
+    name, free = client.whoami(), client.get_free_bytes()
     if as_json:
         output.as_json({"url": client.url, "username": name, "free_bytes": free})
     else:
@@ -86,4 +86,4 @@ def connected(required: bool = True) -> api.Client:
 
     Raises PlatformError when a token is required and there is none.
     """
-    return api.Client(credentials.required() if required else credentials.current())
+    return api.Client(credentials.require_account() if required else credentials.find_account())

@@ -128,7 +128,7 @@ def predict(
         stock = network = package.trained(run)
     else:
         stock, network = inference_benchmark.random_network(backbone)
-        pictures = checks.sample_images({}, images or 64)
+        pictures = checks.draw_images({}, images or 64)
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = inference_benchmark.measure(stock, network, pictures, progress)
     report = {"network": network.name} | dataclasses.asdict(measured)

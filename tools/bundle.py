@@ -102,7 +102,7 @@ def bundle(
     phases = [hosting.HostedPhase("Development", samples, f"{start:%Y-%m-%d}", change)]
     if final_file:
         phases.append(hosting.HostedPhase("Final", dataset.load(final_file, classes), change))
-    hosting.write(out, title, phases, docker_image or hosting.DOCKER_IMAGE, limit, per_day)
+    hosting.write_bundle(out, title, phases, docker_image or hosting.DOCKER_IMAGE, limit, per_day)
     click.echo(
         f"{out}: "
         f"{', '.join(f'{phase.name} with {len(phase.samples):,} images' for phase in phases)}"

@@ -44,8 +44,8 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
         for each in found
     ]
     output.table(("id", "competition", "organiser", "participants"), rows)
-    if len(found) == api.MOST:
-        output.hint(f"These are the first {api.MOST}; narrow them with --search WORDS.")
+    if len(found) == api.LIST_LIMIT:
+        output.hint(f"These are the first {api.LIST_LIMIT}; narrow them with --search WORDS.")
 
 
 @competitions.command()
@@ -53,7 +53,7 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
 @options.json
 def show(number: int, as_json: bool) -> None:
     """Show a competition's phases, and what is left of their limits today."""
-    competition = eligibility.find(connected(required=False), number)
+    competition = eligibility.find_competition(connected(required=False), number)
     if as_json:
         phases = [
             {
@@ -81,8 +81,8 @@ def show(number: int, as_json: bool) -> None:
         (
             phase.name,
             phase.status,
-            eligibility.local(phase.start),
-            eligibility.local(phase.end) or "never",
+            eligibility.format_time(phase.start),
+            eligibility.format_time(phase.end) or "never",
             limits(phase.used_today, phase.allowed_today),
             limits(phase.used, phase.allowed),
             f"{phase.limit} s",
@@ -105,13 +105,13 @@ def show(number: int, as_json: bool) -> None:
 def join(number: int) -> None:
     """Apply for a competition, whose terms you accept by that."""
     client = connected()
-    competition = eligibility.find(client, number)
+    competition = eligibility.find_competition(client, number)
     try:
         state = client.join(number)
     except PlatformError as error:
         if error.status != 400 or "already applied" not in error.sentence:
             raise
-        state = eligibility.find(client, number).participant
+        state = eligibility.find_competition(client, number).participant
     waiting = "" if state == "approved" else ": an organiser has to approve you"
     click.echo(f"{competition.title}: {state}{waiting}")
 
@@ -124,7 +124,7 @@ def join(number: int) -> None:
 def download(number: int, out: Path) -> None:
     """Fetch a competition's public data and starting kits."""
     client = connected()
-    competition = eligibility.find(client, number)
+    competition = eligibility.find_competition(client, number)
     files = {
         key: f"{phase.name}-{label}.zip"
         for phase in competition.phases
@@ -136,7 +136,7 @@ def download(number: int, out: Path) -> None:
         for key, name in files.items():
             path = out / name.replace("/", "-")
             with stages.stage(path.name) as progress:
-                client.download(key, path, progress)
+                client.download_dataset(key, path, progress)
             click.echo(path)
 
 

@@ -56,7 +56,7 @@ def chosen_python(stages: output.Stages, evaluator: str | None, python: str | No
     if not evaluator:
         return python or sys.executable
     with stages.stage("evaluator") as progress:
-        return environments.python(evaluator, progress)
+        return environments.find_python(evaluator, progress)
 
 
 limit = click.option(

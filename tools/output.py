@@ -19,6 +19,9 @@ with lazy_imports():
     from rich import box, console, progress
     from rich import table as rich_table
 
+    from toolkit.runtime import checks as runtime_checks
+
+CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 
 
@@ -57,6 +60,15 @@ def table(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], title: str = 
     # Without a terminal nothing may be cut, so that scripts can read every column.
     width = None if sys.stdout.isatty() else 200
     console.Console(width=width).print(drawn)
+
+
+def checks(found: Sequence[runtime_checks.Check], title: str = "") -> None:
+    """Prints a table of checks, and the hints of those that have one."""
+    rows = [(check.name, CHECK_MARKS[check.status], check.detail) for check in found]
+    table(("check", "", "found"), rows, title)
+    for check in found:
+        if check.hint:
+            hint(f"{check.name}: {check.hint}")
 
 
 def log(name: str, text: str) -> None:

@@ -13,7 +13,6 @@ import click
 from toolkit.core.errors import InputError, LimitError, SubmissionError
 from tools import options, output
 from tools.lazy import lazy_imports
-from tools.validate import MARKS
 
 with lazy_imports():
     from toolkit.codabench import bundle as bundles
@@ -68,21 +67,21 @@ def rehearse(
     score, 4 when the time ran out.
     """
     _empty(out)
-    with output.stages() as stages, bundles.opened(source) as bundle:
+    with output.stages() as stages, bundles.open_bundle(source) as bundle:
         phase = bundle.phase(wanted)
-        found = worker_checks.of_submission(file, bundle, phase)
-        found += worker_checks.of_commands(bundle, phase, out / "programs")
+        found = worker_checks.check_submission(file, bundle, phase)
+        found += worker_checks.check_commands(bundle, phase, out / "programs")
         interpreter = options.chosen_python(stages, evaluator, python)
         with (
             stages.stage("rehearse") as progress,
-            engines.engine(backend, bundle.docker_image, interpreter, progress) as engine,
+            engines.open_engine(backend, bundle.docker_image, interpreter, progress) as engine,
         ):
             rehearsals = worker.rehearse(file, bundle, phase, engine, out, progress)
         for rehearsal in rehearsals:
             of_task = f"{rehearsal.task}: " if len(rehearsals) > 1 else ""
             found += [
                 replace(check, name=of_task + check.name)
-                for check in worker_checks.of_rehearsal(rehearsal, bundle)
+                for check in worker_checks.check_rehearsal(rehearsal, bundle)
             ]
     report = {
         "zip": str(file),
@@ -90,7 +89,7 @@ def rehearse(
         "phase": phase.name,
         "backend": engine.name,
         "passed_over": engine.passed_over,
-        "not_reproduced": engine.lacks,
+        "not_reproduced": engine.not_reproduced,
         "tasks": [_values(rehearsal) for rehearsal in rehearsals],
         "checks": [vars(check) for check in found],
     }
@@ -153,18 +152,13 @@ def _show(
         if rehearsal.detailed_result:
             click.echo(f"detailed results: {rehearsal.detailed_result}")
         for board in bundle.leaderboards:
-            scores = board.computed(rehearsal.scores)
+            scores = board.add_computed(rehearsal.scores)
             cells = [
                 (column.title, column.key, _rounded(scores.get(column.key), column.precision))
                 for column in board.columns
             ]
             output.table(("column", "key", "score"), cells, title=board.title)
-    output.table(
-        ("check", "", "found"), [(check.name, MARKS[check.status], check.detail) for check in found]
-    )
-    for check in found:
-        if check.hint:
-            output.hint(f"{check.name}: {check.hint}")
+    output.checks(found)
 
 
 def _rounded(score: float | None, precision: int) -> str:

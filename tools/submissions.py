@@ -43,12 +43,12 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
     if number is None:
         _list(client, competition, as_json)
         return 0
-    found = client.submission(number)
+    found = client.get_submission(number)
     known = _recorded(client, number)
-    columns = eligibility.find(client, known.competition).columns if known else ()
+    columns = eligibility.find_competition(client, known.competition).columns if known else ()
     show(client, found, columns, as_json)
     if known:
-        known = uploads.seen(known, found)
+        known = uploads.record_status(known, found)
     if known and found.status == "Finished" and found.scores:
         note(known, columns, folder)
     return PlatformError.exit_code if found.status == "Failed" else 0
@@ -65,7 +65,7 @@ def logs(number: int, out: Path | None) -> None:
     There is one log for each program in each of the two steps, ingestion and scoring.
     """
     client = connected()
-    for name, text in client.logs(number).items():
+    for name, text in client.get_logs(number).items():
         if out is None:
             output.log(name, text)
         else:
@@ -73,7 +73,7 @@ def logs(number: int, out: Path | None) -> None:
             click.echo(out / f"{name}.txt")
     if out is not None:
         try:
-            client.detailed_result(number, out / "detailed_results.html")
+            client.download_detailed_result(number, out / "detailed_results.html")
         except PlatformError as error:
             output.hint(f"No detailed results: {error.sentence}")
         else:
@@ -109,19 +109,19 @@ def leaderboard(
     """
     client = connected(required=bool(add or remove))
     if competition is None:
-        latest = next((each for each in uploads.earlier() if each.url == client.url), None)
+        latest = next((each for each in uploads.list_uploads() if each.url == client.url), None)
         if latest is None:
             raise InputError(
                 "nothing was uploaded from here yet.", "Name a competition: --competition ID."
             )
         competition, wanted = latest.competition, wanted or latest.phase_name
-    found = eligibility.find(client, competition)
+    found = eligibility.find_competition(client, competition)
     if remove:
         client.leave_leaderboard(remove)
     if add:
         enter(client, add, found.rule)
-    phase = eligibility.chosen_phase(found, wanted)
-    columns, places = client.leaderboard(phase.id)
+    phase = eligibility.choose_phase(found, wanted)
+    columns, places = client.get_leaderboard(phase.id)
     if as_json:
         output.as_json(
             {
@@ -178,7 +178,10 @@ def line(row: schema.Submission) -> str:
 
 
 def show(
-    client: api.Client, row: schema.Submission, columns: tuple[schema.Column, ...], as_json: bool
+    client: api.Client,
+    row: schema.Submission,
+    columns: tuple[schema.LeaderboardColumn, ...],
+    as_json: bool,
 ) -> None:
     """Prints a submission, its scores, and the ends of its logs once it has ended."""
     if as_json:
@@ -189,7 +192,7 @@ def show(
         for key, score in row.scores.items():
             click.echo(f"{titles.get(key, key)}: {score:.10g}")
     for number in row.children if not as_json else ():
-        child = client.submission(number)
+        child = client.get_submission(number)
         click.echo(
             f"  {line(child)} "
             f"{', '.join(f'{key} {score:.10g}' for key, score in child.scores.items())}"
@@ -197,11 +200,11 @@ def show(
     if not row.final:
         return
     try:
-        found = client.logs(row.id)
+        found = client.get_logs(row.id)
     except PlatformError as error:
         output.hint(f"No logs: {error.sentence}")
         return
-    telling = schema.telling_log(found) if row.status == "Failed" else None
+    telling = schema.find_failure_log(found) if row.status == "Failed" else None
     shown = [telling] if telling else [name for name, text in found.items() if text.strip()]
     for name in shown:
         lines = found[name].rstrip().splitlines()
@@ -213,7 +216,9 @@ def show(
         output.error(PlatformError(f"{line(row)}.", f"All logs: cbtool logs {row.id}."))
 
 
-def note(begun: uploads.Upload, columns: tuple[schema.Column, ...], folder: Path) -> None:
+def note(
+    begun: uploads.Upload, columns: tuple[schema.LeaderboardColumn, ...], folder: Path
+) -> None:
     """Notes the primary score in the ledger of `folder`, where that knows the zip."""
     primary = next((column.key for column in columns if column.primary), None)
     score = (begun.scores or {}).get(primary)
@@ -257,7 +262,11 @@ def _values(row: schema.Submission) -> dict:
 def _recorded(client: api.Client, number: int) -> uploads.Upload | None:
     """The upload from this machine that became submission `number`."""
     return next(
-        (each for each in uploads.earlier() if (each.url, each.submission) == (client.url, number)),
+        (
+            each
+            for each in uploads.list_uploads()
+            if (each.url, each.submission) == (client.url, number)
+        ),
         None,
     )
 
@@ -265,7 +274,7 @@ def _recorded(client: api.Client, number: int) -> uploads.Upload | None:
 def _row(client: api.Client, begun: uploads.Upload) -> schema.Submission:
     """How the submission that `begun` became stands; "deleted" where it is gone."""
     try:
-        return client.submission(begun.submission)
+        return client.get_submission(begun.submission)
     except PlatformError as error:
         if error.status != 404:
             raise
@@ -288,13 +297,13 @@ def _list(client: api.Client, competition: int | None, as_json: bool) -> None:
     if competition:
         found = [
             row
-            for phase in eligibility.find(client, competition).phases
-            for row in client.submissions(phase.id)
+            for phase in eligibility.find_competition(client, competition).phases
+            for row in client.list_submissions(phase.id)
         ]
     else:
         found = [
             _row(client, each)
-            for each in uploads.earlier()
+            for each in uploads.list_uploads()
             if each.url == client.url and each.submission
         ]
     if not found and not as_json:

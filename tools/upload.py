@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from toolkit.core.errors import PlatformError, SubmissionError
+from toolkit.core.files import open_zip
 from tools import options, output, submissions
 from tools.account import connected
 from tools.competitions import limits
@@ -73,34 +74,36 @@ def upload(
 ) -> int:
     """Upload ZIP to CodaBench and follow it to its score.
 
-    Validates ZIP first, shows what will be sent, and asks. After an interruption at any point,
-    `cbtool upload --resume` continues; the zip is entered only once. Records the online score in
-    the ledger of --runs. Exits with 3 when CodaBench refuses the zip or the submission fails, with
-    1 when the zip does not pass `validate`.
+    Asks CodaBench whether it would take ZIP, validates it, shows what will be sent, and asks. After
+    an interruption at any point, `cbtool upload --resume` continues; the zip is entered only once.
+    Records the online score in the ledger of --runs. Exits with 3 when CodaBench refuses the zip or
+    the submission fails, with 1 when the zip does not pass `validate`.
     """
     if resume == bool(number) or (file is None and not resume):
         raise click.UsageError("Give ZIP and --competition ID; or --resume.")
     client = connected()
     if resume:
-        begun = uploads.unfinished(file)
+        begun = uploads.find_unfinished(file)
         if begun.url != client.url:
             raise click.UsageError(
                 f"That upload goes to {begun.url}: cbtool login --url {begun.url}."
             )
     else:
+        # What takes a moment comes first: running the zip takes minutes.
+        open_zip(file).close()
+        plan = eligibility.plan(client, file, number, wanted)
+        if not again and not dry_run:
+            uploads.refuse_repetition(client, plan, file)
         failed = _failed_checks(file, evaluator, python)
         if failed and not force:
             output.hint(
                 f"{file} fails {failed} checks; nothing was sent. --force sends it all the same."
             )
             return SubmissionError.exit_code
-        plan = eligibility.plan(client, file, number, wanted)
         _show(client, plan, file)
         if dry_run:
             output.hint("Nothing was sent.")
             return 0
-        if not again:
-            uploads.refuse_repetition(client, plan, file)
         if not yes and not _agreed():
             return 0
         begun = uploads.begin(client, plan, file)
@@ -147,7 +150,7 @@ def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
     rows = [
         ("zip", f"{file}, {plan.size / 1e6:.1f} MB"),
         ("competition", f"{plan.competition.title} at {client.url}"),
-        ("phase", f"{phase.name}, ends {eligibility.local(phase.end) or 'never'}"),
+        ("phase", f"{phase.name}, ends {eligibility.format_time(phase.end) or 'never'}"),
         ("left today", limits(phase.used_today, phase.allowed_today)),
         ("left in all", limits(phase.used, phase.allowed)),
         ("time limit", f"{phase.limit} s"),
@@ -196,14 +199,14 @@ def _followed(
     as_json: bool,
 ) -> int:
     """Waits for the end, notes it, and shows it."""
-    competition = eligibility.find(client, begun.competition)
+    competition = eligibility.find_competition(client, begun.competition)
     phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
     hidden = bool(phase and phase.hides_scores)
     with output.status() as tell:
         found = uploads.follow(
             client, begun.submission, lambda row: tell(submissions.line(row)), limit, not hidden
         )
-    begun = uploads.seen(begun, found)
+    begun = uploads.record_status(begun, found)
     submissions.show(client, found, competition.columns, as_json)
     if found.status != "Finished":
         return PlatformError.exit_code

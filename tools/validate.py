@@ -12,8 +12,6 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.runtime import checks
 
-MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
-
 
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
@@ -37,14 +35,7 @@ def validate(
             {"zip": str(file), "ok": not failed, "checks": [vars(check) for check in found]}
         )
     else:
-        output.table(
-            ("check", "", "found"),
-            [(check.name, MARKS[check.status], check.detail) for check in found],
-            title=str(file),
-        )
-        for check in found:
-            if check.hint:
-                output.hint(f"{check.name}: {check.hint}")
+        output.checks(found, title=str(file))
     if failed:
         output.hint(f"{len(failed)} of {len(found)} checks failed.")
         return 1

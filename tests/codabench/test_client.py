@@ -29,34 +29,40 @@ CALLS = {
     "whoami": ("GET /api/my_profile/", lambda client, path: client.whoami()),
     "competitions": (
         "GET /api/competitions/public/",
-        lambda client, path: client.competitions("probe"),
+        lambda client, path: client.list_competitions("probe"),
     ),
-    "joined": ("GET /api/competitions/", lambda client, path: client.competitions(joined=True)),
-    "competition": ("GET /api/competitions/1/", lambda client, path: client.competition(1)),
+    "joined": (
+        "GET /api/competitions/",
+        lambda client, path: client.list_competitions(joined=True),
+    ),
+    "competition": ("GET /api/competitions/1/", lambda client, path: client.get_competition(1)),
     "join": ("POST /api/competitions/6/register/", lambda client, path: client.join(6)),
-    "refusal": ("GET /api/can_make_submission/1/", lambda client, path: client.refusal(1)),
-    "free_bytes": ("GET /api/user_quota/", lambda client, path: client.free_bytes()),
+    "refusal": ("GET /api/can_make_submission/1/", lambda client, path: client.get_refusal(1)),
+    "free_bytes": ("GET /api/user_quota/", lambda client, path: client.get_free_bytes()),
     "create_dataset": (
         "POST /api/datasets/",
         lambda client, path: client.create_dataset(1, "s.zip", 3),
     ),
-    "complete": ("PUT /api/datasets/completed/", lambda client, path: client.complete("known")),
+    "complete": (
+        "PUT /api/datasets/completed/",
+        lambda client, path: client.complete_dataset("known"),
+    ),
     "create_submission": (
         "POST /api/submissions/",
         lambda client, path: client.create_submission("known", 1),
     ),
-    "submission": ("GET /api/submissions/1/", lambda client, path: client.submission(1)),
-    "submissions": ("GET /api/submissions/", lambda client, path: client.submissions(1)),
-    "logs": ("GET /api/submissions/1/get_details/", lambda client, path: client.logs(1)),
+    "submission": ("GET /api/submissions/1/", lambda client, path: client.get_submission(1)),
+    "submissions": ("GET /api/submissions/", lambda client, path: client.list_submissions(1)),
+    "logs": ("GET /api/submissions/1/get_details/", lambda client, path: client.get_logs(1)),
     "detailed_result": (
         "GET /api/submissions/1/get_detail_result/",
-        lambda client, path: client.detailed_result(1, path / "d.html"),
+        lambda client, path: client.download_detailed_result(1, path / "d.html"),
     ),
     "cancel": ("GET /api/submissions/1/cancel_submission/", lambda client, path: client.cancel(1)),
     "delete": ("DELETE /api/submissions/1/soft_delete/", lambda client, path: client.delete(1)),
     "leaderboard": (
         "GET /api/phases/1/get_leaderboard/",
-        lambda client, path: client.leaderboard(1),
+        lambda client, path: client.get_leaderboard(1),
     ),
     "enter_leaderboard": (
         "POST /api/submissions/1/submission_leaderboard",
@@ -68,9 +74,9 @@ CALLS = {
     ),
     "download": (
         "GET /datasets/download/kit/",
-        lambda client, path: client.download("kit", path / "kit.zip"),
+        lambda client, path: client.download_dataset("kit", path / "kit.zip"),
     ),
-    "put": ("PUT /private/", lambda client, path: client.put(*_put(client, path))),
+    "put": ("PUT /private/", lambda client, path: client.upload_file(*_put(client, path))),
 }
 RETRIED = {
     name for name, (request, _) in CALLS.items() if request.startswith("GET") and name != "cancel"
@@ -85,7 +91,7 @@ def _put(client, path):
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(transport, "BACKOFF", 0.01)
+    monkeypatch.setattr(transport, "BACKOFF_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -177,11 +183,11 @@ def test_every_call_gets_its_answer(client, standin, tmp_path):
     assert client.login("alice", "pw-alice-123") == recorded.TOKEN
     assert client.whoami() == "alice"
     assert (
-        client.competitions("probe")[0]["title"]
-        == client.competitions(joined=True)[0]["title"]
+        client.list_competitions("probe")[0]["title"]
+        == client.list_competitions(joined=True)[0]["title"]
         == "Probe"
     )
-    competition = client.competition(1)
+    competition = client.get_competition(1)
     assert (competition.title, competition.participant, competition.rule) == (
         "Probe",
         "approved",
@@ -195,16 +201,16 @@ def test_every_call_gets_its_answer(client, standin, tmp_path):
         100,
         None,
     )
-    assert competition.columns == (schema.Column("score", "Score", 0, 2, True),)
+    assert competition.columns == (schema.LeaderboardColumn("score", "Score", 0, 2, True),)
     assert (
         client.join(6) == "approved"
-        and client.refusal(1) is None
-        and client.free_bytes() == 15 * 10**9
+        and client.get_refusal(1) is None
+        and client.get_free_bytes() == 15 * 10**9
     )
     key, address = client.create_dataset(1, "s.zip", 3)
     (tmp_path / "s.zip").write_bytes(b"zip")
-    client.put(address, tmp_path / "s.zip")
-    client.complete(key)
+    client.upload_file(address, tmp_path / "s.zip")
+    client.complete_dataset(key)
     standin.next_row = {"walk": recorded.WALK}
     row = client.create_submission(key, 1)
     assert standin.objects[standin.datasets[key]] == b"zip" and (
@@ -212,32 +218,32 @@ def test_every_call_gets_its_answer(client, standin, tmp_path):
         row.status,
         row.filename,
     ) == (2, "Submitting", "s.zip")
-    assert [client.submission(2).status for _ in recorded.WALK] == list(recorded.WALK)
-    assert client.submission(2).scores == {"score": 0.5}
-    assert [each.id for each in client.submissions(1)] == [2, 1]
-    logs = client.logs(2)
+    assert [client.get_submission(2).status for _ in recorded.WALK] == list(recorded.WALK)
+    assert client.get_submission(2).scores == {"score": 0.5}
+    assert [each.id for each in client.list_submissions(1)] == [2, 1]
+    logs = client.get_logs(2)
     assert (
         len(logs) == 8 and logs["scoring_stderr"] == "Fehler: ä\n" and logs["scoring_stdout"] == ""
     )
-    client.detailed_result(2, tmp_path / "d.html")
+    client.download_detailed_result(2, tmp_path / "d.html")
     assert (tmp_path / "d.html").read_text() == "<p>"
     assert not client.cancel(2) and client.cancel(1)
     client.enter_leaderboard(2)
-    columns, places = client.leaderboard(1)
+    columns, places = client.get_leaderboard(1)
     assert [column.title for column in columns] == ["Score"] and [
         (place.id, place.scores) for place in places
     ] == [(2, {"score": "0.5"})]
     client.delete(1)
-    assert client.submissions(1)[-1].id == 2
-    client.download("kit", tmp_path / "kit.zip")
+    assert client.list_submissions(1)[-1].id == 2
+    client.download_dataset("kit", tmp_path / "kit.zip")
     assert (tmp_path / "kit.zip").read_bytes() == b"kit"
 
 
 def test_pages_and_bare_lists_are_the_same(client, standin):
     standin.rows += [recorded.Row(number, 1, "known", "s.zip") for number in (2, 3)]
-    bare = client.submissions(1)
+    bare = client.list_submissions(1)
     standin.paged = True
-    assert client.submissions(1) == bare and len(bare) == 3
+    assert client.list_submissions(1) == bare and len(bare) == 3
     assert standin.count("GET /api/submissions/") == 4
 
 
@@ -307,7 +313,7 @@ def test_nobody_there_and_a_revoked_token(standin, client, tmp_path, name):
     with pytest.raises(PlatformError, match=r"cannot reach 127\.0\.0\.1:9: .*refused"):
         if name == "put":
             (tmp_path / "s.zip").write_bytes(b"zip")
-            nobody.put("http://127.0.0.1:9/private/s.zip?Signature=x", tmp_path / "s.zip")
+            nobody.upload_file("http://127.0.0.1:9/private/s.zip?Signature=x", tmp_path / "s.zip")
         else:
             call(nobody, tmp_path)
 
@@ -338,7 +344,7 @@ def test_every_shape_of_refusal_is_read(label, words):
     response._content = (
         json.dumps(content) if "json" in found["response_content_type"] else content
     ).encode()
-    error = transport.refused(response, "x")
+    error = transport.refusal_error(response, "x")
     assert words in error.sentence and "<" not in error.sentence and "Token" not in error.sentence
     assert error.status == found["status"]
 
@@ -356,7 +362,7 @@ def test_newer_shapes_of_refusal_are_read():
             "application/json",
         )
         response._content = json.dumps(content).encode()
-        assert words in transport.refused(response, "x").sentence
+        assert words in transport.refusal_error(response, "x").sentence
 
 
 def test_the_upload_is_as_it_was_signed(client, standin, tmp_path, monkeypatch):
@@ -368,10 +374,10 @@ def test_the_upload_is_as_it_was_signed(client, standin, tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     address, path = _put(client, tmp_path)
     told = []
-    client.put(address, path, lambda done, total, note: told.append((done, total)))
+    client.upload_file(address, path, lambda done, total, note: told.append((done, total)))
     assert told[-1] == (300_000, 300_000) and len(told) > 2
     with pytest.raises(PlatformError, match="SignatureDoesNotMatch") as caught:
-        client.put(address.replace("A%2Bb", "A%2Bc"), path)
+        client.upload_file(address.replace("A%2Bb", "A%2Bc"), path)
     assert caught.value.status == 403
     assert client.whoami() == "alice"
 
@@ -413,9 +419,9 @@ from toolkit.codabench.client import Client
 from toolkit.codabench.credentials import Account
 client = Client(Account({standin.url!r}, None))
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-client.put({address!r}, Path({str(tmp_path / "s.zip")!r}))
+client.upload_file({address!r}, Path({str(tmp_path / "s.zip")!r}))
 before = peak()
-client.put({address!r}, Path({str(tmp_path / "large.zip")!r}))
+client.upload_file({address!r}, Path({str(tmp_path / "large.zip")!r}))
 print(peak() - before)
 """
     result = subprocess.run(
@@ -428,20 +434,20 @@ print(peak() - before)
 
 def test_the_log_that_tells_why():
     crash = "Traceback (most recent call last):\nValueError: no"
-    assert schema.telling_log(
+    assert schema.find_failure_log(
         {
             "prediction_ingestion_stderr": crash,
             "scoring_stderr": "Traceback (most recent call last):\n",
         }
     ) == ("prediction_ingestion_stderr")
     assert (
-        schema.telling_log(
+        schema.find_failure_log(
             {"prediction_ingestion_stdout": "x", "scoring_stdout": "y", "scoring_stderr": "z"}
         )
         == "scoring_stderr"
     )
     assert (
-        schema.telling_log({"prediction_ingestion_stdout": "x", "scoring_stdout": "y"})
+        schema.find_failure_log({"prediction_ingestion_stdout": "x", "scoring_stdout": "y"})
         == "scoring_stdout"
     )
-    assert schema.telling_log({"scoring_stdout": " "}) is None
+    assert schema.find_failure_log({"scoring_stdout": " "}) is None

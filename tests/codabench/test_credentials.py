@@ -59,14 +59,14 @@ def test_wrong_passwords_and_servers_are_one_sentence(standin, home):
 
 def test_the_environment_goes_first(standin, home, monkeypatch):
     credentials.store(Account("https://elsewhere.example", "t" * 40, "bob"))
-    assert credentials.current().url == "https://elsewhere.example"
+    assert credentials.find_account().url == "https://elsewhere.example"
     monkeypatch.setenv("CODABENCH_URL", standin.url)
     assert_one_sentence(
         cbtool("whoami"), f"not logged in at {standin.url}", code=3
     )  # the other server's token stays there
     monkeypatch.setenv("CODABENCH_TOKEN", recorded.TOKEN)
     assert cbtool("whoami").stdout.startswith("alice at")
-    assert recorded.TOKEN not in repr(credentials.current())
+    assert recorded.TOKEN not in repr(credentials.find_account())
 
 
 def test_addresses_are_normalised():
@@ -76,11 +76,11 @@ def test_addresses_are_normalised():
         "https://www.codabench.org/api",
         "https://www.codabench.org/api/",
     ):
-        assert credentials.normalised(text) == credentials.CODABENCH
-    assert credentials.normalised("http://localhost:8000") == "http://localhost:8000"
+        assert credentials.normalise_url(text) == credentials.DEFAULT_URL
+    assert credentials.normalise_url("http://localhost:8000") == "http://localhost:8000"
     for text in ("", "ftp://x", "https://me:secret@x", "https://"):
         with pytest.raises(credentials.InputError):
-            credentials.normalised(text)
+            credentials.normalise_url(text)
 
 
 def test_a_damaged_file_is_told_without_what_is_in_it(home):

@@ -153,7 +153,7 @@ def test_a_dry_run_and_a_no_send_nothing(standin, zip_file):
     assert result.returncode == 0
     result = cbtool("upload", zip_file, "--competition", 1, input="")
     assert result.returncode == 2 and "add --yes" in result.stderr
-    assert standin.count("POST") == 0 and upload.earlier() == []
+    assert standin.count("POST") == 0 and upload.list_uploads() == []
     assert cbtool("upload", zip_file, "--competition", 1, input="y\n").returncode == 0
     assert len(standin.rows) == 1
 
@@ -166,7 +166,7 @@ def test_what_fails_validate_goes_by_force_only(standin, home):
     assert (
         result.returncode == 1 and "--force sends it" in result.stderr and "layout" in result.stderr
     )
-    assert standin.requests == []
+    assert standin.count("POST") == 0 and upload.list_uploads() == []
     assert sent(path, "--force").returncode == 0 and len(standin.rows) == 1
 
 
@@ -186,14 +186,16 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("competition", "state", "words"), REFUSALS)
-def test_what_the_platform_would_refuse_is_told_before(
+def test_what_the_platform_would_refuse_is_told_before_the_zip_is_run(
     standin, zip_file, competition, state, words
 ):
     standin.joined[6] = None
     for name, value in state.items():
         setattr(standin, name, value)
-    assert_one_sentence(sent(zip_file, competition=competition), words, code=3)
-    assert standin.count("POST") == 0 and upload.earlier() == []
+    result = sent(zip_file, competition=competition)
+    assert_one_sentence(result, words, code=3)
+    assert "validate" not in result.stderr
+    assert standin.count("POST") == 0 and upload.list_uploads() == []
 
 
 def test_the_days_limit_is_told_before_and_when_it_is_met_after(standin, zip_file):
@@ -270,7 +272,7 @@ def test_finished_may_turn_into_failed_or_stay_without_a_score(standin, zip_file
         "details": "Could not find scores file",
     }
     assert_one_sentence(sent(zip_file, "--wait"), "Failed, Could not find scores file", code=3)
-    monkeypatch.setattr(upload, "GRACE", 1.0)
+    monkeypatch.setattr(upload, "SCORE_GRACE", 1.0)
     client, seen = _client(standin), []
     standin.rows.append(recorded.Row(2, 1, "x", "x.zip", walk=("Finished",), scores=()))
     assert upload.follow(client, 2, seen.append, 60).status == "Finished" and len(seen) >= 2
@@ -303,8 +305,8 @@ def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(
     standin, zip_file, monkeypatch, fault
 ):
     """Whether or not it arrived: one row in the end, after one --resume where that is needed."""
-    monkeypatch.setattr(upload, "SETTLE", 0.5)
-    monkeypatch.setattr(upload, "LOOK", 0.1)
+    monkeypatch.setattr(upload, "SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr(upload, "LOOK_PAUSE", 0.1)
     standin.fail("POST /api/submissions/", fault)
     client = _client(standin)
     begun = upload.begin(client, upload_plan(client, zip_file), zip_file)
@@ -313,7 +315,7 @@ def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(
     except PlatformError as error:
         assert fault != "lost" and "--resume" in error.hint
         assert standin.rows == []
-        done = upload.send(client, upload.unfinished(zip_file))
+        done = upload.send(client, upload.find_unfinished(zip_file))
     assert [row.number for row in standin.rows] == [done.submission]
     assert upload.send(client, done) == done and len(standin.rows) == 1
     assert standin.count("PUT /private/") == 1
@@ -321,8 +323,8 @@ def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(
 
 def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file, monkeypatch):
     """It has used up the day's limit itself, and that is no proof that it did not arrive."""
-    monkeypatch.setattr(upload, "SETTLE", 0.3)
-    monkeypatch.setattr(upload, "LOOK", 0.1)
+    monkeypatch.setattr(upload, "SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(upload, "LOOK_PAUSE", 0.1)
     standin.fail("POST /api/submissions/", "lost")
     shown = standin._list
     standin._list = lambda request: Response("[]", content_type="application/json")
@@ -331,7 +333,7 @@ def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file, monkeypat
     with pytest.raises(PlatformError, match="Reached maximum"):
         upload.send(client, begun)
     standin._list = shown
-    assert upload.send(client, upload.unfinished(zip_file)).submission == 1
+    assert upload.send(client, upload.find_unfinished(zip_file)).submission == 1
     assert len(standin.rows) == 1 and standin.count("POST /api/submissions/") == 1
 
 
@@ -391,7 +393,7 @@ def test_ctrl_c_says_how_to_go_on(standin, zip_file):
 
 def test_an_expired_address_is_asked_for_anew(standin, zip_file):
     client = _client(standin)
-    begun = upload._announced(client, upload.begin(client, upload_plan(client, zip_file), zip_file))
+    begun = upload._announce(client, upload.begin(client, upload_plan(client, zip_file), zip_file))
     standin.expired.add(standin.datasets[begun.key])
     done = upload.send(client, begun)
     assert done.submission == 1 and done.key != begun.key and standin.rows[0].key == done.key
@@ -408,7 +410,7 @@ def test_another_zip_under_the_same_name_is_not_sent(standin, zip_file):
 def test_two_processes_do_not_send_the_same_upload(standin, zip_file):
     client = _client(standin)
     begun = upload.begin(client, upload_plan(client, zip_file), zip_file)
-    with upload._alone(begun):
+    with upload._locked(begun):
         assert_one_sentence(cbtool("upload", "--resume"), "another cbtool is sending this zip")
     assert sent(zip_file).returncode == 2  # unfinished
 

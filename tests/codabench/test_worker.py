@@ -132,18 +132,18 @@ def rehearse(request, tmp_path):
         )
         out = tmp_path / "out"
         with (
-            bundles.opened(folder) as bundle,
-            engines.engine(request.param, bundle.docker_image, "python3") as engine,
+            bundles.open_bundle(folder) as bundle,
+            engines.open_engine(request.param, bundle.docker_image, "python3") as engine,
         ):
             phase = bundle.phase(None)
-            found = worker_checks.of_submission(path, bundle, phase) + worker_checks.of_commands(
-                bundle, phase, out / "programs"
-            )
+            found = worker_checks.check_submission(
+                path, bundle, phase
+            ) + worker_checks.check_commands(bundle, phase, out / "programs")
             rehearsals = worker.rehearse(path, bundle, phase, engine, out)
             found += [
                 check
                 for rehearsal in rehearsals
-                for check in worker_checks.of_rehearsal(rehearsal, bundle)
+                for check in worker_checks.check_rehearsal(rehearsal, bundle)
             ]
         bad = {}
         for check in found:
@@ -385,9 +385,9 @@ pathlib.Path("/app/shared/seen").write_text(str(pathlib.Path("/app/ingested_prog
 def test_the_network_is_off(rehearse, tmp_path):
     code = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"
     rehearsal, _ = rehearse(make_bundle(tmp_path / "b", code), MODEL)
-    with engines.engine("processes", "small:1", "python3") as engine:
+    with engines.open_engine("processes", "small:1", "python3") as engine:
         told = (
-            "the network is on" in engine.lacks
+            "the network is on" in engine.not_reproduced
         )  # where a system allows plain processes no namespace
     assert told or "Network is unreachable" in log(rehearsal, "prediction_ingestion_stderr")
 
@@ -456,8 +456,10 @@ def test_bubblewrap_is_tried_where_it_is():
     """The sandbox that CI installs works there, so that these tests ran in it and not in plain
     processes alone."""
     if shutil.which("bwrap"):
-        with engines.engine("bubblewrap", "small:1", "python3") as engine:
-            assert engine.name == "bubblewrap" and any("small:1" in lack for lack in engine.lacks)
+        with engines.open_engine("bubblewrap", "small:1", "python3") as engine:
+            assert engine.name == "bubblewrap" and any(
+                "small:1" in lack for lack in engine.not_reproduced
+            )
 
 
 def test_what_the_organiser_set_is_told(tmp_path):
@@ -473,8 +475,8 @@ def test_what_the_organiser_set_is_told(tmp_path):
     (folder / "competition.yaml").write_text(yaml.safe_dump(description))
     manifest = {"time_limit": 900, "networks": [{"gflop": 1, "views": [], "weights": {}}]}
     submission = make_zip(tmp_path / "s.zip", MODEL | {"manifest.json": json.dumps(manifest)})
-    with bundles.opened(folder) as bundle:
-        found = worker_checks.of_submission(submission, bundle, bundle.phase("main"))
+    with bundles.open_bundle(folder) as bundle:
+        found = worker_checks.check_submission(submission, bundle, bundle.phase("main"))
     bad = {check.name: check.detail for check in found if check.status != "ok"}
     assert set(bad) == {"bundle", "image", "start", "hidden", "leaderboard", "own limit"}
     assert "lacks terms" in bad["bundle"] and "Python 3.7" in bad["image"]
@@ -485,7 +487,7 @@ def test_what_a_description_leaves_out_has_the_servers_defaults(tmp_path):
     description = yaml.safe_load((folder / "competition.yaml").read_text())
     del description["tasks"][0]["name"], description["docker_image"]
     (folder / "competition.yaml").write_text(yaml.safe_dump(description))
-    with bundles.opened(folder) as bundle:
+    with bundles.open_bundle(folder) as bundle:
         phase = bundle.phase(None)
         assert (phase.execution_time_limit, phase.max_submissions_per_day, bundle.docker_image) == (
             600,
@@ -496,11 +498,13 @@ def test_what_a_description_leaves_out_has_the_servers_defaults(tmp_path):
 
 
 def test_columns_that_the_server_computes():
-    columns = [bundles.Column("A", "a", 0), bundles.Column("B", "b", 1)]
+    columns = [bundles.BundleColumn("A", "a", 0), bundles.BundleColumn("B", "b", 1)]
     for computation, value in {"avg": 2.0, "sum": 4.0, "min": 1.0, "max": 3.0}.items():
-        computed = bundles.Column("C", "c", 2, computation=computation, computation_indexes=[0, 1])
+        computed = bundles.BundleColumn(
+            "C", "c", 2, computation=computation, computation_indexes=[0, 1]
+        )
         board = bundles.Leaderboard([*columns, computed])
-        assert board.computed({"a": 1.0, "b": 3.0}) == {"a": 1.0, "b": 3.0, "c": value}
+        assert board.add_computed({"a": 1.0, "b": 3.0}) == {"a": 1.0, "b": 3.0, "c": value}
 
 
 def test_the_command_line_tells_everything(tmp_path):
@@ -617,7 +621,7 @@ def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
     places = {f"/app/{name}": tmp_path / name for name in ("program", "output")}
     for place in places.values():
         place.mkdir()
-    with engines.engine("docker", "small:1", "python3") as made:
+    with engines.open_engine("docker", "small:1", "python3") as made:
         container = engines.Container(["python3", "run.py", "two words"], places)
         assert made.run(container, tmp_path / "out", tmp_path / "err", 0.5) is None
     info, inspect, pull, run, kill = calls.read_text().splitlines()
@@ -685,7 +689,7 @@ def test_a_course_hosts_its_own(tmp_path, training_file):
         "2026-02-01",
     ]
     assert cbtool("bundle", "--out", path, *options).returncode == 0
-    with bundles.opened(path) as bundle:
+    with bundles.open_bundle(path) as bundle:
         assert [phase.name for phase in bundle.phases] == [
             "Development",
             "Final",

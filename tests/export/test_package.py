@@ -116,7 +116,7 @@ def test_every_family_gives_the_same_labels_in_the_evaluators_environment(
         sandbox.run(tmp_path / "submission.zip", {"cells": cells.images[:70]}, python).output(
             "cells"
         )
-        for python in (sys.executable, environments.python("an2dl2024"))
+        for python in (sys.executable, environments.find_python("an2dl2024"))
     ]
     assert np.array_equal(*found)
 

@@ -10,11 +10,11 @@ from toolkit.runtime import environments
 
 
 def test_the_competitions_environment_is_what_it_says(evaluator):
-    python = environments.python("an2dl2024")
+    python = environments.find_python("an2dl2024")
     code = "import tensorflow, keras; print(tensorflow.__version__, keras.__version__)"
     result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["2.17.0", "3.4.1"]
-    assert environments.python("an2dl2024") == python
+    assert environments.find_python("an2dl2024") == python
 
 
 def test_unknown_evaluators_are_named(submission_zip):

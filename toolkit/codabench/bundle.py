@@ -16,6 +16,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from toolkit.codabench.phases import find_phase
 from toolkit.core.errors import InputError
 from toolkit.core.files import open_zip
 
@@ -42,7 +43,7 @@ _FIELDS = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
 
 @dataclass(config=_FIELDS)
-class Column:
+class BundleColumn:
     """A column of the leaderboard. key: what scores.json calls it."""
 
     title: str
@@ -59,11 +60,11 @@ class Column:
 class Leaderboard:
     """submission_rule: "Add" leaves it to participants to put a submission there."""
 
-    columns: list[Column]
+    columns: list[BundleColumn]
     title: str = "Leaderboard"
     submission_rule: str = "Add"
 
-    def computed(self, scores: dict[str, float]) -> dict[str, float]:
+    def add_computed(self, scores: dict[str, float]) -> dict[str, float]:
         """`scores` by column key, with the columns that the server computes from others."""
         found = {column.key: scores[column.key] for column in self.columns if column.key in scores}
         for column in self.columns:
@@ -93,7 +94,7 @@ class Task:
 
 
 @dataclass(config=_FIELDS)
-class Phase:
+class BundlePhase:
     """execution_time_limit: seconds for each of a task's two steps. tasks: their indexes."""
 
     tasks: list[int]
@@ -114,7 +115,7 @@ class Bundle:
     folder: Path
     title: str
     tasks: list[Task]
-    phases: list[Phase] = Field(min_length=1)
+    phases: list[BundlePhase] = Field(min_length=1)
     leaderboards: list[Leaderboard] = Field(min_length=1)
     docker_image: str = DEFAULT_IMAGE
     enable_detailed_results: bool = False
@@ -122,19 +123,19 @@ class Bundle:
     queue: str | None = None
     missing: tuple[str, ...] = ()
 
-    def phase(self, name: str | None) -> Phase:
+    def phase(self, name: str | None) -> BundlePhase:
         """The phase called `name` in any case, by default the first. Raises InputError where there
         is none."""
         phases = sorted(self.phases, key=lambda phase: phase.index)
-        found = [phase for phase in phases if name is None or phase.name.lower() == name.lower()]
-        if not found:
+        found = phases[0] if name is None else find_phase(phases, name)
+        if found is None:
             raise InputError(
                 f"the bundle has no phase '{name}'.",
                 f"Phases: {', '.join(phase.name for phase in phases)}.",
             )
-        return found[0]
+        return found
 
-    def tasks_of(self, phase: Phase) -> list[Task]:
+    def tasks_of(self, phase: BundlePhase) -> list[Task]:
         """The tasks of `phase`, in its order."""
         return [task for index in phase.tasks for task in self.tasks if task.index == index]
 
@@ -175,7 +176,7 @@ class Bundle:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Bundle]:
+def open_bundle(path: Path) -> Iterator[Bundle]:
     """The bundle in the folder or zip at `path`. Raises InputError when it is none, of another
     version, or not whole."""
     path = Path(path)
@@ -205,7 +206,7 @@ def _read(folder: Path, source: Path) -> Bundle:
         raise InputError(
             f"{source}/competition.yaml is not valid YAML{where}.", "Correct it."
         ) from error
-    values = _filled(values)
+    values = _without_empty(values)
     if not isinstance(values, dict) or str(values.get("version")) not in ("2", "2.0"):
         raise InputError(
             f"{source}/competition.yaml is not of version 2.",
@@ -218,7 +219,8 @@ def _read(folder: Path, source: Path) -> Bundle:
         )
     except ValidationError as error:
         raise InputError(
-            _sentence(error.errors()[0], source), "Correct it; see CodaBench's Yaml-Structure page."
+            _error_sentence(error.errors()[0], source),
+            "Correct it; see CodaBench's Yaml-Structure page.",
         ) from error
     for phase in bundle.phases:
         if not bundle.tasks_of(phase):
@@ -231,18 +233,18 @@ def _read(folder: Path, source: Path) -> Bundle:
     return bundle
 
 
-def _filled(values: Any) -> Any:
+def _without_empty(values: Any) -> Any:
     """`values` without keys that hold nothing, for which the defaults stand."""
     if isinstance(values, list):
-        return [_filled(value) for value in values]
+        return [_without_empty(value) for value in values]
     return (
-        {key: _filled(value) for key, value in values.items() if value is not None}
+        {key: _without_empty(value) for key, value in values.items() if value is not None}
         if isinstance(values, dict)
         else values
     )
 
 
-def _sentence(error: Any, source: Path) -> str:
+def _error_sentence(error: Any, source: Path) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{source}/competition.yaml lacks {place}."

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from toolkit.codabench import schema
 from toolkit.codabench.credentials import Account
-from toolkit.codabench.http import TIMEOUT, Transport, understood
+from toolkit.codabench.http import TIMEOUT, Transport, answer_errors
 from toolkit.core.progress import Progress, silent
 
-MOST = 100  # competitions that are listed: a server has thousands, twenty a page
+LIST_LIMIT = 100  # competitions that are listed: a server has thousands, twenty a page
 
 
 class Client:
@@ -34,48 +34,50 @@ class Client:
         found = self._transport.send(
             "POST", "api-token-auth/", {"username": username, "password": password}
         )
-        with understood("the login"):
+        with answer_errors("the login"):
             return str(found["token"])
 
     def whoami(self) -> str:
         """The user's name."""
         found = self._transport.get("my_profile/")
-        with understood("my_profile/"):
+        with answer_errors("my_profile/"):
             return str(found["username"])
 
-    def competitions(self, search: str = "", joined: bool = False) -> list[dict]:
-        """Public competitions, MOST at most, or those the user takes part in: dictionaries with id,
-        title and created_by."""
+    def list_competitions(self, search: str = "", joined: bool = False) -> list[dict]:
+        """Public competitions, or those the user takes part in: LIST_LIMIT at most.
+
+        Dictionaries with id, title and created_by.
+        """
         query = {"search": search} if search else {}
         if joined:
             found = self._transport.pages("competitions/", query | {"participating_in": "true"})
         else:
             found = self._transport.pages("competitions/public/", query | {"ordering": "recent"})
-        return list(islice(found, MOST))
+        return list(islice(found, LIST_LIMIT))
 
-    def competition(self, number: int) -> schema.Competition:
+    def get_competition(self, number: int) -> schema.Competition:
         """What this user sees of a competition."""
         found = self._transport.get(f"competitions/{number}/")
-        with understood(f"competitions/{number}/"):
-            return schema.competition(found)
+        with answer_errors(f"competitions/{number}/"):
+            return schema.parse_competition(found)
 
     def join(self, number: int) -> str:
         """Applies for a competition; "approved" or "pending"."""
         found = self._transport.send("POST", f"competitions/{number}/register/")
-        with understood("the application"):
+        with answer_errors("the application"):
             return str(found["participant_status"])
 
-    def refusal(self, phase: int) -> str | None:
+    def get_refusal(self, phase: int) -> str | None:
         """Why the server would not take a submission to `phase` now, as far as it looks: not at
         dates."""
         found = self._transport.get(f"can_make_submission/{phase}/")
-        with understood(f"can_make_submission/{phase}/"):
+        with answer_errors(f"can_make_submission/{phase}/"):
             return None if found["can"] else found.get("reason") or "no reason was given"
 
-    def free_bytes(self) -> int:
+    def get_free_bytes(self) -> int:
         """What is left of the user's storage."""
         found = self._transport.get("user_quota/")
-        with understood("user_quota/"):
+        with answer_errors("user_quota/"):
             return int(float(found["quota"]) * 1e9 - float(found["storage_used"]))
 
     def create_dataset(self, competition: int, name: str, size: int) -> tuple[str, str]:
@@ -88,14 +90,14 @@ class Client:
             "request_sassy_file_name": name,
         }
         found = self._transport.send("POST", "datasets/", values | {"file_size": size})
-        with understood("datasets/"):
+        with answer_errors("datasets/"):
             return str(found["key"]), str(found["sassy_url"])
 
-    def put(self, url: str, path: Path, progress: Progress = silent) -> None:
+    def upload_file(self, url: str, path: Path, progress: Progress = silent) -> None:
         """Uploads the file at `path` to a signed address."""
         self._transport.put(url, path, progress)
 
-    def complete(self, key: str) -> None:
+    def complete_dataset(self, key: str) -> None:
         """Says that the upload of dataset `key` is whole."""
         self._transport.send("PUT", f"datasets/completed/{key}/")
 
@@ -110,30 +112,30 @@ class Client:
             "queue": None,
         }
         found = self._transport.send("POST", "submissions/", values)
-        with understood("submissions/"):
-            return schema.submission(found)
+        with answer_errors("submissions/"):
+            return schema.parse_submission(found)
 
-    def submission(self, number: int) -> schema.Submission:
+    def get_submission(self, number: int) -> schema.Submission:
         """How one of the user's submissions stands."""
         found = self._transport.get(f"submissions/{number}/")
-        with understood(f"submissions/{number}/"):
-            return schema.submission(found)
+        with answer_errors(f"submissions/{number}/"):
+            return schema.parse_submission(found)
 
-    def submissions(self, phase: int) -> list[schema.Submission]:
+    def list_submissions(self, phase: int) -> list[schema.Submission]:
         """The user's submissions to `phase`, as the server orders them: newest first."""
         found = list(self._transport.pages("submissions/", {"phase": phase}))
-        with understood("submissions/"):
-            return [schema.submission(values) for values in found]
+        with answer_errors("submissions/"):
+            return [schema.parse_submission(values) for values in found]
 
-    def logs(self, number: int) -> dict[str, str]:
+    def get_logs(self, number: int) -> dict[str, str]:
         """What a submission's programs printed, by name; "" for what is empty or not written
         yet."""
         found = self._transport.get(f"submissions/{number}/get_details/")
-        with understood("get_details/"):
+        with answer_errors("get_details/"):
             addresses = {log["name"]: log["data_file"] for log in found["logs"]}
         return {name: self._transport.text(url) for name, url in addresses.items()}
 
-    def detailed_result(self, number: int, path: Path) -> None:
+    def download_detailed_result(self, number: int, path: Path) -> None:
         """Fetches a submission's page of detailed results."""
         self._transport.download(
             str(self._transport.get(f"submissions/{number}/get_detail_result/")), path
@@ -143,18 +145,20 @@ class Client:
         """Cancels a submission; False when it had ended."""
         # A GET that changes something, so it goes the way of those that are not tried again.
         found = self._transport.send("GET", f"submissions/{number}/cancel_submission/")
-        with understood("cancel_submission/"):
+        with answer_errors("cancel_submission/"):
             return bool(found["canceled"])
 
     def delete(self, number: int) -> None:
         """Deletes a submission."""
         self._transport.send("DELETE", f"submissions/{number}/soft_delete/")
 
-    def leaderboard(self, phase: int) -> tuple[list[schema.Column], list[schema.Place]]:
+    def get_leaderboard(
+        self, phase: int
+    ) -> tuple[list[schema.LeaderboardColumn], list[schema.LeaderboardRow]]:
         """The columns and rows of a phase's leaderboard, best first."""
         found = self._transport.get(f"phases/{phase}/get_leaderboard/")
-        with understood("get_leaderboard/"):
-            return schema.leaderboard(found)
+        with answer_errors("get_leaderboard/"):
+            return schema.parse_leaderboard(found)
 
     def enter_leaderboard(self, number: int) -> None:
         """Puts a submission on the leaderboard."""
@@ -164,6 +168,6 @@ class Client:
         """Takes a submission off the leaderboard."""
         self._transport.send("DELETE", f"submissions/{number}/submission_leaderboard_connection/")
 
-    def download(self, key: str, path: Path, progress: Progress = silent) -> None:
+    def download_dataset(self, key: str, path: Path, progress: Progress = silent) -> None:
         """Fetches the dataset `key` to `path`."""
         self._transport.download(f"{self.url}/datasets/download/{key}/", path, progress)

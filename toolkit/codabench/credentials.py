@@ -13,7 +13,7 @@ import platformdirs
 from toolkit.core.errors import InputError, PlatformError
 from toolkit.core.files import atomic, write_error
 
-CODABENCH = "https://www.codabench.org"
+DEFAULT_URL = "https://www.codabench.org"
 OWNER_ONLY = 0o600
 
 
@@ -27,23 +27,23 @@ class Account:
     username: str | None = None
 
 
-def current(url: str | None = None) -> Account:
+def find_account(url: str | None = None) -> Account:
     """The account at `url`; by default at CODABENCH_URL, else where the last login was, else at
     codabench.org.
 
     CODABENCH_TOKEN goes before the stored token. Raises InputError for an address that is none.
     """
     stored = _read()
-    url = normalised(url or os.environ.get("CODABENCH_URL") or stored["current"] or CODABENCH)
+    url = normalise_url(url or os.environ.get("CODABENCH_URL") or stored["current"] or DEFAULT_URL)
     known = stored["accounts"].get(url, {})
     if token := os.environ.get("CODABENCH_TOKEN", "").strip():
         return Account(url, token)
     return Account(url, known.get("token"), known.get("username"))
 
 
-def required(url: str | None = None) -> Account:
+def require_account(url: str | None = None) -> Account:
     """The same. Raises PlatformError where there is no token."""
-    account = current(url)
+    account = find_account(url)
     if not account.token:
         raise PlatformError(
             f"not logged in at {account.url}.", "Run: cbtool login; or set CODABENCH_TOKEN."
@@ -68,7 +68,7 @@ def forget(account: Account) -> bool:
     return found is not None
 
 
-def normalised(url: str) -> str:
+def normalise_url(url: str) -> str:
     """`url` as scheme://host, without /api. Raises InputError when it is no address of a server."""
     address = url.strip() if "://" in url else f"https://{url.strip()}"
     parts = urlsplit(address)
@@ -76,7 +76,7 @@ def normalised(url: str) -> str:
         parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query
     )
     if wrong or any(map(str.isspace, address)):
-        raise InputError(f"'{url}' is not the address of a server.", f"For example {CODABENCH}.")
+        raise InputError(f"'{url}' is not the address of a server.", f"For example {DEFAULT_URL}.")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/api')}"
 
 

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from toolkit.codabench.client import Client
-from toolkit.codabench.schema import Competition, Phase
+from toolkit.codabench.phases import find_phase
+from toolkit.codabench.schema import Competition, CompetitionPhase
 from toolkit.core.errors import PlatformError
 from toolkit.core.files import digest
 
 LARGEST_PUT = 5 * 2**30  # bytes; S3 takes no more in one request
-SKEW = timedelta(minutes=5)  # a clock further off than that is told
+TOLERATED_SKEW = timedelta(minutes=5)  # a clock further off than that is told
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Plan:
     what to know first."""
 
     competition: Competition
-    phase: Phase
+    phase: CompetitionPhase
     sha256: str
     size: int
     free: int
@@ -33,7 +34,7 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
 
     Raises PlatformError with the reason when it would not.
     """
-    competition = find(client, number)
+    competition = find_competition(client, number)
     if competition.participant != "approved":
         state = {"pending": "has not approved you yet", "denied": "has turned you down"}.get(
             competition.participant or ""
@@ -42,20 +43,22 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
             f"'{competition.title}' {state or 'does not know you'}.",
             "Ask the organiser." if state else f"Apply: cbtool competitions join {number}.",
         )
-    phase = chosen_phase(competition, wanted)
+    phase = choose_phase(competition, wanted)
     # By the server's clock: this machine's may be off.
     if phase.status == "Previous" or (phase.end and phase.end < client.now()):
-        ended = f": it ended on {local(phase.end)}" if phase.end else ""
-        raise PlatformError(f"phase '{phase.name}' is over{ended}.", _phases(competition))
+        ended = f": it ended on {format_time(phase.end)}" if phase.end else ""
+        raise PlatformError(f"phase '{phase.name}' is over{ended}.", _list_phases(competition))
     if phase.status == "Next" or (phase.start and phase.start > client.now()):
-        begins = f": it begins on {local(phase.start)}" if phase.start else ""
-        raise PlatformError(f"phase '{phase.name}' has not begun{begins}.", _phases(competition))
-    if reason := client.refusal(phase.id):
+        begins = f": it begins on {format_time(phase.start)}" if phase.start else ""
+        raise PlatformError(
+            f"phase '{phase.name}' has not begun{begins}.", _list_phases(competition)
+        )
+    if reason := client.get_refusal(phase.id):
         raise PlatformError(
             f"CodaBench would not take it: {reason}.",
             "Days are UTC's; failed submissions do not count, cancelled ones do.",
         )
-    size, free = path.stat().st_size, client.free_bytes()
+    size, free = path.stat().st_size, client.get_free_bytes()
     if size > free:
         raise PlatformError(
             f"{path.name} has {size / 1e9:.2f} GB, and {max(free, 0) / 1e9:.2f} GB of your storage "
@@ -72,11 +75,11 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
     )
 
 
-def find(client: Client, number: int) -> Competition:
+def find_competition(client: Client, number: int) -> Competition:
     """Competition `number`. Raises PlatformError where there is none, or none that this user may
     see."""
     try:
-        return client.competition(number)
+        return client.get_competition(number)
     except PlatformError as error:
         if error.status != 404:
             raise
@@ -87,35 +90,43 @@ def find(client: Client, number: int) -> Competition:
         ) from error
 
 
-def chosen_phase(competition: Competition, wanted: str | None) -> Phase:
+def choose_phase(competition: Competition, wanted: str | None) -> CompetitionPhase:
     """The phase called `wanted`, in any case; by default the current one, else the last. Raises
     PlatformError without any."""
     if wanted is not None:
-        found = [phase for phase in competition.phases if phase.name.lower() == wanted.lower()]
+        found = find_phase(competition.phases, wanted)
     else:
-        found = [phase for phase in competition.phases if phase.status == "Current"] or list(
-            competition.phases[-1:]
+        found = _current_phase(competition)
+    if found is None:
+        raise PlatformError(
+            f"'{competition.title}' has no phase '{wanted}'.", _list_phases(competition)
         )
-    if not found:
-        raise PlatformError(f"'{competition.title}' has no phase '{wanted}'.", _phases(competition))
-    return found[0]
+    return found
 
 
-def local(moment: datetime | None) -> str:
+def _current_phase(competition: Competition) -> CompetitionPhase | None:
+    """The phase that the server calls current, else the last; None without any."""
+    for phase in competition.phases:
+        if phase.status == "Current":
+            return phase
+    return competition.phases[-1] if competition.phases else None
+
+
+def format_time(moment: datetime | None) -> str:
     """A time as this machine's zone has it."""
     return f"{moment.astimezone():%d %B %Y, %H:%M %Z}" if moment else ""
 
 
-def _phases(competition: Competition) -> str:
+def _list_phases(competition: Competition) -> str:
     return (
         "Its phases: "
         f"{', '.join(f'{phase.name} ({phase.status.lower()})' for phase in competition.phases)}."
     )
 
 
-def _notes(client: Client, competition: Competition, phase: Phase) -> list[str]:
+def _notes(client: Client, competition: Competition, phase: CompetitionPhase) -> list[str]:
     notes = []
-    if abs(client.clock_offset) > SKEW:
+    if abs(client.clock_offset) > TOLERATED_SKEW:
         minutes = client.clock_offset.total_seconds() / 60
         notes.append(
             f"this machine's clock is {abs(minutes):.0f} minutes "

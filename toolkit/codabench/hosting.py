@@ -33,7 +33,7 @@ class HostedPhase:
     end: str | None = None
 
 
-def write(
+def write_bundle(
     path: Path, title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
 ) -> None:
     """Writes the bundle to `path`: a zip, which CodaBench takes, where it is called so, else a new
@@ -84,12 +84,12 @@ def _write_folder(
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(
         folder / "logo.png"
     )
-    description = _description(title, phases, docker_image, limit, per_day)
+    description = _describe(title, phases, docker_image, limit, per_day)
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     (folder / "competition.yaml").write_text(text, encoding="utf-8")
 
 
-def _description(
+def _describe(
     title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
 ) -> dict:
     """The contents of competition.yaml."""

@@ -31,10 +31,10 @@ UPLOAD_TIMEOUT = (
     300.0,
 )  # the same, where blocks are sent and the storage then takes its time
 RETRIES = 3
-BACKOFF = 0.3  # seconds; doubles each time
-BLOCK = 1 << 16  # bytes read at a time
-TEXT_BYTES = 1_000_000  # of a log, its end
-LONGEST = 300  # characters of what a server says
+BACKOFF_SECONDS = 0.3  # seconds; doubles each time
+BLOCK_BYTES = 1 << 16  # bytes read at a time
+LOG_BYTES = 1_000_000  # of a log, its end
+REFUSAL_LENGTH = 300  # characters of what a server says
 
 
 class _Token(AuthBase):
@@ -60,7 +60,7 @@ class _Body:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self.read(BLOCK), b"")
+        return iter(lambda: self.read(BLOCK_BYTES), b"")
 
     def read(self, size: int = -1) -> bytes:
         block = self._file.read(size)
@@ -75,8 +75,9 @@ class _Body:
 
 
 class Transport:
-    """Requests to one server for one user. Every method raises PlatformError when it is refused,
-    fails or is not answered.
+    """Requests to one server for one user.
+
+    Every method raises PlatformError when its request is refusal_error, fails or is not answered.
 
     timeout: seconds to connect, and without a byte.
     """
@@ -115,7 +116,7 @@ class Transport:
         refuse."""
         # The content type is part of the signature; Azure's storage asks for the kind of blob.
         headers = {"Content-Type": "application/zip", "x-ms-blob-type": "BlockBlob"}
-        with path.open("rb") as file, _session("PUT") as session, _reached(url):
+        with path.open("rb") as file, _session("PUT") as session, _connection_errors(url):
             body = _Body(file, path.stat().st_size, progress)
             prepared = session.prepare_request(
                 requests.Request("PUT", url, headers=headers, data=body, auth=_Token())
@@ -126,40 +127,40 @@ class Transport:
                 prepared, timeout=UPLOAD_TIMEOUT, allow_redirects=False, **settings
             )
         if response.status_code // 100 != 2:
-            raise refused(response, "the upload")
+            raise refusal_error(response, "the upload")
 
     def text(self, url: str) -> str:
         """The end of the text at a signed address; "" where nothing was written yet."""
-        with _session("GET") as session, _reached(url):
+        with _session("GET") as session, _connection_errors(url):
             response = session.get(url, timeout=self._timeout, auth=_Token())
         if response.status_code == 404:
             return ""
         if not response.ok:
-            raise refused(response, "a log")
-        return response.content[-TEXT_BYTES:].decode("utf-8", "replace")
+            raise refusal_error(response, "a log")
+        return response.content[-LOG_BYTES:].decode("utf-8", "replace")
 
     def download(self, url: str, path: Path, progress: Progress = silent) -> None:
         """Fetches what lies at a signed address, or at one below the server's own, to `path`, whole
         or not at all."""
         auth = self._auth if url.startswith(f"{self.url}/") else _Token()
-        with atomic(path) as unfinished, _reached(url):
+        with atomic(path) as unfinished, _connection_errors(url):
             try:
                 http.download(
                     url,
                     unfinished,
                     attempts=1 + RETRIES,
-                    pause=BACKOFF,
+                    pause=BACKOFF_SECONDS,
                     timeout=self._timeout,
                     name=path.name,
                     auth=auth,
                     progress=progress,
                 )
             except requests.HTTPError as error:
-                raise refused(error.response, f"the download of {path.name}") from error
+                raise refusal_error(error.response, f"the download of {path.name}") from error
 
     def _json(self, session: requests.Session, method: str, path: str, **content) -> Any:
         url = f"{self.url}/api/{path}"
-        with _reached(url):
+        with _connection_errors(url):
             # A POST that is sent elsewhere would become a GET there, and look as if it had worked.
             response = session.request(
                 method,
@@ -182,27 +183,27 @@ class Transport:
                 response.status_code,
             )
         if not response.ok:
-            raise refused(response, path)
-        with understood(path):
+            raise refusal_error(response, path)
+        with answer_errors(path):
             return response.json() if response.content else {}
 
 
 @contextmanager
-def understood(what: str) -> Iterator[None]:
+def answer_errors(what: str) -> Iterator[None]:
     """Turns answers that lack what they should have into a PlatformError about `what`."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlatformError(
-            f"what the server said to {what} cannot be understood.",
+            f"what the server said to {what} cannot be answer_errors.",
             "Check the server's address; else try again later.",
             passing=True,
         ) from error
 
 
-def refused(response: requests.Response, what: str) -> PlatformError:
+def refusal_error(response: requests.Response, what: str) -> PlatformError:
     """The error for an answer that is none."""
-    said, status = _said(response), response.status_code
+    said, status = _refusal_text(response), response.status_code
     place = urlsplit(response.url).netloc
     if status in (401, 403) and any(
         word in said.lower() for word in ("invalid token", "credentials were not provided")
@@ -229,35 +230,35 @@ def refused(response: requests.Response, what: str) -> PlatformError:
     )
 
 
-def _said(response: requests.Response) -> str:
+def _refusal_text(response: requests.Response) -> str:
     """What a refusal says, in any of the shapes that CodaBench and its storage have, as one
     line."""
     kind = response.headers.get("Content-Type", "")
     text = ""
     if "json" in kind:
         with suppress(ValueError):
-            text = _flat(response.json())
+            text = _flatten(response.json())
     elif "xml" in kind:  # only these two: others repeat what was sent, a token among it
         text = ": ".join(re.findall("<(?:Code|Message)>(.*?)</", response.text, re.DOTALL))
-    text = " ".join(text.split())[:LONGEST] or f"{response.status_code} {response.reason}"
+    text = " ".join(text.split())[:REFUSAL_LENGTH] or f"{response.status_code} {response.reason}"
     return text if text.endswith((".", "!")) else f"{text}."
 
 
-def _flat(values: Any) -> str:
+def _flatten(values: Any) -> str:
     """A JSON refusal's text: under "detail", "error", "error_msg" or "message"; a list; or by
     field."""
     if isinstance(values, list):
-        return " ".join(map(_flat, values))
+        return " ".join(map(_flatten, values))
     if not isinstance(values, dict):
         return str(values)
     for key in ("detail", "error", "error_msg", "message", "non_field_errors"):
         if key in values:
-            return _flat(values[key])
-    return " ".join(f"{key}: {_flat(value)}" for key, value in values.items())
+            return _flatten(values[key])
+    return " ".join(f"{key}: {_flatten(value)}" for key, value in values.items())
 
 
 @contextmanager
-def _reached(url: str) -> Iterator[None]:
+def _connection_errors(url: str) -> Iterator[None]:
     try:
         yield
     except requests.RequestException as error:
@@ -275,7 +276,7 @@ def _session(*retried: str) -> Iterator[requests.Session]:
     if retried:
         retries = Retry(
             RETRIES,
-            backoff_factor=BACKOFF,
+            backoff_factor=BACKOFF_SECONDS,
             status_forcelist=TRANSIENT_STATUSES,
             allowed_methods=retried,
             raise_on_status=False,

@@ -7,7 +7,7 @@ FINAL = ("Finished", "Failed", "Cancelled")
 
 
 @dataclass(frozen=True)
-class Column:
+class LeaderboardColumn:
     """A leaderboard's column."""
 
     key: str
@@ -18,7 +18,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Phase:
+class CompetitionPhase:
     """status: "Previous", "Current" or "Next". end: None for never. limit: seconds a step. files:
     "public_data" and "starting_kit", as far as there are any, by their keys. used, allowed:
     submissions of this user, today and in all; None where there is no limit."""
@@ -46,8 +46,8 @@ class Competition:
     id: int
     title: str
     participant: str | None
-    phases: tuple[Phase, ...]
-    columns: tuple[Column, ...]
+    phases: tuple[CompetitionPhase, ...]
+    columns: tuple[LeaderboardColumn, ...]
     rule: str
     docker_image: str
     starts_by_itself: bool
@@ -75,7 +75,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Place:
+class LeaderboardRow:
     """A row of a leaderboard. scores: by column key, as texts rounded by the server."""
 
     id: int
@@ -84,18 +84,20 @@ class Place:
     scores: dict[str, str]
 
 
-def competition(values: dict) -> Competition:
+def parse_competition(values: dict) -> Competition:
     """Of GET competitions/<id>/."""
     boards = values["leaderboards"]
     columns = [
-        column for board in boards for column in _columns(board["columns"], board["primary_index"])
+        column
+        for board in boards
+        for column in _parse_columns(board["columns"], board["primary_index"])
     ]
     return Competition(
         id=values["id"],
         title=values["title"],
         participant=values.get("participant_status"),
         phases=tuple(
-            phase(each) for each in sorted(values["phases"], key=lambda each: each["index"])
+            parse_phase(each) for each in sorted(values["phases"], key=lambda each: each["index"])
         ),
         columns=tuple(columns),
         rule=boards[0]["submission_rule"] if boards else "",
@@ -104,16 +106,16 @@ def competition(values: dict) -> Competition:
     )
 
 
-def phase(values: dict) -> Phase:
+def parse_phase(values: dict) -> CompetitionPhase:
     """Of one of a competition's phases."""
     limited = values.get("has_max_submissions", True)
     files = {label: values[label] for label in ("public_data", "starting_kit") if values.get(label)}
-    return Phase(
+    return CompetitionPhase(
         id=values["id"],
         name=values["name"],
         status=values.get("status") or "",
-        start=moment(values.get("start")),
-        end=moment(values.get("end")),
+        start=parse_time(values.get("start")),
+        end=parse_time(values.get("end")),
         limit=values.get("execution_time_limit") or 0,
         used_today=values.get("used_submissions_per_day") or 0,
         allowed_today=values.get("max_submissions_per_day") if limited else None,
@@ -127,7 +129,7 @@ def phase(values: dict) -> Phase:
     )
 
 
-def submission(values: dict) -> Submission:
+def parse_submission(values: dict) -> Submission:
     """Of GET submissions/<id>/, of a row of the list, and of the answer to POST submissions/, which
     says less."""
     scores: dict[str, float] = {}
@@ -152,22 +154,24 @@ def submission(values: dict) -> Submission:
     )
 
 
-def leaderboard(values: dict) -> tuple[list[Column], list[Place]]:
+def parse_leaderboard(values: dict) -> tuple[list[LeaderboardColumn], list[LeaderboardRow]]:
     """Of GET phases/<id>/get_leaderboard/: its columns, each once, and its rows, best first."""
-    columns: dict[str, Column] = {}
+    columns: dict[str, LeaderboardColumn] = {}
     for task in values["tasks"]:
-        for column in _columns(task["columns"], values.get("primary_index", 0)):
+        for column in _parse_columns(task["columns"], values.get("primary_index", 0)):
             columns.setdefault(column.key, column)
     places = []
     for row in values["submissions"]:
         scores: dict[str, str] = {}
         for score in row["scores"]:
             scores.setdefault(score["column_key"], str(score["score"]))
-        places.append(Place(row["id"], row["owner"], row.get("created_when") or "", scores))
+        places.append(
+            LeaderboardRow(row["id"], row["owner"], row.get("created_when") or "", scores)
+        )
     return sorted(columns.values(), key=lambda column: column.index), places
 
 
-def telling_log(logs: dict[str, str]) -> str | None:
+def find_failure_log(logs: dict[str, str]) -> str | None:
     """The name of the log that tells best why a submission failed; None when all are empty.
 
     The first with a traceback, in the order of the run: a scoring that misses predictions only
@@ -183,7 +187,7 @@ def telling_log(logs: dict[str, str]) -> str | None:
     )
 
 
-def moment(text: str | None) -> datetime | None:
+def parse_time(text: str | None) -> datetime | None:
     """An ISO date and time with its zone; UTC where it names none."""
     if not text:
         return None
@@ -191,10 +195,10 @@ def moment(text: str | None) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
-def _columns(columns: list[dict], primary: int) -> list[Column]:
+def _parse_columns(columns: list[dict], primary: int) -> list[LeaderboardColumn]:
     """The columns that are shown; `primary` is the index of the one that ranks."""
     return [
-        Column(
+        LeaderboardColumn(
             column["key"],
             column["title"],
             column["index"],

@@ -23,14 +23,14 @@ from toolkit.core.errors import InputError, LimitError, PlatformError
 from toolkit.core.files import digest, write_error, write_text
 from toolkit.core.progress import Progress, silent
 
-STEM = (
+STEM_LENGTH = (
     26  # characters of a name that are kept: with what makes it unique, the 35 that CodaBench keeps
 )
-SETTLE = 20.0  # seconds in which an entry that went unanswered is looked for in the list
-LOOK = 2.0  # seconds between two looks there
-GRACE = 30.0  # seconds after Finished in which scores, or Failed, may still come
-PATIENCE = 600.0  # seconds without an answer that following bears
-SHORTEST, LONGEST = 0.5, 10.0  # seconds between two looks at a status, which grow
+SETTLE_SECONDS = 20.0  # seconds in which an entry that went unanswered is looked for in the list
+LOOK_PAUSE = 2.0  # seconds between two looks there
+SCORE_GRACE = 30.0  # seconds after Finished in which scores, or Failed, may still come
+LONGEST_SILENCE = 600.0  # seconds without an answer that following bears
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two looks at a status, which grow
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Upload:
     scores: dict[str, float] | None = None
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether it was followed to its end."""
         return self.status in schema.FINAL
 
@@ -68,10 +68,10 @@ class Upload:
 def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
     """Raises InputError where an earlier upload of the zip at `path` to the same phase is
     unfinished, or was scored."""
-    for other in earlier():
+    for other in list_uploads():
         if (other.sha256, other.url, other.phase) != (plan.sha256, client.url, plan.phase.id):
             continue
-        if not other.over:
+        if not other.is_over:
             raise InputError(
                 f"an upload of {path.name} to {plan.phase.name} is unfinished.",
                 "Run: cbtool upload --resume; or add --again.",
@@ -86,7 +86,7 @@ def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
 
 def begin(client: Client, plan: Plan, path: Path) -> Upload:
     """A new upload of the zip at `path`, written down; nothing of it is sent yet."""
-    stem = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:STEM]
+    stem = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:STEM_LENGTH]
     upload = Upload(
         sha256=plan.sha256,
         file=str(path.absolute()),
@@ -102,18 +102,18 @@ def begin(client: Client, plan: Plan, path: Path) -> Upload:
     return upload
 
 
-def earlier() -> list[Upload]:
+def list_uploads() -> list[Upload]:
     """The uploads that were begun on this machine, the latest first."""
     return sorted(
         map(_read, _folder().glob("*.json")), key=lambda upload: upload.started, reverse=True
     )
 
 
-def unfinished(path: Path | None) -> Upload:
+def find_unfinished(path: Path | None) -> Upload:
     """The latest upload that was not followed to its end, of the zip at `path` if given. Raises
     InputError without any."""
-    for upload in earlier():
-        if not upload.over and (path is None or Path(upload.file) == path.absolute()):
+    for upload in list_uploads():
+        if not upload.is_over and (path is None or Path(upload.file) == path.absolute()):
             return upload
     raise InputError(
         f"no upload{f' of {path}' if path else ''} is unfinished.",
@@ -126,13 +126,13 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
 
     Raises PlatformError when CodaBench refuses one or does not answer; what was reached is kept.
     """
-    with _alone(upload):
+    with _locked(upload):
         upload = _read(_record(upload.name))  # another process may have gone on with it
         if upload.submission is not None:
             return upload
         # Sent before, and unanswered: it may be there.
-        if upload.entering and (row := _look_for(client, upload, SETTLE)):
-            return _entered(upload, row)
+        if upload.entering and (row := _find_row(client, upload, SETTLE_SECONDS)):
+            return _record_entry(upload, row)
         if not upload.uploaded:
             upload = _put(client, upload, progress)
         upload = replace(upload, entering=True)
@@ -145,10 +145,10 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
                 raise
             # A server that says it failed is done with it; without an answer, or behind a proxy, it
             # may still be at it.
-            row = _look_for(client, upload, 0 if error.status == 500 else SETTLE)
+            row = _find_row(client, upload, 0 if error.status == 500 else SETTLE_SECONDS)
             if not row:
-                raise _explained(client, upload, error) from error
-        return _entered(upload, row)
+                raise _explain(client, upload, error) from error
+        return _record_entry(upload, row)
 
 
 def follow(
@@ -162,17 +162,17 @@ def follow(
 
     Finished is not the end: scores come after it, and now and then Failed. scores_come: False where
     the phase hides them. Raises LimitError after `seconds`, PlatformError when CodaBench has not
-    answered for PATIENCE seconds.
+    answered for LONGEST_SILENCE seconds.
     """
     started = answered = time.monotonic()
     finished = None
-    pause = SHORTEST
+    pause = SHORTEST_PAUSE
     while True:
         now = time.monotonic()
         try:
-            found = client.submission(number)
+            found = client.get_submission(number)
         except PlatformError as error:
-            if not error.passing or now - answered > PATIENCE:
+            if not error.passing or now - answered > LONGEST_SILENCE:
                 raise
         else:
             answered = now
@@ -182,18 +182,18 @@ def follow(
             ):
                 return found
             finished = (finished or now) if found.status == "Finished" else None
-            if finished and (not scores_come or now - finished > GRACE):
+            if finished and (not scores_come or now - finished > SCORE_GRACE):
                 return found
         if now - started > seconds:
             raise LimitError(
                 f"submission {number} is not through after {seconds:g} seconds.",
                 "It goes on there; run: cbtool upload --resume.",
             )
-        time.sleep(SHORTEST if finished else pause)
-        pause = min(1.3 * pause, LONGEST)
+        time.sleep(SHORTEST_PAUSE if finished else pause)
+        pause = min(1.3 * pause, LONGEST_PAUSE)
 
 
-def seen(upload: Upload, row: schema.Submission) -> Upload:
+def record_status(upload: Upload, row: schema.Submission) -> Upload:
     """`upload` as its submission stood when `row` came, written down."""
     upload = replace(upload, status=row.status, scores=row.scores)
     save(upload)
@@ -229,54 +229,54 @@ def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
         )
     fresh = not upload.key
     if fresh:
-        upload = _announced(client, upload)
+        upload = _announce(client, upload)
     try:
-        client.put(upload.address, path, progress)
+        client.upload_file(upload.address, path, progress)
     except PlatformError as error:
         if fresh or error.status not in (400, 403):
             raise
-        upload = _announced(client, upload)
-        client.put(upload.address, path, progress)
+        upload = _announce(client, upload)
+        client.upload_file(upload.address, path, progress)
     upload = replace(upload, uploaded=True)
     save(upload)
     try:
-        client.complete(upload.key)
+        client.complete_dataset(upload.key)
     except PlatformError as error:
         if not error.passing:  # the server does not insist on it
             raise
     return upload
 
 
-def _announced(client: Client, upload: Upload) -> Upload:
+def _announce(client: Client, upload: Upload) -> Upload:
     key, address = client.create_dataset(upload.competition, upload.name, upload.size)
     upload = replace(upload, key=key, address=address)
     save(upload)
     return upload
 
 
-def _entered(upload: Upload, row: schema.Submission) -> Upload:
+def _record_entry(upload: Upload, row: schema.Submission) -> Upload:
     upload = replace(upload, submission=row.id, status=row.status)
     save(upload)
     return upload
 
 
-def _look_for(client: Client, upload: Upload, seconds: float) -> schema.Submission | None:
+def _find_row(client: Client, upload: Upload, seconds: float) -> schema.Submission | None:
     """The row that an unanswered entry has made, which bears the upload's own name; None when none
     appears in `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        for row in client.submissions(upload.phase):
+        for row in client.list_submissions(upload.phase):
             if row.filename == upload.name:
                 return row
         if time.monotonic() >= deadline:
             return None
-        time.sleep(LOOK)
+        time.sleep(LOOK_PAUSE)
 
 
-def _explained(client: Client, upload: Upload, error: PlatformError) -> PlatformError:
+def _explain(client: Client, upload: Upload, error: PlatformError) -> PlatformError:
     """Why an entry made no row: an older server answers a used-up limit with a failure and no
     reason."""
-    if reason := client.refusal(upload.phase):
+    if reason := client.get_refusal(upload.phase):
         return PlatformError(
             f"CodaBench did not take it: {reason}.",
             "The zip is there; later run: cbtool upload --resume.",
@@ -298,7 +298,7 @@ def _record(name: str) -> Path:
 
 
 @contextmanager
-def _alone(upload: Upload) -> Iterator[None]:
+def _locked(upload: Upload) -> Iterator[None]:
     """Keeps a second process from sending the same upload at the same time."""
     with (_folder() / f"{upload.name}.lock").open("w") as file:
         try:

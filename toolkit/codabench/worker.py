@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from toolkit.codabench.bundle import Bundle, Phase, Task
+from toolkit.codabench.bundle import Bundle, BundlePhase, Task
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.runtime.engines import APP, Container, Engine
@@ -81,7 +81,7 @@ class _Run:
     """The worker's folders and records of one submission in one task."""
 
     bundle: Bundle
-    phase: Phase
+    phase: BundlePhase
     task: Task
     engine: Engine
     root: Path
@@ -93,7 +93,7 @@ class _Run:
 def rehearse(
     submission: Path,
     bundle: Bundle,
-    phase: Phase,
+    phase: BundlePhase,
     engine: Engine,
     place: Path,
     progress: Progress = silent,
@@ -137,14 +137,14 @@ def rehearse(
     return found
 
 
-def command_of(program: Path) -> str | None:
+def read_command(program: Path) -> str | None:
     """The command in a program's metadata; None without a file, a readable one, or a command in
     it."""
     file = _metadata(program)
-    return command_in(file.read_text(encoding="utf-8", errors="replace")) if file else None
+    return parse_command(file.read_text(encoding="utf-8", errors="replace")) if file else None
 
 
-def command_in(metadata: str) -> str | None:
+def parse_command(metadata: str) -> str | None:
     """The command in the text of a metadata file; None where there is none to be read."""
     try:
         values = yaml.safe_load(metadata)
@@ -154,17 +154,19 @@ def command_in(metadata: str) -> str | None:
     return str(command) if command else None
 
 
-def substituted(
+def substitute_variables(
     command: str, ingestion: bool, scoring: bool, only_during_scoring: bool = False
 ) -> str:
     """`command` with the worker's variables replaced: as plain text, one after the other, so that
     "$input_data" becomes /app/input_data_data."""
-    for name, value in variables(ingestion, scoring, only_during_scoring).items():
+    for name, value in command_variables(ingestion, scoring, only_during_scoring).items():
         command = command.replace(name, value)
     return command
 
 
-def variables(ingestion: bool, scoring: bool, only_during_scoring: bool = False) -> dict[str, str]:
+def command_variables(
+    ingestion: bool, scoring: bool, only_during_scoring: bool = False
+) -> dict[str, str]:
     """What commands may say, and what the worker puts there, in its order."""
     return {
         "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
@@ -218,7 +220,7 @@ def _scoring(run: _Run) -> None:
     if run.steps[-1].exit_codes.get("program"):
         raise _Failed(NONZERO)
     run.posted = _read_scores(output)
-    run.scores = _stored(
+    run.scores = _scores_to_store(
         run.posted, {column.key for board in run.bundle.leaderboards for column in board.columns}
     )
     if (output / "metadata").exists():
@@ -241,12 +243,12 @@ def _step(run: _Run, folder: Path, name: str) -> None:
     for kind, program in (("program", folder / "program"), ("ingestion", ingestion)):
         if not program.exists():
             continue
-        command = command_of(program)
+        command = read_command(program)
         if command is None:
             if kind == "program" and _metadata(program) is None:
                 shutil.copytree(program, folder / "output")
             continue
-        command = substituted(command, kind == "ingestion", scoring, only_during_scoring)
+        command = substitute_variables(command, kind == "ingestion", scoring, only_during_scoring)
         try:
             words = shlex.split(command)
         except ValueError as error:
@@ -313,14 +315,14 @@ def _read_scores(output: Path) -> object:
     raise _Failed(NO_SCORES_FILE)
 
 
-def _stored(posted: object, columns: set[str]) -> dict[str, float]:
+def _scores_to_store(posted: object, columns: set[str]) -> dict[str, float]:
     """The scores that reach the leaderboard: none when one of them is no number it can store."""
-    if not isinstance(posted, dict) or not all(storable(value) for value in posted.values()):
+    if not isinstance(posted, dict) or not all(is_storable(value) for value in posted.values()):
         return {}
     return {key: float(value) for key, value in posted.items() if key in columns}
 
 
-def storable(value: object) -> bool:
+def is_storable(value: object) -> bool:
     """Whether `value` is a number that CodaBench's Decimal(20, 10) holds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False

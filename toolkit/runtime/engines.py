@@ -18,7 +18,7 @@ from toolkit.core.progress import Progress, silent
 
 APP = "/app"  # where CodaBench mounts everything
 CWD = f"{APP}/program"
-PLACES = ("program", "ingested_program", "input_data", "input", "output", "shared", "data")
+FOLDERS = ("program", "ingested_program", "input_data", "input", "output", "shared", "data")
 # Bytes of a log. A program that prints more is taken to print until its time is over.
 OUTPUT_LIMIT = 100_000_000
 # Exit codes of a shell for a command that is no program, and for one that does not exist.
@@ -30,7 +30,10 @@ DROPPED_CAPABILITIES = (
     "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP "
     "SETGID SETPCAP SETUID SYS_CHROOT"
 )
-REWRITTEN = (".py", ".sh")  # files of a program in which plain processes find the other root
+REWRITTEN_SUFFIXES = (
+    ".py",
+    ".sh",
+)  # files of a program in which plain processes find the other root
 
 
 @dataclass(frozen=True)
@@ -44,19 +47,19 @@ class Container:
 
 @dataclass(frozen=True)
 class Engine:
-    """A back end. name: for people; lacks: what it cannot reproduce. argv: the command that runs a
-    container as `name`.
+    """A back end. name: for people. not_reproduced: what it lacks of CodaBench's worker. argv:
+    the command that runs a container as `name`.
 
-    environment: what its processes get. passed_over: why no better one was taken. end: kills the
+    environment: of its processes. passed_over: why no better one was taken. kill: kills the
     container `name`, where killing the command does not.
     """
 
     name: str
-    lacks: tuple[str, ...]
+    not_reproduced: tuple[str, ...]
     argv: Callable[[Container, str], list[str]]
     environment: dict[str, str] | None = None
     passed_over: tuple[str, ...] = ()
-    end: Callable[[str], None] = field(default=lambda name: None)
+    kill: Callable[[str], None] = field(default=lambda name: None)
 
     def run(self, container: Container, stdout: Path, stderr: Path, seconds: float) -> int | None:
         """Runs `container` to its end and returns its exit code; None when that took longer than
@@ -75,7 +78,7 @@ class Engine:
                 output_limit=OUTPUT_LIMIT,
                 folder=container.mounts[CWD],
                 environment=self.environment,
-                on_stop=lambda: self.end(name),
+                on_stop=lambda: self.kill(name),
             )
         except OSError as error:
             stderr.write_text(f"{container.command[0]}: {error.strerror}\n", encoding="utf-8")
@@ -84,7 +87,7 @@ class Engine:
 
 
 @contextmanager
-def engine(
+def open_engine(
     wanted: str | None, image: str, python: str, progress: Progress = silent
 ) -> Iterator[Engine]:
     """The back end `wanted` ("docker", "podman", "bubblewrap", "processes"), by default the best
@@ -95,9 +98,9 @@ def engine(
     """
     with tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
         reasons = []
-        for name in [wanted] if wanted else BACK_ENDS:
+        for name in [wanted] if wanted else ENGINES:
             try:
-                made = BACK_ENDS[name](image, python, Path(folder), progress)
+                made = ENGINES[name](image, python, Path(folder), progress)
             except _Unusable as error:
                 reasons.append(f"{name}: {error}")
                 continue
@@ -113,23 +116,23 @@ class _Unusable(Exception):
     """Why a back end does not work here."""
 
 
-def _containers(executable: str) -> Callable[[str, str, Path, Progress], Engine]:
+def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], Engine]:
     """The back end of `executable`, docker or podman."""
 
-    def made(image: str, python: str, folder: Path, progress: Progress) -> Engine:
+    def make(image: str, python: str, folder: Path, progress: Progress) -> Engine:
         if not shutil.which(executable):
             raise _Unusable(f"there is no {executable} here")
         progress(0, 1, f"looking for {image}")
-        if not _works([executable, "info"]):
+        if not _succeeds([executable, "info"]):
             raise _Unusable(f"{executable} does not answer")
-        if not _works([executable, "image", "inspect", image]):
+        if not _succeeds([executable, "image", "inspect", image]):
             progress(0, 1, f"pulling {image}")
-            if not _works([executable, "pull", "--quiet", image], seconds=None):
+            if not _succeeds([executable, "pull", "--quiet", image], seconds=None):
                 raise _Unusable(f"{executable} cannot pull {image}")
 
         def argv(container: Container, name: str) -> list[str]:
             for place in container.mounts.values():
-                _let_everybody_write(place)  # the container's root has no right to another's files
+                _make_writable(place)  # the container's root has no right to another's files
             options = [
                 "--rm",
                 "--name",
@@ -155,10 +158,10 @@ def _containers(executable: str) -> Callable[[str, str, Path, Progress], Engine]
             f"{executable}, image {image}",
             (),
             argv,
-            end=lambda name: _works([executable, "kill", name]),
+            kill=lambda name: _succeeds([executable, "kill", name]),
         )
 
-    return made
+    return make
 
 
 def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> Engine:
@@ -185,7 +188,7 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
     for place in (*prefixes, programs):
         if place.is_relative_to("/tmp"):
             base += ["--ro-bind", str(place), str(place)]
-    if not _works([*base, "true"]):
+    if not _succeeds([*base, "true"]):
         raise _Unusable("this system does not let bwrap make namespaces")
 
     def argv(container: Container, name: str) -> list[str]:
@@ -196,14 +199,14 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
         ]
         return [*base, *binds, "--chdir", CWD, *container.command]
 
-    lacks = (*_not_the_image(image, python), "the limit of 64 MB on /dev/shm")
-    return Engine("bubblewrap", lacks, argv, _environment(programs))
+    not_reproduced = (*_missing_image(image, python), "the limit of 64 MB on /dev/shm")
+    return Engine("bubblewrap", not_reproduced, argv, _environment(programs))
 
 
 def _processes(image: str, python: str, folder: Path, progress: Progress) -> Engine:
     """Plain processes, for which /app lies elsewhere."""
     offline = ["unshare", "--map-root-user", "--net"]
-    network = () if _works([*offline, "true"]) else ("the network is on",)
+    network = () if _succeeds([*offline, "true"]) else ("the network is on",)
     programs, _ = _programs(python, folder)
     root = folder / "root"
 
@@ -214,23 +217,26 @@ def _processes(image: str, python: str, folder: Path, progress: Progress) -> Eng
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(place)
             if target in (CWD, f"{APP}/ingested_program"):
-                _move_root(place, root)
-        return [*([] if network else offline), *(_moved(word, root) for word in container.command)]
+                _rewrite_program(place, root)
+        return [
+            *([] if network else offline),
+            *(_replace_root(word, root) for word in container.command),
+        ]
 
-    lacks = (
-        *_not_the_image(image, python),
+    not_reproduced = (
+        *_missing_image(image, python),
         f"{APP} is not there: it was rewritten to another folder in commands and in programs' "
-        f"{' and '.join(REWRITTEN)} files",
+        f"{' and '.join(REWRITTEN_SUFFIXES)} files",
         "this user's files can be read and written",
         *network,
     )
-    return Engine("plain processes", lacks, argv, _environment(programs))
+    return Engine("plain processes", not_reproduced, argv, _environment(programs))
 
 
 # Best first.
-BACK_ENDS: dict[str, Callable[[str, str, Path, Progress], Engine]] = {
-    "docker": _containers("docker"),
-    "podman": _containers("podman"),
+ENGINES: dict[str, Callable[[str, str, Path, Progress], Engine]] = {
+    "docker": _container_engine("docker"),
+    "podman": _container_engine("podman"),
     "bubblewrap": _bubblewrap,
     "processes": _processes,
 }
@@ -270,12 +276,12 @@ def _environment(programs: Path) -> dict[str, str]:
     }
 
 
-def _not_the_image(image: str, python: str) -> tuple[str, ...]:
+def _missing_image(image: str, python: str) -> tuple[str, ...]:
     whose = "cbtool's own Python" if python == sys.executable else python
     return (f"the image {image}: this machine's programs and {whose} ran instead",)
 
 
-def _works(command: list[str], seconds: float | None = 60) -> bool:
+def _succeeds(command: list[str], seconds: float | None = 60) -> bool:
     with suppress(OSError, subprocess.TimeoutExpired):
         return (
             subprocess.run(
@@ -286,22 +292,24 @@ def _works(command: list[str], seconds: float | None = 60) -> bool:
     return False
 
 
-def _let_everybody_write(folder: Path) -> None:
+def _make_writable(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():  # which may lead out of here
             path.chmod(0o777 if path.is_dir() else 0o666)
 
 
-def _moved(text: str, root: Path) -> str:
+def _replace_root(text: str, root: Path) -> str:
     """`text` with the worker's places below another root, however often it has been moved."""
     return re.sub(
-        rf"(?<!{re.escape(str(root))}){APP}(?=/({'|'.join(PLACES)})\b)", f"{root}{APP}", text
+        rf"(?<!{re.escape(str(root))}){APP}(?=/({'|'.join(FOLDERS)})\b)", f"{root}{APP}", text
     )
 
 
-def _move_root(program: Path, root: Path) -> None:
+def _rewrite_program(program: Path, root: Path) -> None:
     """Rewrites the worker's places in the program's own files."""
     for path in program.rglob("*"):
-        if path.suffix in REWRITTEN and path.is_file() and not path.is_symlink():
+        if path.suffix in REWRITTEN_SUFFIXES and path.is_file() and not path.is_symlink():
             with suppress(UnicodeDecodeError):
-                path.write_text(_moved(path.read_text(encoding="utf-8"), root), encoding="utf-8")
+                path.write_text(
+                    _replace_root(path.read_text(encoding="utf-8"), root), encoding="utf-8"
+                )

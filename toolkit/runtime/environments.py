@@ -32,7 +32,7 @@ EVALUATORS = {
 }
 
 
-def python(name: str, progress: Progress = silent) -> str:
+def find_python(name: str, progress: Progress = silent) -> str:
     """The interpreter of the evaluator `name`; its environment is made first where there is none.
 
     Takes a minute or two and the network, once. Raises InputError when it cannot be made: what was
@@ -42,7 +42,7 @@ def python(name: str, progress: Progress = silent) -> str:
         raise InputError(
             f"there is no evaluator '{name}'.", f"Evaluators: {', '.join(EVALUATORS)}."
         )
-    folder = folder_of(name)
+    folder = environment_folder(name)
     ready, interpreter = folder / "ready", folder / "bin" / "python"
     if ready.exists() and interpreter.exists():
         return str(interpreter)
@@ -65,7 +65,7 @@ def python(name: str, progress: Progress = silent) -> str:
     return str(interpreter)
 
 
-def folder_of(name: str) -> Path:
+def environment_folder(name: str) -> Path:
     """Where the environment of evaluator `name` lies, one for each Python version."""
     return (
         platformdirs.user_cache_path("cbtool")

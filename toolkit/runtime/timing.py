@@ -8,10 +8,10 @@ from pathlib import Path
 from toolkit.core.errors import InputError
 from toolkit.runtime import checks, sandbox
 
-FIRST = 64  # images in the first call, one slice, which also builds the graph
-SAMPLE = 512  # images in the measured call, at most
+FIRST_IMAGES = 64  # images in the first call, one slice, which also builds the graph
+MEASURED_IMAGES = 512  # images in the measured call, at most
 # The fastest of seven products of 2048 × 2048 matrices, in GFLOP/s of float32.
-CEILING = """
+CEILING_CODE = """
 import time, numpy as np
 try:
     import tensorflow as tf
@@ -74,17 +74,20 @@ def measure(
     """Times the zip at `path`, projected to `images` images. Raises as `sandbox.run`,
     SubmissionError if it fails."""
     manifest = checks.read_manifest(path)
-    count = min(images, SAMPLE)
-    sample = checks.sample_images(manifest, max(count, FIRST))
+    count = min(images, MEASURED_IMAGES)
+    sample = checks.draw_images(manifest, max(count, FIRST_IMAGES))
     outcome = sandbox.run(
-        path, {"first": sample[:FIRST], "measured": sample[:count]}, python, time_limit
+        path, {"first": sample[:FIRST_IMAGES], "measured": sample[:count]}, python, time_limit
     )
     for name in ("first", "measured"):
         outcome.output(name)
     speed = count / outcome.calls["measured"].seconds
     first = outcome.calls["first"].seconds
     projected = (
-        outcome.import_seconds + outcome.load_seconds + first + max(0, images - FIRST) / speed
+        outcome.import_seconds
+        + outcome.load_seconds
+        + first
+        + max(0, images - FIRST_IMAGES) / speed
     )
     networks = manifest.get("networks", ())
     return Timing(
@@ -98,16 +101,16 @@ def measure(
         outcome.peak_bytes,
         max((len(network["views"]) for network in networks), default=1),
         sum(network["gflop"] * len(network["views"]) for network in networks),
-        ceiling(python),
+        measure_ceiling(python),
         manifest.get("time_limit", 0.0),
     )
 
 
-def ceiling(python: str = sys.executable) -> float:
+def measure_ceiling(python: str = sys.executable) -> float:
     """GFLOP/s that float32 matrix products reach on all cores, in TensorFlow or else numpy of the
     interpreter `python`."""
     result = subprocess.run(
-        [python, "-I", "-c", CEILING], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [python, "-I", "-c", CEILING_CODE], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if result.returncode != 0:
         raise InputError(

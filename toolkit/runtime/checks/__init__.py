@@ -19,23 +19,23 @@ from toolkit.runtime.checks.check import Check, Subject
 from toolkit.runtime.sandbox import Outcome, Stopped
 
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
-    contents.layout,
-    contents.entry_names,
-    contents.size,
-    contents.interface,
-    contents.undefined_names,
-    contents.references,
-    contents.weights,
-    behaviour.starts,
-    behaviour.ends_in_time,
-    behaviour.fits_in_memory,
-    behaviour.prints_little,
-    behaviour.predicts,
-    behaviour.returns,
-    behaviour.slices_agree,
-    behaviour.no_network,
-    behaviour.no_writes,
-    behaviour.no_processes,
+    contents.check_layout,
+    contents.check_entry_names,
+    contents.check_size,
+    contents.check_interface,
+    contents.check_names,
+    contents.check_references,
+    contents.check_weights,
+    behaviour.check_start,
+    behaviour.check_time,
+    behaviour.check_memory,
+    behaviour.check_output,
+    behaviour.check_predict,
+    behaviour.check_returns,
+    behaviour.check_slices,
+    behaviour.check_network,
+    behaviour.check_writes,
+    behaviour.check_processes,
 )
 
 
@@ -67,10 +67,12 @@ def read_manifest(path: Path) -> dict:
             manifest = json.loads(_text(archive, "manifest.json") or "{}")
         except ValueError:
             return {}
-    return manifest if isinstance(manifest, dict) and _described(manifest.get("networks")) else {}
+    return (
+        manifest if isinstance(manifest, dict) and _are_described(manifest.get("networks")) else {}
+    )
 
 
-def sample_images(manifest: dict, n: int) -> np.ndarray:
+def draw_images(manifest: dict, n: int) -> np.ndarray:
     """`n` drawn cells of the size the manifest states, or the competition's: uint8 [n, h, w, 3]."""
     images = synthetic.draw(-(-min(n, 320) // len(synthetic.KINDS))).images[: min(n, 320)]
     height, width = manifest.get("image_shape", images.shape[1:3])[:2]
@@ -81,7 +83,7 @@ def sample_images(manifest: dict, n: int) -> np.ndarray:
     return images[np.arange(n) % len(images)]
 
 
-def _described(networks) -> bool:
+def _are_described(networks) -> bool:
     """Whether these are networks as our manifests describe them, and not somebody else's use of the
     word."""
     keys = {"gflop", "views", "weights"}
@@ -91,11 +93,11 @@ def _described(networks) -> bool:
 
 
 def _inputs(manifest: dict) -> dict[str, np.ndarray]:
-    images = sample_images(manifest, behaviour.COUNTS[-1])
+    images = draw_images(manifest, behaviour.IMAGE_COUNTS[-1])
     return {
         f"{dtype}-{n}": images[:n].astype(dtype)
         for dtype in ("uint8", "float32")
-        for n in behaviour.COUNTS
+        for n in behaviour.IMAGE_COUNTS
     }
 
 

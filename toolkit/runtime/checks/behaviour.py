@@ -5,7 +5,7 @@ import numpy as np
 from toolkit.data.dataset import COMPETITION_CLASSES
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
 
-NOT_STARTED = (
+STAGES_BEFORE_PREDICT = (
     "process",
     "time",
     "memory",
@@ -13,14 +13,14 @@ NOT_STARTED = (
     "import",
     "load",
 )  # stages before predict has returned
-COUNTS = (1, 7, 300)  # images in a call
-TIPPED = (
+IMAGE_COUNTS = (1, 7, 300)  # images in a call
+TIPPED_SHARE = (
     0.01  # share of labels that rounding may tip: products of other sizes add up in another order
 )
-HERE = "Run it in the folder of the unzipped files: python -c 'import model; model.Model()'."
+RUN_HINT = "Run it in the folder of the unzipped files: python -c 'import model; model.Model()'."
 
 
-def starts(subject: Subject) -> Check:
+def check_start(subject: Subject) -> Check:
     """The module imports and Model() works in a clean process whose folder is the unzipped zip."""
     outcome = subject.outcome
     if outcome is None:
@@ -28,7 +28,7 @@ def starts(subject: Subject) -> Check:
             "start", "not run: there is no model.py at the root", "See the check of the layout."
         )
     if outcome.stage in ("process", "import", "load"):
-        return failed("start", f"{outcome.stage} failed: {outcome.error}", HERE)
+        return failed("start", f"{outcome.stage} failed: {outcome.error}", RUN_HINT)
     if outcome.stage != "done":
         return passed("start", f"it started; then it was stopped: {outcome.error}")
     return passed(
@@ -36,26 +36,26 @@ def starts(subject: Subject) -> Check:
     )
 
 
-def ends_in_time(subject: Subject) -> Check:
+def check_time(subject: Subject) -> Check:
     """It came to its end within the time limit."""
-    return _not_stopped(
+    return _check_not_stopped(
         subject, "time", "Look for a loop without an end; time it with: cbtool time."
     )
 
 
-def fits_in_memory(subject: Subject) -> Check:
+def check_memory(subject: Subject) -> Check:
     """It was not killed for want of memory."""
-    return _not_stopped(subject, "memory", "Predict slices of X, not all of it at once.")
+    return _check_not_stopped(subject, "memory", "Predict slices of X, not all of it at once.")
 
 
-def prints_little(subject: Subject) -> Check:
+def check_output(subject: Subject) -> Check:
     """It wrote no more than a log can hold."""
-    return _not_stopped(
+    return _check_not_stopped(
         subject, "output", "Print less: predict(..., verbose=0), and nothing for each image."
     )
 
 
-def _not_stopped(subject: Subject, reason: str, hint: str) -> Check:
+def _check_not_stopped(subject: Subject, reason: str, hint: str) -> Check:
     if subject.outcome is None:
         return failed(reason, "not run", "See the check of the layout.")
     if subject.outcome.stage == reason:
@@ -65,10 +65,10 @@ def _not_stopped(subject: Subject, reason: str, hint: str) -> Check:
     )
 
 
-def predicts(subject: Subject) -> Check:
+def check_predict(subject: Subject) -> Check:
     """predict runs for each kind and number of images."""
     outcome = subject.outcome
-    if outcome is None or outcome.stage in NOT_STARTED:
+    if outcome is None or outcome.stage in STAGES_BEFORE_PREDICT:
         return failed(
             "predict", "not run to its end", "See the checks of its start, time, memory and output."
         )
@@ -77,18 +77,18 @@ def predicts(subject: Subject) -> Check:
         return failed("predict", outcome.error, hint)
     for name, call in outcome.calls.items():
         if call.error:
-            return failed("predict", f"{_images(name)}: {call.error}", hint)
-    return passed("predict", f"n = {', '.join(map(str, COUNTS))} as uint8 and float32")
+            return failed("predict", f"{_describe_images(name)}: {call.error}", hint)
+    return passed("predict", f"n = {', '.join(map(str, IMAGE_COUNTS))} as uint8 and float32")
 
 
-def returns(subject: Subject) -> Check:
+def check_returns(subject: Subject) -> Check:
     """predict returns integers (n,) within the classes."""
-    if predicts(subject).status == "failed":
+    if check_predict(subject).status == "failed":
         return failed("returns", "not looked at: predict failed", "See the check of predict.")
     hint = "Return labels, for example: probabilities.argmax(axis=1)."
     classes = len(subject.manifest.get("class_names", ())) or COMPETITION_CLASSES
     for name, call in subject.outcome.calls.items():
-        images, n = _images(name), int(name.split("-")[1])
+        images, n = _describe_images(name), int(name.split("-")[1])
         if call.output is None:
             return failed(
                 "returns", f"{images}: returned {call.kind}, not a numpy array of numbers", hint
@@ -104,17 +104,17 @@ def returns(subject: Subject) -> Check:
     return passed("returns", "integers of shape (n,) within the classes")
 
 
-def slices_agree(subject: Subject) -> Check:
+def check_slices(subject: Subject) -> Check:
     """The labels of an image depend neither on its neighbours in the call nor on its number
     type."""
-    if returns(subject).status == "failed":
+    if check_returns(subject).status == "failed":
         return failed(
             "slices",
             "not compared: predict did not return labels",
             "See the checks of predict and returns.",
         )
     outputs = {name: call.output for name, call in subject.outcome.calls.items()}
-    whole = outputs[f"uint8-{COUNTS[-1]}"]
+    whole = outputs[f"uint8-{IMAGE_COUNTS[-1]}"]
     differing = {
         name: int(np.count_nonzero(labels != whole[: len(labels)]))
         for name, labels in outputs.items()
@@ -124,7 +124,7 @@ def slices_agree(subject: Subject) -> Check:
         f"{worst}: {differing[worst]} labels differ from those of the same images in one call of "
         f"{len(whole)}"
     )
-    if differing[worst] > TIPPED * len(outputs[worst]):
+    if differing[worst] > TIPPED_SHARE * len(outputs[worst]):
         hint = (
             "Treat each image by itself, batch norm in inference mode, and convert X to float32 "
             "first."
@@ -137,9 +137,9 @@ def slices_agree(subject: Subject) -> Check:
     return passed("slices", "the same labels whole and in slices, uint8 and float32")
 
 
-def no_network(subject: Subject) -> Check:
+def check_network(subject: Subject) -> Check:
     """It opened no connection."""
-    return _nothing(
+    return _check_none(
         subject,
         "network",
         "connections",
@@ -148,9 +148,9 @@ def no_network(subject: Subject) -> Check:
     )
 
 
-def no_writes(subject: Subject) -> Check:
+def check_writes(subject: Subject) -> Check:
     """It wrote no file outside of its folder and the temporary one."""
-    return _nothing(
+    return _check_none(
         subject,
         "writes",
         "writes",
@@ -159,9 +159,9 @@ def no_writes(subject: Subject) -> Check:
     )
 
 
-def no_processes(subject: Subject) -> Check:
+def check_processes(subject: Subject) -> Check:
     """It started no other process."""
-    return _nothing(
+    return _check_none(
         subject,
         "processes",
         "processes",
@@ -170,13 +170,13 @@ def no_processes(subject: Subject) -> Check:
     )
 
 
-def _nothing(subject: Subject, name: str, what: str, deed: str, hint: str) -> Check:
+def _check_none(subject: Subject, name: str, what: str, deed: str, hint: str) -> Check:
     if subject.outcome is None:
         return failed(name, "not run", "See the check of the layout.")
     found = getattr(subject.outcome, what)
     return failed(name, f"{deed}: {found[0]}", hint) if found else passed(name, "none")
 
 
-def _images(name: str) -> str:
+def _describe_images(name: str) -> str:
     kind, n = name.split("-")
     return f"{n} {kind} image{'s' if n != '1' else ''}"

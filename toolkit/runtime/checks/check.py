@@ -31,6 +31,11 @@ class Subject:
     outcome: Outcome | None
 
     @property
+    def time_limit(self) -> float:
+        """Seconds that the zip itself keeps to; 0 where it has no such limit."""
+        return self.manifest.get("time_limit", 0.0)
+
+    @property
     def names(self) -> set[str]:
         return {entry.filename for entry in self.entries}
 

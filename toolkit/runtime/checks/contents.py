@@ -13,7 +13,7 @@ from toolkit.core.errors import InputError
 from toolkit.core.files import digest_of
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
 
-STRAYS = ("__MACOSX", ".DS_Store", "Thumbs.db", "__pycache__")
+STRAY_NAMES = ("__MACOSX", ".DS_Store", "Thumbs.db", "__pycache__")
 FILE_ENDINGS = (
     ".h5",
     ".hdf5",
@@ -29,12 +29,12 @@ FILE_ENDINGS = (
     ".toml",
     ".csv",
 )
-LARGEST = 10**9  # bytes; larger uploads to CodaBench hang or fail for many users
-REBUILD = "Build it again: cbtool build --run DIR."
-SYNTAX = "Correct model.py; `python -m py_compile model.py` names the place."
+LARGEST_UPLOAD = 10**9  # bytes; larger uploads to CodaBench hang or fail for many users
+REBUILD_HINT = "Build it again: cbtool build --run DIR."
+SYNTAX_HINT = "Correct model.py; `python -m py_compile model.py` names the place."
 
 
-def layout(subject: Subject) -> Check:
+def check_layout(subject: Subject) -> Check:
     """model.py lies at the root of the zip."""
     if subject.source is not None:
         return passed("layout", "model.py at the root")
@@ -49,7 +49,7 @@ def layout(subject: Subject) -> Check:
     )
 
 
-def entry_names(subject: Subject) -> Check:
+def check_entry_names(subject: Subject) -> Check:
     """No entry leaves the folder, is a link, or is a stray of some desktop."""
     for entry in subject.entries:
         parts = PurePosixPath(entry.filename).parts
@@ -62,7 +62,7 @@ def entry_names(subject: Subject) -> Check:
         if stat.S_ISLNK(entry.external_attr >> 16):
             found = f"{entry.filename} is a link; CodaBench unpacks it as a small text file"
             return failed("entries", found, "Zip the file itself: zip without -y.")
-        if any(part in STRAYS for part in parts):
+        if any(part in STRAY_NAMES for part in parts):
             found = f"{entry.filename} does not belong in a submission"
             return failed(
                 "entries", found, f"Remove it: zip -d {subject.path.name} '{entry.filename}'."
@@ -73,23 +73,23 @@ def entry_names(subject: Subject) -> Check:
     return passed("entries", f"{len(subject.entries)} files")
 
 
-def size(subject: Subject) -> Check:
+def check_size(subject: Subject) -> Check:
     """The zip stays below what uploads well."""
     size = subject.path.stat().st_size
     megabytes = f"{size / 1e6:,.1f} MB"
-    if size > LARGEST:
+    if size > LARGEST_UPLOAD:
         found = f"{megabytes}; uploads over 1,000 MB hang or fail for many users"
         return warning("size", found, "Store the weights in float16: cbtool build does.")
     return passed("size", megabytes)
 
 
-def interface(subject: Subject) -> Check:
+def check_interface(subject: Subject) -> Check:
     """model.py defines a class Model with predict(self, X) and a constructor that needs no
     argument."""
     try:
         tree = ast.parse(subject.source or "")
     except SyntaxError as error:
-        return failed("interface", f"model.py line {error.lineno}: {error.msg}", SYNTAX)
+        return failed("interface", f"model.py line {error.lineno}: {error.msg}", SYNTAX_HINT)
     classes = [
         node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Model"
     ]
@@ -116,12 +116,12 @@ def interface(subject: Subject) -> Check:
     return passed("interface", "class Model with predict(X)")
 
 
-def undefined_names(subject: Subject) -> Check:
+def check_names(subject: Subject) -> Check:
     """Every name model.py uses is defined in it: notebooks import what the file forgot."""
     try:
         found = Checker(ast.parse(subject.source or "")).messages
     except SyntaxError:
-        return failed("names", "model.py is not valid Python", SYNTAX)
+        return failed("names", "model.py is not valid Python", SYNTAX_HINT)
     missing = [message for message in found if isinstance(message, messages.UndefinedName)]
     if missing:
         lines = ", ".join(
@@ -133,12 +133,12 @@ def undefined_names(subject: Subject) -> Check:
     return passed("names", "every name is defined")
 
 
-def references(subject: Subject) -> Check:
+def check_references(subject: Subject) -> Check:
     """Every file that model.py or the manifest names is in the zip."""
     try:
         tree = ast.parse(subject.source or "")
     except SyntaxError:
-        return failed("references", "model.py is not valid Python", SYNTAX)
+        return failed("references", "model.py is not valid Python", SYNTAX_HINT)
     texts = {
         node.value
         for node in ast.walk(tree)
@@ -159,7 +159,7 @@ def references(subject: Subject) -> Check:
     return passed("references", f"{len(files)} named, all there" if files else "none named")
 
 
-def weights(subject: Subject) -> Check:
+def check_weights(subject: Subject) -> Check:
     """The files of weights are whole: HDF5 and .keras files open, and ours are the bytes the
     manifest states."""
     stated = [network["weights"] for network in subject.manifest.get("networks", ())]
@@ -194,7 +194,7 @@ def weights(subject: Subject) -> Check:
                     return failed(
                         "weights",
                         f"{name} is not the file that manifest.json was written for",
-                        REBUILD,
+                        REBUILD_HINT,
                     )
     return passed(
         "weights", f"{looked_at} files, whole" if looked_at else "none in HDF5 or .keras files"
