@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from tests.support import standin as recorded
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.codabench import credentials
 from toolkit.codabench.credentials import Account
 
@@ -24,7 +24,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_login_keeps_a_token_that_only_the_user_can_read(standin, home):
-    result = cbtool(
+    result = in_process(
         "login", "--url", standin.url + "/api/", "--username", "alice", input=PASSWORD + "\n"
     )
     assert result.returncode == 0, result.stderr
@@ -33,26 +33,26 @@ def test_login_keeps_a_token_that_only_the_user_can_read(standin, home):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(file.read_text())["accounts"][standin.url]["token"] == recorded.TOKEN
     assert PASSWORD not in file.read_text() and recorded.TOKEN not in result.stdout + result.stderr
-    assert cbtool("whoami").stdout == f"alice at {standin.url}; 15.00 GB of storage free\n"
-    assert json.loads(cbtool("whoami", "--json").stdout)["username"] == "alice"
+    assert in_process("whoami").stdout == f"alice at {standin.url}; 15.00 GB of storage free\n"
+    assert json.loads(in_process("whoami", "--json").stdout)["username"] == "alice"
     file.chmod(0o644)
-    assert cbtool("whoami").returncode == 0 and stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "Forgotten" in cbtool("logout").stdout and recorded.TOKEN not in file.read_text()
-    assert_one_sentence(cbtool("whoami"), "not logged in", code=3)
-    assert "There was no login" in cbtool("logout").stdout
+    assert in_process("whoami").returncode == 0 and stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "Logged out" in in_process("logout").stdout and recorded.TOKEN not in file.read_text()
+    assert_one_sentence(in_process("whoami"), "not logged in", code=3)
+    assert "There was no login" in in_process("logout").stdout
 
 
 def test_wrong_passwords_and_servers_are_one_sentence(standin, home):
-    result = cbtool("login", "--url", standin.url, "--username", "alice", input="wrong\n")
-    assert_one_sentence(result, "does not know 'alice' with this password", code=3)
+    result = in_process("login", "--url", standin.url, "--username", "alice", input="wrong\n")
+    assert_one_sentence(result, "does not accept 'alice' with this password", code=3)
     assert not (home / "cbtool").exists()
     assert_one_sentence(
-        cbtool("login", "--url", "http://127.0.0.1:9", "--username", "a", input="b\n"),
+        in_process("login", "--url", "http://127.0.0.1:9", "--username", "a", input="b\n"),
         "cannot reach",
         code=3,
     )
     assert_one_sentence(
-        cbtool("login", "--url", "no host", "--username", "a", input="b\n"),
+        in_process("login", "--url", "no host", "--username", "a", input="b\n"),
         "not the address of a server",
     )
 
@@ -62,10 +62,10 @@ def test_the_environment_goes_first(standin, home, monkeypatch):
     assert credentials.find_account().url == "https://elsewhere.example"
     monkeypatch.setenv("CODABENCH_URL", standin.url)
     assert_one_sentence(
-        cbtool("whoami"), f"not logged in at {standin.url}", code=3
+        in_process("whoami"), f"not logged in at {standin.url}", code=3
     )  # the other server's token stays there
     monkeypatch.setenv("CODABENCH_TOKEN", recorded.TOKEN)
-    assert cbtool("whoami").stdout.startswith("alice at")
+    assert in_process("whoami").stdout.startswith("alice at")
     assert recorded.TOKEN not in repr(credentials.find_account())
 
 
@@ -87,6 +87,6 @@ def test_a_damaged_file_is_told_without_what_is_in_it(home):
     file = home / "cbtool" / "codabench.json"
     file.parent.mkdir()
     file.write_text('{"accounts": "' + "s" * 40)
-    result = cbtool("whoami")
+    result = in_process("whoami")
     assert_one_sentence(result, "cannot be read")
     assert "sss" not in result.stderr

@@ -77,7 +77,7 @@ class _Body:
 class Transport:
     """Requests to one server for one user.
 
-    Every method raises PlatformError when its request is refusal_error, fails or is not answered.
+    Every method raises PlatformError when its request is refused, fails or is not answered.
 
     timeout: seconds to connect, and without a byte.
     """
