@@ -1,4 +1,4 @@
-"""`cbtool runs`: the experiments side by side, and what became of their zips."""
+"""`cbtool runs`: the runs side by side, and the ledger of their zips."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 from tools import options, output
 from tools.lazy import lazy_imports
+from tools.submissions import against_estimate
 
 with lazy_imports():
+    from toolkit.core import records
     from toolkit.evaluation import compare as comparison
     from toolkit.evaluation import metrics
     from toolkit.export import zip_ledger
@@ -28,15 +30,16 @@ def runs() -> None:
 @runs.command(name="list")
 @folder_argument
 @click.option(
-    "--csv", "csv_file", type=options.PATH, metavar="FILE", help="Write the table as CSV, too."
+    "--csv", "csv_file", type=options.PATH, metavar="FILE", help="Also write the table as CSV."
 )
 @options.json
 def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
     """Show the runs in FOLDER side by side.
 
-    The columns of the report's Table 1: backbone, augmentation, fine-tuning, and the scores of the
-    held-out part, the test part where it was opened, with the accuracy on chains of corruptions and
-    the score foretold; a run that is not evaluated yet shows none. [default FOLDER: runs]
+    The columns are those of the report's Table 1: backbone, augmentation, fine-tuning, and the
+    scores of the held-out part (the test part where it was opened), with the accuracy on chains of
+    corruptions and the estimated score. A run that is not evaluated yet has no scores. [default
+    FOLDER: runs]
     """
     table = run_table.rows(folder)
     if csv_file:
@@ -56,10 +59,10 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
 @options.stored_part
 @options.json
 def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
-    """Say whether run A is really better than run B.
+    """Test whether run A is better than run B.
 
-    By a paired bootstrap over the images that both were evaluated on: clean, and through chains of
-    corruptions.
+    Uses a paired bootstrap over the images that both were evaluated on: clean, and through chains
+    of corruptions.
     """
     found = comparison.compare(
         run_folder.open_finished(first), run_folder.open_finished(second), part
@@ -87,10 +90,12 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
 
 
 def verdict(difference: metrics.Estimate, first: str, second: str) -> str:
-    """Which of two is better, where the interval leaves no doubt."""
+    """Which of the two is better; "inconclusive" when the interval contains zero."""
     if difference.low > 0:
         return first
-    return second if difference.high < 0 else "not to be told"
+    if difference.high < 0:
+        return second
+    return "inconclusive"
 
 
 @runs.command()
@@ -99,8 +104,8 @@ def verdict(difference: metrics.Estimate, first: str, second: str) -> str:
 def zips(folder: Path, as_json: bool) -> None:
     """Show every zip that was built of the runs in FOLDER.
 
-    With the scores of its held-out part, the score foretold, its timing, its online scores, and how
-    far the foretold ones were off so far. [default FOLDER: runs]
+    With its scores on the held-out part, its estimated score, its time, its online scores, and the
+    mean error of the estimates so far. [default FOLDER: runs]
     """
     entries = zip_ledger.read(folder)
     if not entries:
@@ -110,26 +115,10 @@ def zips(folder: Path, as_json: bool) -> None:
         )
     error = zip_ledger.running_error(entries)
     if as_json:
-        output.as_json({"zips": [vars(entry) for entry in entries], "mean_absolute_error": error})
-        return
-    rows = [
-        (
-            entry.sha256[:8],
-            entry.file,
-            " + ".join(entry.runs),
-            entry.part or "",
-            *(
-                "" if value is None else value
-                for value in (entry.clean, entry.shift, entry.foretold)
-            ),
-            ""
-            if entry.foretold is None
-            else f"{entry.foretold_low:.3f} to {entry.foretold_high:.3f}",
-            "" if entry.seconds is None else f"{entry.seconds:.0f} s for {entry.images:,}",
-            ", ".join(f"{phase} {score:.4f}" for phase, score in entry.online.items()),
+        output.as_json(
+            {"zips": records.values(entries, list[zip_ledger.Entry]), "mean_absolute_error": error}
         )
-        for entry in entries
-    ]
+        return
     columns = (
         "sha256",
         "zip",
@@ -137,14 +126,33 @@ def zips(folder: Path, as_json: bool) -> None:
         "part",
         "clean",
         "shift",
-        "foretold",
+        "estimate",
         "95 % interval",
         "time",
         "online",
     )
-    output.table(columns, rows, title=f"Zips of {folder}")
+    output.table(columns, [_zip_row(entry) for entry in entries], title=f"Zips of {folder}")
     if error is not None:
-        click.echo(f"Foretold and online scores lie {error:.4f} apart, on average.")
+        click.echo(f"Estimated and online scores differ by {error:.4f}, on average.")
+
+
+def _zip_row(entry: zip_ledger.Entry) -> list[str | float]:
+    scores = (entry.clean, entry.shift, entry.estimated_score)
+    interval = time = ""
+    if entry.estimated_low is not None:
+        interval = f"{entry.estimated_low:.3f} to {entry.estimated_high:.3f}"
+    if entry.seconds is not None:
+        time = f"{entry.seconds:.0f} s for {entry.images:,}"
+    return [
+        entry.sha256[:8],
+        entry.file,
+        " + ".join(entry.runs),
+        entry.part or "",
+        *("" if score is None else score for score in scores),
+        interval,
+        time,
+        ", ".join(f"{phase} {score:.4f}" for phase, score in entry.online.items()),
+    ]
 
 
 @runs.command(name="note-online")
@@ -153,11 +161,7 @@ def zips(folder: Path, as_json: bool) -> None:
 @click.option("--phase", default="online", show_default=True, help="The competition's phase.")
 @options.runs_folder
 def note_online(wanted: str, score: float, phase: str, folder: Path) -> None:
-    """Note what a zip scored online, as a share in 0..1."""
+    """Record a zip's online score, as a share in 0..1."""
     entry = zip_ledger.note_online(folder, wanted, score, phase)
-    away = (
-        ""
-        if entry.foretold is None
-        else f"; foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"
-    )
-    click.echo(f"{entry.file} scored {score:.4f} in {phase}{away}")
+    difference = against_estimate(entry, score)
+    click.echo(f"{entry.file} scored {score:.4f} in {phase}{difference}")

@@ -234,12 +234,15 @@ def note(
             f"The ledger in {folder} does not know this zip; name that of its runs with --runs."
         )
         return
-    away = (
-        ""
-        if entry.foretold is None
-        else f": foretold were {entry.foretold:.4f}, {score - entry.foretold:+.4f} away"
-    )
-    output.hint(f"Noted in the ledger{away}.")
+    output.hint(f"Recorded in the ledger{against_estimate(entry, score)}.")
+
+
+def against_estimate(entry: zip_ledger.Entry, score: float) -> str:
+    """How far `score` is from the estimated score of `entry`; empty where there is none."""
+    if entry.estimated_score is None:
+        return ""
+    difference = score - entry.estimated_score
+    return f": {difference:+.4f} from the estimated {entry.estimated_score:.4f}"
 
 
 def enter(client: api.Client, number: int, rule: str) -> None:

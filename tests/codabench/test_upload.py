@@ -66,7 +66,7 @@ def noted(zip_file):
         folder,
         [
             zip_ledger.Entry(
-                files.digest(zip_file), zip_file.name, "2026-01-01", ("run",), foretold=0.6
+                files.digest(zip_file), zip_file.name, "2026-01-01", ("run",), estimated_score=0.6
             )
         ],
     )
@@ -107,7 +107,7 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
         "Finished",
     ]
     (entry,) = zip_ledger.read(folder)
-    assert entry.online == {"main": 0.5} and "-0.1000 away" in result.stderr
+    assert entry.online == {"main": 0.5} and ": -0.1000 from the estimated" in result.stderr
     (place,) = standin.datasets.values()
     assert standin.objects[place] == zip_file.read_bytes() and place.rpartition("/")[2].startswith(
         "my-submission-"

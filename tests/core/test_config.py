@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core import config
 from toolkit.core.errors import InputError
 
@@ -87,7 +87,7 @@ def test_what_does_not_exist_is_said_before_anything_is_written(
     arguments, words, training_file, tmp_path
 ):
     folder = tmp_path / "run"
-    result = cbtool(
+    result = in_process(
         "train", "--preset", "tiny", "--data", training_file, "--run", folder, *arguments
     )
     assert_one_sentence(result, words)

@@ -65,5 +65,5 @@ def test_missing_and_damaged_files_are_errors(tmp_path):
     with pytest.raises(InputError, match="no split"):
         splitting.read(tmp_path / "split.json")
     (tmp_path / "split.json").write_text("{")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="cannot be read"):
         splitting.read(tmp_path / "split.json")

@@ -38,13 +38,13 @@ def parse(kind: type[Record], text: str | bytes) -> Record:
     return _adapter(kind).validate_json(text, strict=True)
 
 
-def write(value: Any, path: Path, kind: Any = None) -> None:
+def write(value: Any, path: Path, kind: Any = None, indent: int | None = 1) -> None:
     """Writes `value` as JSON to `path`, whole or not at all.
 
-    kind: its type where that is not `type(value)`, such as list[Entry]. Raises InputError when
-    the file cannot be written.
+    kind: its type where that is not `type(value)`, such as list[Entry]. indent: as in json.dumps,
+    None for a single line. Raises InputError when the file cannot be written.
     """
-    write_text(path, json.dumps(values(value, kind), indent=1) + "\n")
+    write_text(path, json.dumps(values(value, kind), indent=indent) + "\n")
 
 
 def values(value: Any, kind: Any = None) -> Any:

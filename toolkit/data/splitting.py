@@ -1,20 +1,18 @@
 """Splitting into training, validation and test parts, stratified, with copies kept on one side."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from toolkit.core import records
 from toolkit.core.config import SplitConfig
 from toolkit.core.errors import InputError
-from toolkit.core.files import write_text
 from toolkit.data.dataset import Samples
 
-PARTS = ("train", "validation", "test")
 
-
+@records.strict
 @dataclass(frozen=True)
 class Split:
     """The ids of each part, sorted, with the seed and the fingerprint of the data they index."""
@@ -62,22 +60,14 @@ def split(samples: Samples, ids: np.ndarray, groups: np.ndarray, config: SplitCo
 
 def write(parts: Split, path: Path) -> None:
     """Writes `parts` as JSON."""
-    write_text(path, json.dumps(asdict(parts)) + "\n")
+    records.write(parts, path, indent=None)
 
 
 def read(path: Path) -> Split:
     """Reads what `write` wrote. Raises InputError when it is missing or damaged."""
-    try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        for part in PARTS:
-            fields[part] = tuple(fields[part])
-        return Split(**fields)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"there is no split in {Path(path).parent}.", "Train the run first: cbtool train."
-        ) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is damaged: {error}.", "Train the run again.") from error
+    if not path.exists():
+        raise InputError(f"there is no split in {path.parent}.", "Train the run: cbtool train.")
+    return records.read(Split, path, "Train the run again.")
 
 
 def _require_enough(samples: Samples, kinds: np.ndarray, config: SplitConfig) -> None:

@@ -1,23 +1,40 @@
-"""The ledger of built zips: what each was foretold, how fast it is, and what it scored online."""
+"""The ledger of built zips: the estimated score of each, its speed, and its scores online."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import AliasChoices, Field
+
+from toolkit.core import records
 from toolkit.core.errors import InputError
-from toolkit.core.files import digest, write_text
+from toolkit.core.files import digest
 from toolkit.training.run_folder import Run
 
 FILE = "zips.json"  # in the folder that holds the run folders
+# The keys of earlier versions, in ledgers and in the metrics.json of runs.
+FORMER_KEYS = {
+    "estimated_score": "foretold",
+    "estimated_low": "foretold_low",
+    "estimated_high": "foretold_high",
+}
 
 
+def _formerly(key: str) -> Any:
+    """The field `key`, which is read under its former key, too."""
+    return Field(validation_alias=AliasChoices(key, FORMER_KEYS[key]))
+
+
+@records.strict
 @dataclass(frozen=True)
 class Entry:
-    """One zip, told by its SHA-256. Scores are shares in 0..1; None where not known.
+    """One zip, identified by its SHA-256. Scores are shares in 0..1; None where not known.
 
-    runs: the names of its networks' runs. part: the held-out part that clean, shift and foretold
-    are of. seconds: projected for `images`. online: by phase.
+    runs: the names of its networks' runs. part: the held-out part of clean, shift and the
+    estimated score, whose 95 % interval is from low to high. seconds: projected for `images`.
+    online: by phase.
     """
 
     sha256: str
@@ -27,9 +44,9 @@ class Entry:
     part: str | None = None
     clean: float | None = None
     shift: float | None = None
-    foretold: float | None = None
-    foretold_low: float | None = None
-    foretold_high: float | None = None
+    estimated_score: Annotated[float | None, _formerly("estimated_score")] = None
+    estimated_low: Annotated[float | None, _formerly("estimated_low")] = None
+    estimated_high: Annotated[float | None, _formerly("estimated_high")] = None
     seconds: float | None = None
     images: int | None = None
     online: dict[str, float] = field(default_factory=dict)
@@ -39,15 +56,9 @@ def read(folder: Path) -> list[Entry]:
     """The zips noted in `folder`, in the order they were built. Raises InputError for a damaged
     ledger."""
     path = Path(folder) / FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return [Entry(**entry | {"runs": tuple(entry["runs"])}) for entry in found]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"the ledger {path} cannot be read: {error}.", "Mend it, or move it elsewhere."
-        ) from error
+    return records.read(list[Entry], path, "Correct this ledger of zips, or move it elsewhere.")
 
 
 def note_build(runs: list[Run], path: Path, sha256: str) -> None:
@@ -60,14 +71,14 @@ def note_build(runs: list[Run], path: Path, sha256: str) -> None:
         part = "test" if "test" in metrics else "validation"
         entry = replace(entry, part=part, **_headline(metrics.get(part, {})))
     known = {other.sha256: other for other in read(folder)}
-    if sha256 in known:  # built again: what it took and scored stays true
+    if earlier := known.pop(sha256, None):  # built again: its time and online scores stay true
         entry = replace(
-            entry, **{key: getattr(known[sha256], key) for key in ("seconds", "images", "online")}
+            entry, seconds=earlier.seconds, images=earlier.images, online=earlier.online
         )
-    _write(folder, [*(other for other in known.values() if other.sha256 != sha256), entry])
+    _write(folder, [*known.values(), entry])
 
 
-def note(folder: Path, zip_or_sha256: Path | str, **values) -> bool:
+def note(folder: Path, zip_or_sha256: Path | str, **values: Any) -> bool:
     """Notes `values` of a zip where the ledger in `folder` has it, and says whether it has."""
     entries = read(folder)
     found = _find(entries, zip_or_sha256)
@@ -76,7 +87,7 @@ def note(folder: Path, zip_or_sha256: Path | str, **values) -> bool:
     return found is not None
 
 
-def note_scores(folder: Path, path: Path, part: str, report: dict) -> bool:
+def note_scores(folder: Path, path: Path, part: str, report: dict[str, Any]) -> bool:
     """Notes what `score --shift` found of the zip at `path`, where the ledger has it."""
     return note(folder, path, part=part, **_headline(report))
 
@@ -97,12 +108,12 @@ def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: st
 
 
 def running_error(entries: list[Entry]) -> float | None:
-    """The mean absolute difference of foretold and online scores, of all zips and phases; None
+    """The mean absolute difference of estimated and online scores, of all zips and phases; None
     without any."""
     errors = [
-        abs(entry.foretold - score)
+        abs(entry.estimated_score - score)
         for entry in entries
-        if entry.foretold is not None
+        if entry.estimated_score is not None
         for score in entry.online.values()
     ]
     return sum(errors) / len(errors) if errors else None
@@ -110,21 +121,20 @@ def running_error(entries: list[Entry]) -> float | None:
 
 def _find(entries: list[Entry], zip_or_sha256: Path | str) -> Entry | None:
     """The zip of that file, or whose SHA-256 begins so (with 8 digits or more)."""
-    if not entries:  # before a large file is read for nothing
+    if not entries:  # do not compute the digest of a large file in vain
         return None
     wanted = digest(Path(zip_or_sha256)) if Path(zip_or_sha256).is_file() else str(zip_or_sha256)
     found = [entry for entry in entries if len(wanted) >= 8 and entry.sha256.startswith(wanted)]
     return found[0] if len(found) == 1 else None
 
 
-def _headline(values: dict) -> dict:
-    return {
-        key: values.get(key)
-        for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high")
-    }
+def _headline(values: dict[str, Any]) -> dict[str, Any]:
+    """The scores of an entry, from an evaluation's `values`."""
+    scores = {"clean": values.get("clean"), "shift": values.get("shift")}
+    for key, former in FORMER_KEYS.items():
+        scores[key] = values.get(key, values.get(former))
+    return scores
 
 
 def _write(folder: Path, entries: list[Entry]) -> None:
-    write_text(
-        Path(folder) / FILE, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n"
-    )
+    records.write(entries, Path(folder) / FILE, list[Entry])
