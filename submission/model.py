@@ -1,219 +1,53 @@
-"""The networks that are judged: plain TensorFlow operations, listed in manifest.json, on weights
-from HDF5 files.
+"""Labels images with the networks that lie beside this file.
 
-It needs numpy, h5py and TensorFlow 2.16 or later, and nothing of the Keras that trained it: files
-that one Keras saves do not load in another. Everything it reads lies beside this file.
+The zip holds, at its root and without folders:
+
+    model.py        this file: all the code there is
+    manifest.json   the images' shape, the classes, and for each network its operations in the order
+                    they run, its views, its temperature and its weights file
+    weights.h5      the weights of the first network by operation and name (weights_2.h5, ... of the
+                    others)
+
+`Model().predict(X)` takes the images slice by slice, so that memory stays small. Each network runs
+on each slice in one or more views (test-time augmentation), as many as the time limit allows, and
+gives class probabilities: the mean over its views, softened by its temperature. These are averaged
+over the networks and, where the manifest says so, corrected for the class shares among the images.
+The most probable class is the label.
+
+It needs numpy, h5py and TensorFlow 2.16 or later. It does not need Keras, because files that one
+version of Keras saves do not load in another: a network is a plain list of TensorFlow operations.
 """
 
 from __future__ import annotations
 
 import time
 
-STARTED = time.monotonic()  # before TensorFlow is imported: the evaluator's clock runs already
+# Before TensorFlow is imported, which takes seconds: the evaluator's clock runs already.
+STARTED = time.monotonic()
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import tensorflow as tf
 
-SLICE = 64  # images predicted at a time, at most, so that memory does not grow with their number
+SLICE = 64  # images predicted at a time, at most
+SLICE_MIN = 8  # images predicted at a time by the heaviest networks
 SLICE_GFLOP = 800.0  # arithmetic of a slice, at most: heavy networks have large results in between
-STEP = 1 / 16  # of the side: how far views are moved, and what a closer one leaves out at each edge
-ENOUGH, ROUNDS = 200, 50  # images that class shares are told from; rounds until they change no more
-
-
-def _window(
-    images: tf.Tensor, down: float = 0.0, right: float = 0.0, margin: float = 0.0
-) -> tf.Tensor:
-    """`images` [n, h, w, 3] seen through a window moved and narrowed by shares of the side; edges
-    are repeated."""
-    height, width = images.shape[1:3]
-    for axis, side, start in ((1, height, down), (2, width, right)):
-        places = tf.range(round((start + margin) * side), side + round((start - margin) * side))
-        images = tf.gather(images, tf.clip_by_value(places, 0, side - 1), axis=axis)
-    return tf.image.resize(images, [height, width]) if margin else images
-
-
-# What test-time augmentation looks at: the same picture in ways that keep its class.
-VIEWS = {
-    "identity": lambda images: images,
-    "mirror": lambda images: tf.reverse(images, [2]),
-    "flip": lambda images: tf.reverse(images, [1]),
-    "half-turn": lambda images: tf.reverse(images, [1, 2]),
-    "up": lambda images: _window(images, down=STEP),
-    "down": lambda images: _window(images, down=-STEP),
-    "left": lambda images: _window(images, right=STEP),
-    "right": lambda images: _window(images, right=-STEP),
-    "closer": lambda images: _window(images, margin=STEP),
-    "farther": lambda images: _window(images, margin=-STEP),
-    "quarter-turn": lambda images: tf.reverse(
-        tf.transpose(images, [0, 2, 1, 3]), [1]
-    ),  # from here on for square images
-    "three-quarter-turn": lambda images: tf.reverse(tf.transpose(images, [0, 2, 1, 3]), [2]),
-    "transpose": lambda images: tf.transpose(images, [0, 2, 1, 3]),
-    "anti-transpose": lambda images: tf.reverse(tf.transpose(images, [0, 2, 1, 3]), [1, 2]),
-}
-
-
-ACTIVATIONS = {
-    "linear": lambda values: values,
-    "relu": tf.nn.relu,
-    "relu6": tf.nn.relu6,
-    # in the form that TensorFlow 2.16 to 2.21 all join to the product before it; tf.nn.gelu has
-    # changed its form
-    "gelu": lambda values: 0.5 * values * (1.0 + tf.math.erf(values * 0.7071067811865476)),
-    "silu": tf.nn.silu,
-    "sigmoid": tf.nn.sigmoid,
-    "hard_silu": lambda values: values * tf.nn.relu6(values + 3.0) / 6.0,
-}
-
-
-def _dense(values: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
-    """The last axis of `values` times the kernel, with bias and activation: one product of matrices
-    TensorFlow fuses."""
-    rows = tf.reshape(tf.cast(values, w["kernel"].dtype), [-1, values.shape[-1]])
-    return tf.reshape(
-        _finished(tf.matmul(rows, w["kernel"]), entry, w),
-        [-1, *values.shape[1:-1], w["kernel"].shape[1]],
-    )
-
-
-def _finished(product: tf.Tensor, entry: dict, w: dict) -> tf.Tensor:
-    return ACTIVATIONS[entry.get("activation", "linear")](
-        tf.nn.bias_add(product, tf.cast(w["bias"], product.dtype))
-    )
-
-
-def _layer_norm(values: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Without gamma and beta, which are a scale of their own or folded. In two passes: exact, and
-    as fast as one."""
-    values = tf.cast(values, tf.float32)
-    values -= tf.reduce_mean(values, -1, keepdims=True)
-    return values * tf.math.rsqrt(tf.reduce_mean(values * values, -1, keepdims=True) + epsilon)
-
-
-# Each takes the inputs [n, ...], the operation's entry in the manifest, and its weights by name.
-# Products run in the weights' type; norms, means and sums in float32.
-OPERATIONS = {
-    "resize": lambda inputs, entry, w: tf.image.resize(inputs[0], entry["size"]),
-    "scale": lambda inputs, entry, w: tf.cast(inputs[0], tf.float32) * w["scale"] + w["offset"],
-    "conv": lambda inputs, entry, w: _finished(
-        tf.nn.conv2d(
-            tf.cast(inputs[0], w["kernel"].dtype), w["kernel"], entry["strides"], entry["padding"]
-        ),
-        entry,
-        w,
-    ),
-    # in the type of the values: rounding sums for the sake of so few multiplications is no bargain
-    "depthwise": lambda inputs, entry, w: _finished(
-        tf.nn.depthwise_conv2d(
-            inputs[0],
-            tf.cast(w["kernel"], inputs[0].dtype),
-            [1, *entry["strides"], 1],
-            entry["padding"],
-        ),
-        entry,
-        w,
-    ),
-    "dense": lambda inputs, entry, w: _dense(inputs[0], entry, w),
-    "layer_norm": lambda inputs, entry, w: _layer_norm(inputs[0], entry["epsilon"]),
-    "pad": lambda inputs, entry, w: tf.pad(inputs[0], [[0, 0], *entry["margins"], [0, 0]]),
-    "max_pool": lambda inputs, entry, w: tf.nn.max_pool2d(
-        inputs[0], entry["size"], entry["strides"], entry["padding"]
-    ),
-    "mean": lambda inputs, entry, w: tf.reduce_mean(
-        tf.cast(inputs[0], tf.float32), axis=[1, 2], keepdims=entry["keep"]
-    ),
-    "flatten": lambda inputs, entry, w: tf.reshape(
-        inputs[0], [-1, int(np.prod(inputs[0].shape[1:]))]
-    ),
-    "reshape": lambda inputs, entry, w: tf.reshape(inputs[0], [-1, *entry["shape"]]),
-    "add": lambda inputs, entry, w: tf.add_n([tf.cast(values, tf.float32) for values in inputs]),
-    "multiply": lambda inputs, entry, w: inputs[0] * tf.cast(inputs[1], inputs[0].dtype),
-    **{name: lambda inputs, entry, w, act=act: act(inputs[0]) for name, act in ACTIVATIONS.items()},
-}
-
-
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """`probabilities` [n, classes] of scores divided by `temperature`: above 1, less sure of
-    themselves."""
-    powers = np.maximum(probabilities, np.finfo(np.float32).tiny) ** np.float32(1 / temperature)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def rebalanced(probabilities: np.ndarray, shares: list[float]) -> np.ndarray:
-    """`probabilities` [n, classes], where classes had those `shares` in training and may have
-    others among these images.
-
-    The others are found by expectation maximisation: Saerens, Latinne and Decaestecker, Neural
-    Computation 14, 2002.
-    """
-    found, adjusted = np.asarray(shares), probabilities
-    for _ in range(ROUNDS if len(probabilities) >= ENOUGH else 0):
-        adjusted = probabilities * (found / shares).astype(np.float32)
-        adjusted /= adjusted.sum(axis=1, keepdims=True)
-        found = adjusted.mean(axis=0)
-    return adjusted
-
-
-class Network:
-    """A list of operations on weights: pixels 0..255 [n, h, w, 3] to class scores before the
-    softmax."""
-
-    def __init__(
-        self,
-        operations: list[dict],
-        weights: Mapping,
-        image_shape: tuple,
-        dtype: tf.DType = tf.float32,
-    ):
-        """weights: arrays by operation and name, a dict or an open HDF5 file. dtype: of the
-        products."""
-        self.operations, self.dtype = operations, dtype
-
-        def converted(entry: dict) -> dict[str, tf.Tensor]:
-            arrays, kind = (
-                weights.get(entry["name"], {}),
-                dtype if entry["op"] in ("conv", "dense") else tf.float32,
-            )
-            return {
-                key: tf.cast(tf.constant(np.asarray(values)), kind)
-                for key, values in arrays.items()
-            }
-
-        with ThreadPoolExecutor(
-            2
-        ) as pool:  # a few arrays at a time, so that memory holds the weights once
-            self.weights = dict(
-                zip((entry["name"] for entry in operations), pool.map(converted, operations))
-            )
-        self.graph = tf.function(
-            self._scores, input_signature=[tf.TensorSpec([None, *image_shape], tf.float32)]
-        )
-
-    def scores(self, pixels: tf.Tensor) -> np.ndarray:
-        """The scores of `pixels`, float32 [n, classes]. Halves run side by side: where one waits,
-        the other computes."""
-        middle = len(pixels) // 2 if len(pixels) >= 16 else 0
-        with ThreadPoolExecutor(2) as pool:
-            halves = (pixels[:middle], pixels[middle:]) if middle else (pixels,)
-            return np.concatenate(list(pool.map(lambda half: self.graph(half).numpy(), halves)))
-
-    def _scores(self, pixels: tf.Tensor) -> tf.Tensor:
-        results = {"pixels": pixels}
-        for entry in self.operations:
-            inputs, weights = (
-                [results[name] for name in entry["inputs"]],
-                self.weights[entry["name"]],
-            )
-            results[entry["name"]] = OPERATIONS[entry["op"]](inputs, entry, weights)
-        return tf.cast(results[entry["name"]], tf.float32)
+HALVING_MIN = 16  # images: a smaller slice is too little work for two threads
+# Bytes of free memory for each byte of the weights files, from which on all networks are loaded at
+# once: a float16 kernel doubles as float32, and as much again is left for the operations' results.
+MEMORY_FACTOR = 4
+VIEW_STEP = 1 / 16  # of the side: how far views move, and what "closer" leaves out at each edge
+SHARES_MIN_IMAGES = 200  # fewer images say too little about the class shares among them
+SHARES_ROUNDS = 50  # of expectation maximisation, after which the shares change no more
 
 
 class Model:
@@ -223,148 +57,164 @@ class Model:
         self,
         folder: str | Path = Path(__file__).resolve().parent,
         precision: str = "auto",
-        manifest: dict | None = None,
+        manifest: dict[str, Any] | None = None,
     ):
-        """Loads manifest.json and the weights it names from `folder`, by default this file's own.
+        """Loads the networks of manifest.json in `folder`, by default this file's own.
 
-        precision: of the products: "float32", "bfloat16", "float16", or "auto" for what this
-        machine does best. manifest: replaces the content of manifest.json, for example to run other
-        views; the weights it names still lie in `folder`.
+        precision: type of the products in convolutions and dense layers: "float32", "bfloat16",
+        "float16", or "auto" for the fastest that this machine has. manifest: replaces the content
+        of manifest.json, for example to run other views; the weights files that it names lie in
+        `folder` all the same.
         """
-        self.folder, self.precision = Path(folder), precision
+        self.folder = Path(folder)
+        self.precision = precision
         if manifest is None:
             manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-        self.manifest = manifest
-        self.image_shape, entries = tuple(self.manifest["image_shape"]), self.manifest["networks"]
-        self.slice = max(8, min(SLICE, int(SLICE_GFLOP / max(entry["gflop"] for entry in entries))))
-        self._seen = 0  # images, of those the manifest expects
-        self._told: set[str] = set()  # warnings already given
+        self.manifest: dict[str, Any] = manifest
+        self.image_shape = tuple(self.manifest["image_shape"])
+        entries = self.manifest["networks"]
+        heaviest = max(entry["gflop"] for entry in entries)
+        self.slice = max(SLICE_MIN, min(SLICE, int(SLICE_GFLOP / heaviest)))
+        self._images_done = 0  # in all calls so far, of those the manifest expects
+        self._warnings: set[str] = set()  # those already printed
         # Where memory cannot hold all networks, each is loaded when its turn comes.
         stored = sum((self.folder / entry["weights"]["file"]).stat().st_size for entry in entries)
-        self._keep = len(entries) == 1 or 4 * stored < _free_memory()
+        self._keep = len(entries) == 1 or MEMORY_FACTOR * stored < _free_memory()
         self._networks = [self._load(entry) if self._keep else None for entry in entries]
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """The class of each image of `X`, numbers 0..255 [n, height, width, 3]: int64 [n].
+        """The class of each image in `X`, numbers 0..255 [n, height, width, 3]: int64 [n].
 
         Numbers that all lie within 0..1 are taken for pixels divided by 255. Raises ValueError for
-        another shape.
+        another shape or type, MemoryError where memory cannot hold the results of one image.
         """
         started = time.monotonic()
-        labels = self.probabilities(X).argmax(axis=1).astype(np.int64)
-        if self._seen == len(
-            labels
-        ):  # the first call: one line says in any log what ran, and how fast
-            kind = self._dtype(self.manifest["networks"][0]).name
+        first_call = self._images_done == 0
+        labels: np.ndarray = self.probabilities(X).argmax(axis=1).astype(np.int64)
+        if first_call:  # one line in the log of any evaluator says what ran, and how fast
+            dtype = self._product_type(self.manifest["networks"][0]).name
+            seconds = time.monotonic() - started
             print(
-                f"TensorFlow {tf.__version__}, {kind}: {len(labels)} images in "
-                f"{time.monotonic() - started:.1f} s",
+                f"TensorFlow {tf.__version__}, {dtype}: {len(labels)} images in {seconds:.1f} s",
                 file=sys.stderr,
             )
         return labels
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """The probability of each class for each image of `X`, the mean of networks and views:
-        float32 [n, classes].
+        """The probability of each class for each image in `X`: float32 [n, classes].
 
-        With a time limit, each slice is looked at in as many views as its share of the time that is
-        left allows.
+        The mean over the networks, corrected for class shares where the manifest asks for it.
         """
-        X = np.asarray(X)
-        if X.dtype.kind not in "uif":
-            raise ValueError(f"images are numbers 0..255, not {X.dtype}")
-        if X.ndim != 4 or X.shape[1:] != self.image_shape:
-            raise ValueError(
-                f"images have the shape {X.shape}, expected (n, "
-                f"{', '.join(map(str, self.image_shape))})"
-            )
-        total = np.zeros((len(X), len(self.manifest["class_names"])), np.float32)
-        factor = self._factor(X)
-        for number, entry in enumerate(self.manifest["networks"]):
-            network = self._networks[number] or self._load(entry)
-            deadline = self._deadline(len(X), len(self._networks) - number)
-            start = 0
-            while start < len(X):
-                # Slices of one size, for which the last reaches back: oneDNN has to prepare itself
-                # for each new one.
-                size = -(-len(X) // -(-len(X) // self.slice))
-                size = min(self.slice, size + size % 2)  # even, since they are halved
-                first = max(0, min(start, len(X) - size))
-                part = self._pixels(X[first : first + size], factor)
-                now = time.monotonic()
-                share = now + (deadline - now) * len(part) / (len(X) - first)
-                try:
-                    found = self._mean(network, entry, part, share)
-                except tf.errors.ResourceExhaustedError:
-                    if len(part) == 1:
-                        raise MemoryError("there is too little memory for a single image") from None
-                    self.slice = len(part) // 2
-                    continue
-                if (
-                    network.dtype != tf.float32 and not np.isfinite(found).all()
-                ):  # float16 ends at 65,504
-                    network = self._networks[number] = self._load(entry, tf.float32)
-                    continue
-                total[start : first + len(part)] += found[start - first :] / len(self._networks)
-                start = first + len(part)
-            self._networks[number] = network if self._keep else None
-        self._seen += len(X)
-        return (
-            rebalanced(total, self.manifest["class_shares"])
-            if self.manifest.get("class_shares")
-            else total
-        )
+        X = self._check(X)
+        factor = self._pixel_factor(X)
+        mean = np.zeros((len(X), len(self.manifest["class_names"])), np.float32)
+        for number in range(len(self._networks)):
+            mean += self._run_network(number, X, factor) / len(self._networks)
+        self._images_done += len(X)
+        shares = self.manifest.get("class_shares")
+        return rebalanced(mean, shares) if shares else mean
 
-    def _mean(self, network: Network, entry: dict, pixels: tf.Tensor, until: float) -> np.ndarray:
-        """The mean probabilities over the entry's views, best first, and no further than time
-        `until` allows."""
-        started, found = time.monotonic(), []
-        for view in entry["views"]:
-            now = time.monotonic()
-            if found and now + (now - started) / len(found) > until:
-                break
-            found.append(tf.nn.softmax(network.scores(VIEWS[view](pixels))).numpy())
-        return tempered(np.mean(found, axis=0), entry.get("temperature") or 1.0)
+    def _run_network(self, number: int, X: np.ndarray, factor: float) -> np.ndarray:
+        """The probabilities that network `number` gives for `X`, slice by slice: [n, classes].
 
-    def _deadline(self, images: int, networks: int) -> float:
-        """When the next of `networks` must be through its `images`: their share of the limit; never
-        without one."""
-        limit, expected = self.manifest.get("time_limit"), self.manifest.get("images") or 0
+        A slice for which memory runs out is tried again at half the size, and one whose results
+        overflow is tried again in float32; both changes hold for the slices that follow.
+        """
+        entry = self.manifest["networks"][number]
+        network = self._networks[number] or self._load(entry)
+        deadline = self._deadline(len(X), len(self._networks) - number)
+        probabilities = np.zeros((len(X), len(self.manifest["class_names"])), np.float32)
+        done = 0
+        while done < len(X):
+            start, end = _slice_bounds(done, len(X), self.slice)
+            pixels = self._to_pixels(X[start:end], factor)
+            slice_deadline = _share_of_time(deadline, end - start, len(X) - start)
+            try:
+                found = _average_views(network, entry, pixels, slice_deadline)
+            except tf.errors.ResourceExhaustedError:
+                self._halve_slices(end - start)
+                continue
+            if _has_overflowed(network, found):
+                network = self._networks[number] = self._load(entry, tf.float32)
+                continue
+            probabilities[done:end] = found[done - start :]
+            done = end
+        self._networks[number] = network if self._keep else None
+        return probabilities
+
+    def _halve_slices(self, size: int) -> None:
+        """Makes the slices that follow half of `size`, for which memory ran out."""
+        if size == 1:
+            raise MemoryError("there is too little memory for a single image") from None
+        self.slice = size // 2
+
+    def _deadline(self, images: int, networks_left: int) -> float:
+        """When the next of the `networks_left` must be done with its `images`, by `time.monotonic`.
+
+        The manifest's time limit counts from STARTED, as the evaluator's does. What is left of it
+        is shared evenly: among the images that this call has of all those still expected, then
+        among the networks. Without a limit, the deadline is infinite.
+        """
+        limit: float | None = self.manifest.get("time_limit")
         if not limit:
             return float("inf")
-        now, share = time.monotonic(), images / max(images, expected - self._seen, 1)
-        return now + max(0.0, STARTED + limit - now) * share / networks
+        now = time.monotonic()
+        left = max(0.0, STARTED + limit - now)
+        expected: int = self.manifest.get("images") or 0  # in all calls together; 0 where unknown
+        share = images / max(images, expected - self._images_done, 1)
+        return now + left * share / networks_left
 
-    def _load(self, entry: dict, dtype: tf.DType | None = None) -> Network:
+    def _load(self, entry: dict[str, Any], dtype: tf.DType | None = None) -> Network:
+        """The network of a manifest `entry`, with products in `dtype`; None for the fastest."""
         with h5py.File(self.folder / entry["weights"]["file"], "r") as file:
-            return Network(entry["operations"], file, self.image_shape, dtype or self._dtype(entry))
+            dtype = dtype or self._product_type(entry)
+            return Network(entry["operations"], file, self.image_shape, dtype)
 
-    def _dtype(self, entry: dict) -> tf.DType:
-        """The products' type: GPUs are fastest in float16; CPUs in bfloat16, if they have it and
-        the network bears it."""
+    def _product_type(self, entry: dict[str, Any]) -> tf.DType:
+        """The type of the products of a manifest `entry` on this machine.
+
+        GPUs are fastest in float16; CPUs in bfloat16, where they have it. Its 8 bits change some
+        networks' labels: the manifest says whether this one's stayed the same when it was built.
+        """
         if self.precision != "auto":
             return tf.as_dtype(self.precision)
         if tf.config.list_physical_devices("GPU"):
             return tf.float16
-        return tf.bfloat16 if entry["bfloat16"] and _has_bfloat16() else tf.float32
+        if entry["bfloat16"] and _has_bfloat16():
+            return tf.bfloat16
+        return tf.float32
 
-    def _factor(self, X: np.ndarray) -> float:
-        """What brings the pixels of `X` to 0..255: 255 for fractions in 0..1, which some evaluators
-        pass."""
-        least, most = np.fmin.reduce, np.fmax.reduce  # past NaN
-        if (
-            X.dtype.kind != "f"
-            or least(X, axis=None, initial=0) < 0
-            or not 0 < most(X, axis=None, initial=0) <= 1
-        ):
+    def _check(self, X: np.ndarray) -> np.ndarray:
+        """`X` as an array. Raises ValueError where it does not hold images of the right shape."""
+        X = np.asarray(X)
+        if X.dtype.kind not in "uif":
+            raise ValueError(f"images are numbers 0..255, not {X.dtype}")
+        if X.ndim != 4 or X.shape[1:] != self.image_shape:
+            sides = ", ".join(map(str, self.image_shape))
+            raise ValueError(f"images have the shape {X.shape}, expected (n, {sides})")
+        return X
+
+    def _pixel_factor(self, X: np.ndarray) -> float:
+        """What brings the numbers in `X` to 0..255: 255 where all lie within 0..1, else 1.
+
+        Some evaluators pass pixels divided by 255. Where all are black, the factor does not matter
+        and nobody needs the warning.
+        """
+        if X.dtype.kind != "f":
+            return 1.0
+        # fmin and fmax ignore NaN, and need no copy of X to do so.
+        lowest = np.fmin.reduce(X, axis=None, initial=0)
+        highest = np.fmax.reduce(X, axis=None, initial=0)
+        if lowest < 0 or not 0 < highest <= 1:
             return 1.0
         self._warn("the images lie within 0..1; they are multiplied by 255")
         return 255.0
 
-    def _pixels(self, part: np.ndarray, factor: float) -> tf.Tensor:
-        if part.dtype.kind != "f":
-            return tf.cast(tf.constant(part), tf.float32)
-        pixels = part.astype(np.float32)
+    def _to_pixels(self, images: np.ndarray, factor: float) -> tf.Tensor:
+        """`images` times `factor` as float32. What is not finite becomes a pixel all the same."""
+        if images.dtype.kind != "f":
+            return tf.cast(tf.constant(images), tf.float32)
+        pixels = images.astype(np.float32)
         if not np.isfinite(pixels).all():
             self._warn(
                 "some pixels are not finite; NaN becomes 0, infinity the nearest end of 0..255"
@@ -373,32 +223,371 @@ class Model:
         return tf.constant(pixels * factor if factor != 1 else pixels)
 
     def _warn(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+        """Prints a warning, once for each text: a log of a thousand equal lines helps nobody."""
+        if text not in self._warnings:
+            self._warnings.add(text)
             print(f"Warning: {text}.", file=sys.stderr)
+
+
+def _slice_bounds(done: int, images: int, most: int) -> tuple[int, int]:
+    """Start and end of the next slice of at most `most`, when `done` of the `images` are done.
+
+    All slices have one size, because oneDNN prepares itself anew for each size that it meets. The
+    last one reaches back over images that are done instead of being shorter.
+    """
+    slices = -(-images // most)  # rounded up
+    size = -(-images // slices)
+    size = min(most, size + size % 2)  # even, because Network.scores halves it
+    start = max(0, min(done, images - size))
+    return start, min(start + size, images)
+
+
+def _share_of_time(deadline: float, images: int, images_left: int) -> float:
+    """When a slice of `images` must be done, if all of `images_left` must be by `deadline`."""
+    now = time.monotonic()
+    return now + (deadline - now) * images / images_left
+
+
+def _has_overflowed(network: Network, probabilities: np.ndarray) -> bool:
+    """Whether products in a smaller type made `probabilities` infinite or NaN: float16 ends at
+    65,504. Where float32 does so too, no larger type would help."""
+    return network.dtype != tf.float32 and not np.isfinite(probabilities).all()
+
+
+def _average_views(
+    network: Network, entry: dict[str, Any], pixels: tf.Tensor, deadline: float
+) -> np.ndarray:
+    """The probabilities of `pixels`, the mean over the views of the manifest's `entry`.
+
+    The views come best first. The first always runs; each other only if, at the mean time of those
+    before it, it ends by `deadline`.
+    """
+    started = time.monotonic()
+    found: list[np.ndarray] = []
+    for view in entry["views"]:
+        now = time.monotonic()
+        if found and now + (now - started) / len(found) > deadline:
+            break
+        scores = network.scores(VIEWS[view](pixels))
+        found.append(tf.nn.softmax(scores).numpy())
+    return tempered(np.mean(found, axis=0), entry.get("temperature") or 1.0)
+
+
+# The network: a list of operations on weights.
+
+
+class Network:
+    """Computes class scores, before the softmax, from pixels 0..255 [n, height, width, 3].
+
+    It runs the manifest's operations one after the other. Each takes the results of earlier ones
+    by their names; "pixels" is the network's input, and the last result its output.
+    """
+
+    def __init__(
+        self,
+        operations: list[dict[str, Any]],
+        weights: Mapping[str, Mapping[str, Any]],
+        image_shape: Sequence[int],
+        dtype: tf.DType = tf.float32,
+    ):
+        """operations: of the manifest. weights: arrays by operation and name, a dict or an open
+        HDF5 file. dtype: of the products in convolutions and dense layers."""
+        self.operations = operations
+        self.dtype = dtype
+        read = partial(_read_weights, weights=weights, dtype=dtype)
+        # Faster than one by one; two at a time only, so that memory holds the other arrays once
+        # and not in the file's type and this one's.
+        with ThreadPoolExecutor(2) as pool:
+            names = [entry["name"] for entry in operations]
+            self.weights = dict(zip(names, pool.map(read, operations)))
+        pixels = tf.TensorSpec([None, *image_shape], tf.float32)
+        self.graph = tf.function(self._apply_operations, input_signature=[pixels])
+
+    def scores(self, pixels: tf.Tensor) -> np.ndarray:
+        """The scores of float32 `pixels`: float32 [n, classes].
+
+        Two halves run side by side: where one of them waits, the other computes.
+        """
+        if len(pixels) < HALVING_MIN:
+            return self._run(pixels)
+        middle = len(pixels) // 2
+        with ThreadPoolExecutor(2) as pool:
+            return np.concatenate(list(pool.map(self._run, (pixels[:middle], pixels[middle:]))))
+
+    def _run(self, pixels: tf.Tensor) -> np.ndarray:
+        scores: np.ndarray = self.graph(pixels).numpy()
+        return scores
+
+    def _apply_operations(self, pixels: tf.Tensor) -> tf.Tensor:
+        """What the graph computes: TensorFlow runs this function once, to record it."""
+        results = {"pixels": pixels}
+        for entry in self.operations:
+            name = entry["name"]
+            inputs = [results[source] for source in entry["inputs"]]
+            results[name] = OPERATIONS[entry["op"]](inputs, entry, self.weights[name])
+        return tf.cast(results[name], tf.float32)
+
+
+def _read_weights(
+    entry: dict[str, Any], weights: Mapping[str, Mapping[str, Any]], dtype: tf.DType
+) -> Weights:
+    """The tensors of one operation by name, in `dtype` where they are factors of its products."""
+    kind = dtype if entry["op"] in ("conv", "dense") else tf.float32
+    arrays = weights.get(entry["name"], {})  # many operations have none
+    return {key: tf.cast(tf.constant(np.asarray(array)), kind) for key, array in arrays.items()}
+
+
+# The operations. Each takes its inputs [n, ...], its entry in the manifest, and its weights by
+# name. Products run in the type of the weights; norms, means and sums in float32, because they lose
+# more to rounding than they would gain in time.
+
+Weights = dict[str, tf.Tensor]
+Operation = Callable[[list[tf.Tensor], dict[str, Any], Weights], tf.Tensor]
+Activation = Callable[[tf.Tensor], tf.Tensor]
+
+
+def _linear(values: tf.Tensor) -> tf.Tensor:
+    return values
+
+
+def _gelu(values: tf.Tensor) -> tf.Tensor:
+    """In the form that TensorFlow 2.16 to 2.21 all fuse with the product before it; tf.nn.gelu has
+    changed its form between them."""
+    return 0.5 * values * (1.0 + tf.math.erf(values * 0.7071067811865476))
+
+
+def _hard_silu(values: tf.Tensor) -> tf.Tensor:
+    return values * tf.nn.relu6(values + 3.0) / 6.0
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "linear": _linear,
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "gelu": _gelu,
+    "silu": tf.nn.silu,
+    "sigmoid": tf.nn.sigmoid,
+    "hard_silu": _hard_silu,
+}
+
+
+def _finish_product(product: tf.Tensor, entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """`product` with bias and activation. TensorFlow fuses all three into one kernel."""
+    activation = ACTIVATIONS[entry.get("activation", "linear")]
+    return activation(tf.nn.bias_add(product, tf.cast(weights["bias"], product.dtype)))
+
+
+def _conv(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    kernel = weights["kernel"]
+    values = tf.cast(inputs[0], kernel.dtype)
+    product = tf.nn.conv2d(values, kernel, entry["strides"], entry["padding"])
+    return _finish_product(product, entry, weights)
+
+
+def _depthwise(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """In the type of its input: so few multiplications gain less in a smaller type than rounding
+    the input for them would cost in accuracy."""
+    kernel = tf.cast(weights["kernel"], inputs[0].dtype)
+    strides = [1, *entry["strides"], 1]
+    product = tf.nn.depthwise_conv2d(inputs[0], kernel, strides, entry["padding"])
+    return _finish_product(product, entry, weights)
+
+
+def _dense(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """The last axis times the kernel. As a product of two matrices, because TensorFlow fuses no
+    product of more axes with bias and activation."""
+    values, kernel = inputs[0], weights["kernel"]
+    rows = tf.reshape(tf.cast(values, kernel.dtype), [-1, values.shape[-1]])
+    product = _finish_product(tf.matmul(rows, kernel), entry, weights)
+    return tf.reshape(product, [-1, *values.shape[1:-1], kernel.shape[1]])
+
+
+def _scale(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.cast(inputs[0], tf.float32) * weights["scale"] + weights["offset"]
+
+
+def _layer_norm(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """Over the last axis, without gamma and beta: these are a scale of their own, or part of the
+    product that follows. Mean first, then variance: exact, and as fast as both in one pass."""
+    values = tf.cast(inputs[0], tf.float32)
+    values -= tf.reduce_mean(values, -1, keepdims=True)
+    variance = tf.reduce_mean(values * values, -1, keepdims=True)
+    return values * tf.math.rsqrt(variance + entry["epsilon"])
+
+
+def _resize(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.image.resize(inputs[0], entry["size"])
+
+
+def _pad(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.pad(inputs[0], [[0, 0], *entry["margins"], [0, 0]])
+
+
+def _max_pool(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.nn.max_pool2d(inputs[0], entry["size"], entry["strides"], entry["padding"])
+
+
+def _mean(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    values = tf.cast(inputs[0], tf.float32)
+    return tf.reduce_mean(values, axis=[1, 2], keepdims=entry["keep"])
+
+
+def _flatten(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.reshape(inputs[0], [-1, int(np.prod(inputs[0].shape[1:]))])
+
+
+def _reshape(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.reshape(inputs[0], [-1, *entry["shape"]])
+
+
+def _add(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.add_n([tf.cast(values, tf.float32) for values in inputs])
+
+
+def _multiply(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return inputs[0] * tf.cast(inputs[1], inputs[0].dtype)
+
+
+def _activation_operation(activation: Activation) -> Operation:
+    """`activation` as an operation of its own, where no product comes before it."""
+
+    def activate(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+        return activation(inputs[0])
+
+    return activate
+
+
+OPERATIONS: dict[str, Operation] = {
+    "conv": _conv,
+    "depthwise": _depthwise,
+    "dense": _dense,
+    "scale": _scale,
+    "layer_norm": _layer_norm,
+    "resize": _resize,
+    "pad": _pad,
+    "max_pool": _max_pool,
+    "mean": _mean,
+    "flatten": _flatten,
+    "reshape": _reshape,
+    "add": _add,
+    "multiply": _multiply,
+    **{name: _activation_operation(function) for name, function in ACTIVATIONS.items()},
+}
+
+
+# The views of test-time augmentation: ways of looking at images [n, height, width, 3] that keep
+# their classes. Each gives pixels of the same shape.
+
+
+def _identity(images: tf.Tensor) -> tf.Tensor:
+    return images
+
+
+def _transpose(images: tf.Tensor, flipped_axes: Sequence[int] = ()) -> tf.Tensor:
+    """Rows become columns, then `flipped_axes` are reversed: with one of them, a quarter turn."""
+    images = tf.transpose(images, [0, 2, 1, 3])
+    return tf.reverse(images, flipped_axes) if flipped_axes else images
+
+
+def _window(
+    images: tf.Tensor, down: float = 0.0, right: float = 0.0, margin: float = 0.0
+) -> tf.Tensor:
+    """`images` through a window that lies `down` and `right` of them and leaves a `margin` out.
+
+    All three are shares of the side, and may be negative. Where the window shows no image, the
+    pixels of its edge are repeated. With a margin, the result is resized to the images' own shape.
+    """
+    height, width = images.shape[1:3]
+    for axis, side, start in ((1, height, down), (2, width, right)):
+        first, end = round((start + margin) * side), side + round((start - margin) * side)
+        places = tf.clip_by_value(tf.range(first, end), 0, side - 1)
+        images = tf.gather(images, places, axis=axis)
+    return tf.image.resize(images, [height, width]) if margin else images
+
+
+VIEWS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "identity": _identity,
+    "mirror": partial(tf.reverse, axis=[2]),
+    "flip": partial(tf.reverse, axis=[1]),
+    "half-turn": partial(tf.reverse, axis=[1, 2]),
+    "up": partial(_window, down=VIEW_STEP),
+    "down": partial(_window, down=-VIEW_STEP),
+    "left": partial(_window, right=VIEW_STEP),
+    "right": partial(_window, right=-VIEW_STEP),
+    "closer": partial(_window, margin=VIEW_STEP),
+    "farther": partial(_window, margin=-VIEW_STEP),
+    # From here on for square images only: height and width change places.
+    "quarter-turn": partial(_transpose, flipped_axes=[1]),
+    "three-quarter-turn": partial(_transpose, flipped_axes=[2]),
+    "transpose": _transpose,
+    "anti-transpose": partial(_transpose, flipped_axes=[1, 2]),
+}
+
+
+# After the networks: corrections of probabilities that need no training.
+
+
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """`probabilities` [n, classes] as the softmax of scores divided by `temperature` gives them.
+
+    A temperature above 1 makes them less certain (Guo et al., On Calibration of Modern Neural
+    Networks, 2017). It works on probabilities, because those of several views are averaged before:
+    dividing scores and raising probabilities to a power are the same up to the normalisation.
+    """
+    # A probability that has rounded to 0 has no power that brings it back.
+    positive = np.maximum(probabilities, np.finfo(np.float32).tiny)
+    powers = positive ** np.float32(1 / temperature)
+    normalised: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def rebalanced(probabilities: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """`probabilities` [n, classes] of images whose class shares are not those of training.
+
+    shares: of the classes among the training images, [classes]. Those among these images are
+    unknown, and expectation maximisation estimates both together: the probabilities are weighted by
+    how much commoner each class is here than in training, and their mean is the next estimate of
+    the shares. Saerens, Latinne and Decaestecker, Adjusting the Outputs of a Classifier to New a
+    Priori Probabilities, Neural Computation 14, 2002. Few images are returned as they are.
+    """
+    if len(probabilities) < SHARES_MIN_IMAGES:
+        return probabilities
+    trained_shares = np.asarray(shares)
+    estimate = trained_shares
+    adjusted: np.ndarray = probabilities
+    for _ in range(SHARES_ROUNDS):
+        adjusted = probabilities * (estimate / trained_shares).astype(np.float32)
+        adjusted /= adjusted.sum(axis=1, keepdims=True)
+        estimate = adjusted.mean(axis=0)
+    return adjusted
+
+
+# What this machine has.
 
 
 def _has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware; without, it is slower than float32."""
     file = Path("/proc/cpuinfo")
-    return file.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(
-        file.read_text(encoding="utf-8").split()
-    )
+    if not file.exists():
+        return False
+    words = file.read_text(encoding="utf-8").split()
+    return "avx512_bf16" in words or "amx_bf16" in words
 
 
 def _free_memory() -> float:
-    """Bytes this process may still take of the machine or its container; infinite where Linux does
-    not tell."""
+    """Bytes that this process may still take, of the machine's memory and of its container's.
+
+    Infinite where there is no Linux to say so.
+    """
     bounds = [float("inf")]
     with suppress(OSError, KeyError):
-        lines = dict(
-            line.split(":")
-            for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        )
-        bounds.append(float(lines["MemAvailable"].split()[0]) * 1024)
-    with suppress(OSError, ValueError):  # without a limit it says "max"
-        limit, used = (
-            Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current")
-        )
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+        lines = dict(line.split(":") for line in text.splitlines())
+        kilobytes = lines["MemAvailable"].split()[0]
+        bounds.append(float(kilobytes) * 1024)
+    # ValueError: a container without a limit says "max".
+    with suppress(OSError, ValueError):
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")
+        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="utf-8")
         bounds.append(float(limit) - float(used))
     return min(bounds)
