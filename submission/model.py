@@ -112,7 +112,7 @@ class Model:
             mean += self._run_network(number, X, factor) / len(self._networks)
         self._images_done += len(X)
         shares = self.manifest.get("class_shares")
-        return rebalanced(mean, shares) if shares else mean
+        return correct_class_shares(mean, shares) if shares else mean
 
     def _run_network(self, number: int, X: np.ndarray, factor: float) -> np.ndarray:
         """The probabilities that network `number` gives for `X`, slice by slice: [n, classes].
@@ -270,7 +270,7 @@ def _average_views(
             break
         scores = network.scores(VIEWS[view](pixels))
         found.append(tf.nn.softmax(scores).numpy())
-    return tempered(np.mean(found, axis=0), entry.get("temperature") or 1.0)
+    return apply_temperature(np.mean(found, axis=0), entry.get("temperature") or 1.0)
 
 
 # The network: a list of operations on weights.
@@ -527,7 +527,7 @@ VIEWS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 # After the networks: corrections of probabilities that need no training.
 
 
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """`probabilities` [n, classes] as the softmax of scores divided by `temperature` gives them.
 
     A temperature above 1 makes them less certain (Guo et al., On Calibration of Modern Neural
@@ -541,7 +541,7 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return normalised
 
 
-def rebalanced(probabilities: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+def correct_class_shares(probabilities: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     """`probabilities` [n, classes] of images whose class shares are not those of training.
 
     shares: of the classes among the training images, [classes]. Those among these images are

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from submission.model import rebalanced, tempered
+from submission.model import apply_temperature, correct_class_shares
 from toolkit.evaluation import calibration
 
 CLASSES = 4
@@ -22,15 +22,17 @@ def drawn(n: int, shares: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nda
 def test_a_temperature_that_is_known_is_found():
     probabilities, labels = drawn(4000, EVEN)
     assert calibration.temperature(probabilities, labels) == pytest.approx(1.0, abs=0.08)
-    assert calibration.temperature(tempered(probabilities, 0.4), labels) == pytest.approx(
+    assert calibration.temperature(apply_temperature(probabilities, 0.4), labels) == pytest.approx(
         2.5, rel=0.08
     )
-    assert np.array_equal(tempered(probabilities, 3.0).argmax(axis=1), probabilities.argmax(axis=1))
+    assert np.array_equal(
+        apply_temperature(probabilities, 3.0).argmax(axis=1), probabilities.argmax(axis=1)
+    )
 
 
 def test_the_temperature_is_kept_only_where_it_pays():
     probabilities, labels = drawn(1000, EVEN)
-    sure = tempered(probabilities, 0.4)
+    sure = apply_temperature(probabilities, 0.4)
     steps = calibration.choose(sure, labels, EVEN)
     assert steps.temperature == pytest.approx(2.5, rel=0.15) and steps.loss_gain.low > 0
     np.testing.assert_allclose(steps.applied(sure), probabilities, atol=0.1)
@@ -41,7 +43,7 @@ def test_the_temperature_is_kept_only_where_it_pays():
 def test_other_class_shares_are_found_from_the_images_alone():
     other = np.array([0.7, 0.2, 0.05, 0.05])
     probabilities, labels = drawn(3000, other)
-    adjusted = rebalanced(probabilities, EVEN.tolist())
+    adjusted = correct_class_shares(probabilities, EVEN.tolist())
     assert adjusted.mean(axis=0) == pytest.approx(other, abs=0.03)
     assert (adjusted.argmax(axis=1) == labels).mean() > (
         probabilities.argmax(axis=1) == labels
@@ -53,6 +55,6 @@ def test_other_class_shares_are_found_from_the_images_alone():
 
 def test_few_images_and_the_same_shares_are_left_alone():
     probabilities, labels = drawn(100, EVEN)
-    assert rebalanced(probabilities, EVEN.tolist()) is probabilities
+    assert correct_class_shares(probabilities, EVEN.tolist()) is probabilities
     probabilities, labels = drawn(2000, EVEN)
     assert calibration.choose(probabilities, labels, EVEN).shares is None

@@ -16,7 +16,15 @@ import pytest
 import tensorflow as tf
 
 import submission.model
-from submission.model import SHARES_MIN_IMAGES, SLICE, VIEWS, Model, Network, rebalanced, tempered
+from submission.model import (
+    SHARES_MIN_IMAGES,
+    SLICE,
+    VIEWS,
+    Model,
+    Network,
+    apply_temperature,
+    correct_class_shares,
+)
 from tests.support.commands import ROOT
 from tests.support.packages import write_package
 from toolkit.data.dataset import Samples
@@ -249,11 +257,13 @@ def test_steps_after_training_are_taken_as_the_manifest_says(
     images = np.resize(pixels, (SHARES_MIN_IMAGES, *pixels.shape[1:]))
     plain = Model(package).probabilities(images)
     warm = model_with(package, manifest, temperature=2.0).probabilities(images)
-    np.testing.assert_allclose(warm, tempered(plain, 2.0), atol=1e-6)
+    np.testing.assert_allclose(warm, apply_temperature(plain, 2.0), atol=1e-6)
     assert warm.max() < plain.max()
     shares = [0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
     model = Model(package, manifest=manifest | {"class_shares": shares})
-    np.testing.assert_allclose(model.probabilities(images), rebalanced(plain, shares), atol=1e-6)
+    np.testing.assert_allclose(
+        model.probabilities(images), correct_class_shares(plain, shares), atol=1e-6
+    )
     few = images[: SHARES_MIN_IMAGES - 1]
     np.testing.assert_allclose(model.probabilities(few), plain[: SHARES_MIN_IMAGES - 1], atol=2e-3)
 

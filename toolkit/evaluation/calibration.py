@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from submission.model import rebalanced, tempered
+from submission.model import apply_temperature, correct_class_shares
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Estimate
 
@@ -34,8 +34,8 @@ class Steps:
         """`probabilities`, float32 [n, classes] of images that are predicted together, after the
         steps that pay."""
         if self.temperature:
-            probabilities = tempered(probabilities, self.temperature)
-        return rebalanced(probabilities, self.shares) if self.shares else probabilities
+            probabilities = apply_temperature(probabilities, self.temperature)
+        return correct_class_shares(probabilities, self.shares) if self.shares else probabilities
 
     @property
     def values(self) -> dict:
@@ -52,7 +52,9 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The temperature that makes the log loss smallest (Guo et al., arXiv:1706.04599)."""
 
     def loss(logarithm: float) -> float:
-        return float(metrics.log_loss(tempered(probabilities, np.exp(logarithm)), labels).mean())
+        return float(
+            metrics.log_loss(apply_temperature(probabilities, np.exp(logarithm)), labels).mean()
+        )
 
     return float(np.exp(minimize_scalar(loss, bounds=BOUNDS, method="bounded").x))
 
@@ -68,15 +70,16 @@ def choose(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndarray) ->
     half = np.resize(np.arange(n) % 2 == 0, len(probabilities))
     crossed = np.empty_like(probabilities)
     for fitted, other in ((half, ~half), (~half, half)):
-        crossed[other] = tempered(
+        crossed[other] = apply_temperature(
             probabilities[other], temperature(probabilities[fitted], truth[fitted])
         )
     saved = metrics.log_loss(probabilities, truth) - metrics.log_loss(crossed, truth)
     loss_gain = metrics.bootstrapped(saved.reshape(-1, n))
     found = temperature(probabilities, truth) if loss_gain.low > 0 else None
-    usual = tempered(probabilities, found) if found else probabilities
+    usual = apply_temperature(probabilities, found) if found else probabilities
     right = [
-        (each.argmax(axis=1) == truth).astype(float) for each in (rebalanced(usual, shares), usual)
+        (each.argmax(axis=1) == truth).astype(float)
+        for each in (correct_class_shares(usual, shares), usual)
     ]
     accuracy_gain = metrics.bootstrapped((right[0] - right[1]).reshape(-1, n))
     return Steps(
