@@ -1,5 +1,5 @@
-"""`cbtool bench`: what our forms of things gain, side by side in one run, and how well foretelling
-does."""
+"""`cbtool bench`: what our forms of things gain, side by side in one run, and a backtest of
+estimated scores."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def predict(
         run = run_folder.open_finished(folder)
         samples = load_data(run, data_file)
         pictures = samples.images[splitting.read(run.split).rows("validation", samples)][:images]
-        stock = network = package.trained(run)
+        stock = network = package.load_trained(run)
     else:
         stock, network = inference_benchmark.random_network(backbone)
         pictures = checks.draw_images({}, images or 64)
@@ -166,54 +166,57 @@ def shift(images: int, as_json: bool) -> None:
     "--picture",
     type=options.PATH,
     metavar="FILE",
-    help="Draw foretold against obtained scores, as PNG.",
+    help="Draw estimated against obtained scores, as PNG.",
 )
 @options.stored_part
 @options.json
-def foretell(folders: tuple[Path, ...], picture: Path | None, part: str, as_json: bool) -> None:
-    """Try the foretold score on leaderboards that are known: evaluated runs, one family of
+def backtest(folders: tuple[Path, ...], picture: Path | None, part: str, as_json: bool) -> None:
+    """Test the estimated score on leaderboards that are known: evaluated runs, one family of
     corruptions held out each.
 
-    For each family that a run was not trained on, its score on chains with that family is foretold
+    For each family that a run was not trained on, its score on chains with that family is estimated
     from chains without.
     """
     found = {
-        folder.name: backtests.trials(run_folder.open_finished(folder), part) for folder in folders
+        folder.name: backtests.backtest(run_folder.open_finished(folder), part)
+        for folder in folders
     }
     errors = {
-        name: sum(abs(trial.foretold.value - trial.obtained) for trial in row) / len(row)
+        name: sum(abs(result.estimate.value - result.obtained) for result in row) / len(row)
         for name, row in found.items()
     }
-    every = [trial for row in found.values() for trial in row]
-    total = sum(abs(trial.foretold.value - trial.obtained) for trial in every) / len(every)
+    every = [result for row in found.values() for result in row]
+    total = sum(abs(result.estimate.value - result.obtained) for result in every) / len(every)
     covered = sum(
-        trial.foretold.low <= trial.obtained <= trial.foretold.high for trial in every
+        result.estimate.low <= result.obtained <= result.estimate.high for result in every
     ) / len(every)
     if picture:
         points = {
-            name: [(trial.foretold.value, trial.obtained) for trial in row]
+            name: [(result.estimate.value, result.obtained) for result in row]
             for name, row in found.items()
         }
-        plots.trials_picture(points, picture)
+        plots.backtest_picture(points, picture)
     if as_json:
-        rows = [dataclasses.asdict(trial) for trial in every]
+        rows = [dataclasses.asdict(result) for result in every]
         output.as_json(
-            {"trials": rows, "mean_absolute_error": total, "by_run": errors, "covered": covered}
+            {"backtests": rows, "mean_absolute_error": total, "by_run": errors, "covered": covered}
         )
         return
     rows = [
         (
-            trial.run,
-            trial.family,
-            trial.foretold.value,
-            f"{trial.foretold.low:.3f} to {trial.foretold.high:.3f}",
-            trial.obtained,
+            result.run,
+            result.family,
+            result.estimate.value,
+            f"{result.estimate.low:.3f} to {result.estimate.high:.3f}",
+            result.obtained,
         )
-        for trial in every
+        for result in every
     ]
-    output.table(("run", "family held out", "foretold", "95 % interval", "obtained"), rows)
+    output.table(("run", "family held out", "estimated", "95 % interval", "obtained"), rows)
     output.table(("run", "mean absolute error"), [*errors.items(), ("all", total)])
-    click.echo(f"The interval held the obtained score in {covered:.0%} of {len(every)} trials.")
+    click.echo(
+        f"The interval held the obtained score in {covered:.0%} of {len(every)} leaderboards."
+    )
 
 
 def _print(values: dict, as_json: bool) -> None:

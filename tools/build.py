@@ -13,7 +13,7 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.data import splitting
-    from toolkit.export import package, zip_ledger
+    from toolkit.export import manifest, package, zip_ledger
     from toolkit.training import run_folder
 
 
@@ -89,30 +89,30 @@ def build(
         digest = package.write_zip([run.package for run in chosen], out, time_limit, images)
     zip_ledger.note_build(chosen, out, digest)
     for run in chosen:
-        verification = json.loads((run.package / "verification.json").read_text(encoding="utf-8"))
+        comparison = json.loads((run.package / package.EQUIVALENCE).read_text(encoding="utf-8"))
         output.table(
             ("rewrite", "largest relative difference", "labels agree"),
             [
                 (step["rewrite"], f"{step['max_relative_difference']:.1e}", step["label_agreement"])
-                for step in verification["steps"]
+                for step in comparison["steps"]
             ],
             title=(
-                f"{run.folder}: against the trained network, on {verification['images']} "
+                f"{run.folder}: against the trained network, on {comparison['images']} "
                 "validation images"
             ),
         )
-    networks = [package.read_manifest(run.package)["networks"][0] for run in chosen]
+    networks = [manifest.read_manifest(run.package).networks[0] for run in chosen]
     output.table(
         ("", ""),
         [
             ("zip", str(out)),
             ("bytes", out.stat().st_size),
             ("sha256", digest),
-            ("views", "; ".join(", ".join(network["views"]) for network in networks)),
+            ("views", "; ".join(", ".join(network.views) for network in networks)),
             (
                 "CPUs with bfloat16",
                 "; ".join(
-                    "use it" if network["bfloat16"] else "do not use it" for network in networks
+                    "use it" if network.bfloat16 else "do not use it" for network in networks
                 ),
             ),
             ("time limit", f"{time_limit:g} s" if time_limit else "none"),

@@ -17,6 +17,7 @@ with lazy_imports():
     from toolkit.data import dataset, synthetic
     from toolkit.evaluation import evaluate as evaluation
     from toolkit.export import package
+    from toolkit.report import plots
     from toolkit.runtime import checks, sandbox, timing
 
 PER_CLASS = 150  # drawn cells a class
@@ -54,9 +55,9 @@ def demo(out: Path) -> int:
             out / "run", config.preset("tiny"), samples, data_file, stages
         )
         with stages.stage("evaluate") as progress:
-            judged = (
-                evaluation.evaluate(run, samples, progress=progress).parts["validation"].judgement
-            )
+            evaluated = evaluation.evaluate(run, samples, progress=progress)
+            plots.confusion_pictures(evaluated, samples.class_names, run.folder)
+            result = evaluated.parts["validation"].result
         with stages.stage("build"):
             package.write_zip([run.package], zip_file)
         with stages.stage("validate"):
@@ -64,8 +65,8 @@ def demo(out: Path) -> int:
         with stages.stage("time"):
             measured = timing.measure(zip_file, TIMED_IMAGES)
         with stages.stage("score"):
-            labels = score.labels_of(
-                zip_file, {"cells": cells.images}, cells, sys.executable, sandbox.TIME_LIMIT
+            labels = score.predict_labels(
+                zip_file, {"cells": cells}, sys.executable, sandbox.TIME_LIMIT
             )["cells"]
     failed = [check.name for check in found if check.status == "failed"]
     output.table(
@@ -75,7 +76,7 @@ def demo(out: Path) -> int:
             ("train", f"{sum(1 for _ in run.history.open()) - 1} epochs"),
             (
                 "evaluate",
-                f"accuracy {judged.clean.value:.3f} on held-out cells, {judged.shift.value:.3f} "
+                f"accuracy {result.clean.value:.3f} on held-out cells, {result.shift.value:.3f} "
                 "through corruptions",
             ),
             ("build", f"{zip_file} ({zip_file.stat().st_size / 1e6:.1f} MB)"),

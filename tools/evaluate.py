@@ -1,4 +1,4 @@
-"""`cbtool evaluate`: score a run on its held-out parts, and foretell the hidden one's score."""
+"""`cbtool evaluate`: score a run on its held-out parts, and estimate the hidden score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ with lazy_imports():
     from toolkit.data import dataset
     from toolkit.evaluation import calibration as calibrations
     from toolkit.evaluation import evaluate as evaluation
-    from toolkit.evaluation import metrics, shift_benchmark, tta
+    from toolkit.evaluation import metrics, results, shift_benchmark, tta
+    from toolkit.report import plots
     from toolkit.training import run_folder
 
 
@@ -49,24 +50,25 @@ def evaluate(
     samples = load_data(run, data_file)
     with output.stages() as stages, stages.stage("evaluate") as progress:
         evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
+        plots.confusion_pictures(evaluated, samples.class_names, run.folder)
     openings = len(evaluation.openings(run))
     if as_json:
-        headline = evaluated.parts[part].judgement.headline
+        headline = evaluated.parts[part].result.headline
         output.as_json(
             {
                 "run": str(run.folder),
                 "split": part,
-                **headline,
+                **vars(headline),
                 "test_openings": openings,
-                **evaluated.values,
+                **results.evaluation_values(evaluated),
             }
         )
         return
     for name, found in evaluated.parts.items():
-        judgement(f"{name} part", found.judgement, samples.class_names)
+        benchmark_result(f"{name} part", found.result, samples.class_names)
         calibration(name, found.calibration)
-    if evaluated.choice:
-        views(evaluated.choice)
+    if evaluated.views:
+        views(evaluated.views)
     steps(evaluated.steps)
     click.echo(
         f"The test part was opened {openings} times."
@@ -87,16 +89,18 @@ def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
     return dataset.load(file, len(provenance["class_names"]))
 
 
-def judgement(title: str, found: shift_benchmark.Judgement, class_names: tuple[str, ...]) -> None:
+def benchmark_result(
+    title: str, found: shift_benchmark.BenchmarkResult, class_names: tuple[str, ...]
+) -> None:
     """Prints what `toolkit.evaluation.shift_benchmark` found: the headline, each family, each class
     and the worst of them."""
     rows = [
         ("clean", *_interval(found.clean)),
         ("shift: chains of corruptions", *_interval(found.shift)),
-        ("foretold for a hidden test set", *_interval(found.foretold.score)),
+        ("estimated for a hidden test set", *_interval(found.estimate.score)),
     ]
     output.table(("accuracy", "", "95 % interval"), rows, title=f"Scores, {title}")
-    click.echo(f"Families taken as unknown to the training: {', '.join(found.foretold.absent)}.")
+    click.echo(f"Families taken as unknown to the training: {', '.join(found.estimate.absent)}.")
     severities = len(next(iter(found.families.values())))
     families = [
         (family, *(f"{each.value:.3f} ±{(each.high - each.low) / 2:.3f}" for each in row))
@@ -134,7 +138,7 @@ def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
     output.table(("", "without steps", "as it ships"), rows, title=f"Confidence, {part} part")
 
 
-def views(choice: tta.Choice) -> None:
+def views(choice: tta.ViewChoice) -> None:
     """Prints what each view gains, and the set that was chosen."""
     chosen = choice.chosen.views
     rows = [

@@ -69,7 +69,8 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     )
     if as_json:
         verdicts = {
-            name: each.values | {"verdict": verdict(each, "A", "B")} for name, each in found.items()
+            name: records.values(each) | {"verdict": verdict(each, "A", "B")}
+            for name, each in found.items()
         }
         output.as_json({"a": str(first), "b": str(second), "split": part} | verdicts)
         return
@@ -113,7 +114,7 @@ def zips(folder: Path, as_json: bool) -> None:
             f"no zip was built of runs in {folder}.",
             "Build one: cbtool build --run DIR --out FILE.",
         )
-    error = zip_ledger.running_error(entries)
+    error = zip_ledger.mean_absolute_error(entries)
     if as_json:
         output.as_json(
             {"zips": records.values(entries, list[zip_ledger.Entry]), "mean_absolute_error": error}

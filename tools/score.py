@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
-from toolkit.core.errors import InputError, SubmissionError
+from toolkit.core.errors import SubmissionError
 from tools import evaluate, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.data import dataset, splitting
-    from toolkit.evaluation import metrics, predictions, shift_benchmark
-    from toolkit.export import package, zip_ledger
+    from toolkit.evaluation import results, shift_benchmark, zip_score
+    from toolkit.export import manifest, zip_ledger
     from toolkit.runtime import sandbox
     from toolkit.training import run_folder as run_folders
 
@@ -42,7 +43,7 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
 @click.option(
     "--shift",
     is_flag=True,
-    help="Score corrupted copies, too, and foretell the hidden test set's score.",
+    help="Score corrupted copies, too, and estimate the hidden test set's score.",
 )
 @options.classes
 @options.interpreter
@@ -67,87 +68,70 @@ def score(
     `evaluate`, from the zip alone; of more than 1,000 images, 1,000 are drawn.
     """
     samples = dataset.load(data_file, classes)
-    run = None
-    if run_folder:
-        run = run_folders.open_finished(run_folder)
+    run = run_folders.open_finished(run_folder) if run_folder else None
+    if run:
         samples = samples.take(splitting.read(run.split).rows(PART, samples))
     if run or shift:
-        samples = shift_benchmark.subject(samples)
-    conditions = shift_benchmark.CONDITIONS if shift else (shift_benchmark.CLEAN,)
-    if run:
-        stored = {name: _stored(run, samples, name) for name in conditions}
+        samples = shift_benchmark.limit_images(samples)
+    copies = zip_score.make_copies(samples, shift)
+    stored = zip_score.read_labels(run, PART, copies) if run else None
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
         with stages.stage("score"):
-            labels = labels_of(
-                file,
-                {name: shift_benchmark.copies(samples, name) for name in conditions},
-                samples,
-                interpreter,
-                limit,
-            )
-    report = {"zip": str(file), "data": str(data_file), "part": PART if run else None}
-    differing = None
-    if run:
-        differing = sum(int((labels[name] != stored[name]).sum()) for name in conditions)
-        report["labels_differing_from_evaluate"] = differing
-    judgement = shift_benchmark.judged(samples, labels, package.families(file)) if shift else None
-    scores = metrics.scores(samples.labels, labels[shift_benchmark.CLEAN], len(samples.class_names))
-    if judgement:
-        zip_ledger.note_scores(folder, file, PART if run else data_file.name, judgement.headline)
+            labels = predict_labels(file, copies, interpreter, limit)
+    known = manifest.read_families(file)
+    found = zip_score.score(samples, labels, known, stored)
+    if found.benchmark:
+        part = PART if run else data_file.name
+        zip_ledger.note_scores(folder, file, part, found.benchmark.headline)
     if as_json:
-        output.as_json(report | scores.summary | (judgement.values if judgement else {}))
-        return 1 if differing else 0
-    title = f"{PART} part" if run else f"{len(samples):,} images"
-    if judgement:
-        evaluate.judgement(title, judgement, samples.class_names)
+        report = {"zip": str(file), "data": str(data_file), "part": PART if run else None}
+        if run:
+            report["labels_differing_from_evaluate"] = found.differing
+        output.as_json(report | score_values(found))
     else:
-        found = metrics.bootstrapped(labels[shift_benchmark.CLEAN] == samples.labels)
+        print_score(found, f"{PART} part" if run else f"{len(samples):,} images", samples)
+    return 1 if found.differing else 0
+
+
+def score_values(found: zip_score.ZipScore) -> dict[str, Any]:
+    """What `toolkit.evaluation.zip_score` found, ready for JSON."""
+    if found.benchmark is None:
+        return found.scores.summary
+    return found.scores.summary | results.benchmark_values(found.benchmark)
+
+
+def print_score(found: zip_score.ZipScore, title: str, samples: dataset.Samples) -> None:
+    """Prints what `toolkit.evaluation.zip_score` found for `samples`."""
+    if found.benchmark:
+        evaluate.benchmark_result(title, found.benchmark, samples.class_names)
+    else:
+        accuracy = found.accuracy
         click.echo(
-            f"accuracy {found.value:.4f} on {len(samples):,} images, 95 % interval {found.low:.4f} "
-            f"to {found.high:.4f}"
+            f"accuracy {accuracy.value:.4f} on {len(samples):,} images, 95 % interval "
+            f"{accuracy.low:.4f} to {accuracy.high:.4f}"
         )
-        evaluate.per_class(title, scores, samples.class_names)
-    if run:
-        click.echo(
-            f"labels that differ from evaluate's: {differing} of {sum(map(len, labels.values()))}"
-        )
-    return 1 if differing else 0
+        evaluate.per_class(title, found.scores, samples.class_names)
+    if found.differing is not None:
+        click.echo(f"labels that differ from evaluate's: {found.differing} of {found.labels}")
 
 
-def _stored(run: run_folders.Run, samples: dataset.Samples, condition: str) -> np.ndarray:
-    """The labels that `evaluate` gave `samples` under `condition`. Raises InputError where it saw
-    others."""
-    found = predictions.read_predictions(run, PART, condition)
-    ids = shift_benchmark.shown(samples, condition).ids
-    if len(found.ids) % len(ids) or not np.array_equal(found.ids, np.resize(ids, len(found.ids))):
-        raise InputError(
-            f"the predictions in {run.folder} are of another split than its split.json.",
-            f"Run: cbtool evaluate --run {run.folder}.",
-        )
-    return found.predicted
-
-
-def labels_of(
-    file: Path,
-    images: dict[str, np.ndarray],
-    samples: dataset.Samples,
-    python: str,
-    limit: float,
+def predict_labels(
+    file: Path, copies: dict[str, dataset.Samples], python: str, limit: float
 ) -> dict[str, np.ndarray]:
-    """The labels the zip gives `images`, arrays by name whose lengths are multiples of `samples`':
-    int [n] by name."""
+    """The labels the zip predicts for `copies`, by name: int [n].
+
+    Raises SubmissionError when they are no labels of these images.
+    """
+    images = {name: samples.images for name, samples in copies.items()}
     outcome = sandbox.run(file, images, python, limit)
-    found = {name: outcome.output(name) for name in images}
+    found = {name: outcome.output(name) for name in copies}
     for name, labels in found.items():
-        if (
-            len(labels) != len(images[name])
-            or labels.min() < 0
-            or labels.max() >= len(samples.class_names)
-        ):
+        classes = len(copies[name].class_names)
+        if len(labels) != len(copies[name]) or labels.min() < 0 or labels.max() >= classes:
             raise SubmissionError(
                 f"the zip gave labels of shape {labels.shape} from {labels.min()} to {labels.max()}"
-                f" for {len(images[name])} images of {len(samples.class_names)} classes.",
+                f" for {len(copies[name])} images of {classes} classes.",
                 f"Run: cbtool validate {file}.",
             )
     return found

@@ -50,7 +50,7 @@ def test_single_corruptions_follow_id_family_severity_and_seed(family, samples):
 
 
 def test_the_bytes_stay_what_they_were():
-    """Of a drawn ramp: a change here changes every score that was ever foretold."""
+    """Of a drawn ramp: a change here changes every score that was ever estimated."""
     ramp = (np.arange(64 * 64 * 3).reshape(1, 64, 64, 3) % 251).astype(np.uint8)
     labels = np.zeros(40, np.int64)
     ramps = dataset.Samples(np.repeat(ramp, 40, axis=0), labels, np.arange(40), ("ramp",))

@@ -1,4 +1,4 @@
-"""Trials of the foretelling on families held out."""
+"""The backtest of estimated scores on families held out."""
 
 import json
 
@@ -11,28 +11,30 @@ from toolkit.evaluation.predictions import read_predictions
 from toolkit.training.run_folder import Run
 
 
-def test_a_trial_for_each_family_that_was_not_trained_on(evaluated):
+def test_a_backtest_for_each_family_that_was_not_trained_on(evaluated):
     run = Run(evaluated)
-    found = backtest.trials(run, "validation")
-    assert [trial.family for trial in found] == [
+    found = backtest.backtest(run, "validation")
+    assert [each.family for each in found] == [
         family for family in shift.FAMILIES if family != "geometric"
     ]
     stored = read_predictions(run, "validation", "shift")
-    right = stored.predicted == stored.labels
+    correct = stored.predicted == stored.labels
     n = len(stored.ids) // shift_benchmark.DRAWS
     chosen = [
         shift.families(stored.ids[:n], draw)[:, shift.FAMILIES.index("noise")]
         for draw in range(shift_benchmark.DRAWS)
     ]
-    noise = next(trial for trial in found if trial.family == "noise")
-    shares = [right[draw * n : (draw + 1) * n][rows].sum() for draw, rows in enumerate(chosen)]
+    noise = next(each for each in found if each.family == "noise")
+    shares = [correct[draw * n : (draw + 1) * n][rows].sum() for draw, rows in enumerate(chosen)]
     assert noise.obtained == pytest.approx(sum(shares) / sum(rows.sum() for rows in chosen))
 
 
 def test_the_command_tells_the_error_and_draws(evaluated, tmp_path):
-    result = cbtool("bench", "foretell", evaluated, "--json", "--picture", tmp_path / "trials.png")
+    result = cbtool(
+        "bench", "backtest", evaluated, "--json", "--picture", tmp_path / "backtest.png"
+    )
     report = json.loads(result.stdout)
-    errors = [abs(trial["foretold"]["value"] - trial["obtained"]) for trial in report["trials"]]
+    errors = [abs(row["estimate"]["value"] - row["obtained"]) for row in report["backtests"]]
     assert report["mean_absolute_error"] == pytest.approx(sum(errors) / len(errors))
-    assert (tmp_path / "trials.png").stat().st_size > 10_000
-    assert "mean absolute error" in cbtool("bench", "foretell", evaluated).stdout
+    assert (tmp_path / "backtest.png").stat().st_size > 10_000
+    assert "mean absolute error" in cbtool("bench", "backtest", evaluated).stdout

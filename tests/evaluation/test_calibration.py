@@ -5,6 +5,7 @@ import pytest
 
 from submission.model import apply_temperature, correct_class_shares
 from toolkit.evaluation import calibration
+from toolkit.evaluation.predictions import Predictions
 
 CLASSES = 4
 EVEN = np.full(CLASSES, 1 / CLASSES)
@@ -19,12 +20,17 @@ def drawn(n: int, shares: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nda
     return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32), labels
 
 
+def choose_steps(probabilities: np.ndarray, labels: np.ndarray) -> calibration.Steps:
+    predictions = Predictions(np.arange(len(labels)), probabilities, labels)
+    return calibration.choose_steps(predictions, EVEN)
+
+
 def test_a_temperature_that_is_known_is_found():
     probabilities, labels = drawn(4000, EVEN)
-    assert calibration.temperature(probabilities, labels) == pytest.approx(1.0, abs=0.08)
-    assert calibration.temperature(apply_temperature(probabilities, 0.4), labels) == pytest.approx(
-        2.5, rel=0.08
-    )
+    assert calibration.fit_temperature(probabilities, labels) == pytest.approx(1.0, abs=0.08)
+    assert calibration.fit_temperature(
+        apply_temperature(probabilities, 0.4), labels
+    ) == pytest.approx(2.5, rel=0.08)
     assert np.array_equal(
         apply_temperature(probabilities, 3.0).argmax(axis=1), probabilities.argmax(axis=1)
     )
@@ -33,11 +39,11 @@ def test_a_temperature_that_is_known_is_found():
 def test_the_temperature_is_kept_only_where_it_pays():
     probabilities, labels = drawn(1000, EVEN)
     sure = apply_temperature(probabilities, 0.4)
-    steps = calibration.choose(sure, labels, EVEN)
+    steps = choose_steps(sure, labels)
     assert steps.temperature == pytest.approx(2.5, rel=0.15) and steps.loss_gain.low > 0
-    np.testing.assert_allclose(steps.applied(sure), probabilities, atol=0.1)
-    steps = calibration.choose(probabilities, labels, EVEN)
-    assert steps.temperature is None and steps.applied(probabilities) is probabilities
+    np.testing.assert_allclose(steps.apply(sure), probabilities, atol=0.1)
+    steps = choose_steps(probabilities, labels)
+    assert steps.temperature is None and steps.apply(probabilities) is probabilities
 
 
 def test_other_class_shares_are_found_from_the_images_alone():
@@ -48,13 +54,13 @@ def test_other_class_shares_are_found_from_the_images_alone():
     assert (adjusted.argmax(axis=1) == labels).mean() > (
         probabilities.argmax(axis=1) == labels
     ).mean() + 0.03
-    steps = calibration.choose(probabilities, labels, EVEN)
+    steps = choose_steps(probabilities, labels)
     assert steps.shares == tuple(EVEN) and steps.accuracy_gain.low > 0
-    np.testing.assert_allclose(steps.applied(probabilities), adjusted, atol=0.2)
+    np.testing.assert_allclose(steps.apply(probabilities), adjusted, atol=0.2)
 
 
 def test_few_images_and_the_same_shares_are_left_alone():
     probabilities, labels = drawn(100, EVEN)
     assert correct_class_shares(probabilities, EVEN.tolist()) is probabilities
     probabilities, labels = drawn(2000, EVEN)
-    assert calibration.choose(probabilities, labels, EVEN).shares is None
+    assert choose_steps(probabilities, labels).shares is None

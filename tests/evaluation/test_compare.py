@@ -22,7 +22,7 @@ def changed(evaluated, folder, change) -> Run:
     return run
 
 
-def test_a_run_that_is_right_more_often_is_better_and_one_that_says_the_same_is_not(
+def test_a_run_that_is_correct_more_often_is_better_and_one_that_says_the_same_is_not(
     evaluated, tmp_path
 ):
     def perfect(predictions):

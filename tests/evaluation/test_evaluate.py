@@ -13,14 +13,14 @@ from tests.support.commands import assert_one_sentence, cbtool
 from toolkit.data import dataset, shift, splitting, synthetic
 from toolkit.evaluation import evaluate, metrics, shift_benchmark
 from toolkit.evaluation.predictions import read_predictions
-from toolkit.export import package
+from toolkit.export.manifest import read_manifest
 from toolkit.training import run_folder
 
 
 def test_scores_of_a_small_case_by_hand():
     """Four of five right; class 2 neither occurs nor is predicted and does not count in the
     means."""
-    scores = metrics.scores(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 1]), 3)
+    scores = metrics.score(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 1]), 3)
     assert scores.accuracy == pytest.approx(4 / 5)
     assert scores.precision == pytest.approx((1 + 2 / 3) / 2)
     assert scores.recall == pytest.approx((2 / 3 + 1) / 2)
@@ -77,9 +77,11 @@ def test_the_json_object_has_the_numbers_a_script_reads(opened):
         report["split"] == "test"
         and report["test"] == json.loads(run_folder.Run(folder).metrics.read_text())["test"]
     )
-    for key in ("clean", "shift", "foretold", "foretold_low", "foretold_high"):
+    for key in ("clean", "shift", "estimated_score", "estimated_low", "estimated_high"):
         assert report[key] == report["test"][key]
-    assert 0 <= report["foretold_low"] <= report["foretold"] <= report["foretold_high"] <= 1
+    assert (
+        0 <= report["estimated_low"] <= report["estimated_score"] <= report["estimated_high"] <= 1
+    )
     assert report["test"]["absent_families"] == [
         name for name in shift.FAMILIES if name != "geometric"
     ]
@@ -118,7 +120,7 @@ def test_other_data_and_no_run_are_errors(evaluated, tmp_path):
 def test_the_tables_tell_all(evaluated):
     result = cbtool("evaluate", "--run", evaluated)
     for words in (
-        "foretold for a hidden test set",
+        "estimated for a hidden test set",
         "severity 5",
         "overlay",
         "Classes, validation part, clean",
@@ -136,11 +138,9 @@ def test_the_tables_tell_all(evaluated):
 
 
 def test_views_are_chosen_on_shifted_validation_images(evaluated):
-    found = json.loads(run_folder.Run(evaluated).metrics.read_text())["views"]
+    found = json.loads(run_folder.Run(evaluated).metrics.read_text())["tta"]
     chosen = found["chosen"]["views"]
-    assert (
-        chosen == package.read_manifest(run_folder.Run(evaluated).package)["networks"][0]["views"]
-    )
+    assert chosen == list(read_manifest(run_folder.Run(evaluated).package).networks[0].views)
     gain = found["chosen"]["gain"]
     assert chosen[0] == "identity" and gain["low"] <= gain["value"] <= gain["high"]
     assert {gain["views"][1] for gain in found["alone"]} == {*VIEWS} - {"identity"}
@@ -150,5 +150,5 @@ def test_without_views_the_plain_one_is_left(evaluated, tmp_path):
     copy = shutil.copytree(evaluated, tmp_path / "copy")
     result = cbtool("evaluate", "--run", copy, "--no-views", "--json")
     assert result.returncode == 0, result.stderr
-    assert "views" not in json.loads(result.stdout)
-    assert package.read_manifest(copy / "package")["networks"][0]["views"] == ["identity"]
+    assert "tta" not in json.loads(result.stdout)
+    assert read_manifest(copy / "package").networks[0].views == ("identity",)

@@ -1,4 +1,5 @@
-"""The foretold score: what it weighs, what it cannot be flattered by."""
+"""The estimated score: what it weighs, and that a training on the benchmark's families does not
+flatter it."""
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ PLACES = {family: place for place, family in enumerate(shift.FAMILIES)}
 
 
 def chance(rng, accuracies: dict[str, float]) -> np.ndarray:
-    """Whether each copy is told rightly: a chain is as likely as the worst of its families."""
+    """Whether each copy is predicted correctly: a chain as often as the worst of its families."""
     shares = np.array([accuracies.get(family, 1.0) for family in shift.FAMILIES])
     return rng.random((DRAWS, N)) < np.where(CHAINS, shares, 1.0).min(axis=-1)
 
@@ -40,41 +41,41 @@ def test_what_a_training_knows():
 
 
 def test_without_augmentation_it_is_the_mixtures_own_score():
-    right = chance(np.random.default_rng(0), {"noise": 0.2, "blur": 0.5})
-    found = score_estimate.foretell(right, CHAINS, ())
-    assert found.score.value == pytest.approx(right.mean())
+    correct = chance(np.random.default_rng(0), {"noise": 0.2, "blur": 0.5})
+    found = score_estimate.estimate(correct, CHAINS, ())
+    assert found.score.value == pytest.approx(correct.mean())
     assert found.score.low < found.score.value < found.score.high and found.absent == shift.FAMILIES
 
 
 def test_a_training_on_the_benchmarks_own_families_does_not_flatter_it():
-    """Perfect on six families, at 0.4 on the seventh: the foretold score gives that one its share,
+    """Perfect on six families, at 0.4 on the seventh: the estimated score gives that one its share,
     whichever it is."""
     rng = np.random.default_rng(1)
     for family in ("overlay", "noise"):
-        right = chance(rng, {family: 0.4})
-        found = score_estimate.foretell(
-            right, CHAINS, tuple(name for name in shift.FAMILIES if name != family)
+        correct = chance(rng, {family: 0.4})
+        found = score_estimate.estimate(
+            correct, CHAINS, tuple(name for name in shift.FAMILIES if name != family)
         )
         touched = CHAINS[..., PLACES[family]]
-        share = max(score_estimate.UNSEEN, touched.mean())
+        share = max(score_estimate.UNKNOWN_SHARE, touched.mean())
         assert found.score.value == pytest.approx(
-            share * right[touched].mean() + (1 - share) * right[~touched].mean()
+            share * correct[touched].mean() + (1 - share) * correct[~touched].mean()
         )
-        assert found.score.value <= right.mean() + 1e-9
+        assert found.score.value <= correct.mean() + 1e-9
 
 
 def test_where_all_families_are_known_the_worst_stands_for_the_unknown():
-    right = chance(np.random.default_rng(2), {"blur": 0.3})
-    found = score_estimate.foretell(right, CHAINS, shift.FAMILIES)
-    assert found.absent == ("blur",) and found.score.value <= right.mean() + 1e-9
+    correct = chance(np.random.default_rng(2), {"blur": 0.3})
+    found = score_estimate.estimate(correct, CHAINS, shift.FAMILIES)
+    assert found.absent == ("blur",) and found.score.value <= correct.mean() + 1e-9
 
 
 def test_the_interval_holds_other_draws_of_families():
     """One family ruins everything: another hidden set may hold much of it, or little."""
-    wide = score_estimate.foretell(
+    wide = score_estimate.estimate(
         chance(np.random.default_rng(3), {"noise": 0.0}), CHAINS, ()
     ).score
-    even = score_estimate.foretell(
+    even = score_estimate.estimate(
         np.random.default_rng(3).random((DRAWS, N)) < wide.value, CHAINS, ()
     ).score
     assert wide.high - wide.low > 2 * (even.high - even.low)

@@ -20,13 +20,13 @@ def test_a_view_with_errors_of_its_own_pays_and_a_bad_one_does_not():
     labels = rng.integers(0, CLASSES, 500)
     plain = noisy(rng, labels, 1.0)
     found = {"identity": plain, "good": noisy(rng, labels, 1.0), "bad": noisy(rng, labels, -3.0)}
-    choice = tta.choose(found, labels)
+    choice = tta.choose_views(found, labels)
     assert choice.chosen.views == ("identity", "good")
-    right = [
+    correct = [
         (probabilities.argmax(axis=1) == labels).mean()
         for probabilities in (plain, (plain + found["good"]) / 2)
     ]
-    assert choice.chosen.gain.value == pytest.approx(right[1] - right[0])
+    assert choice.chosen.gain.value == pytest.approx(correct[1] - correct[0])
     assert 0 < choice.chosen.gain.low < choice.chosen.gain.value < choice.chosen.gain.high
     alone = {gain.views[-1]: gain for gain in choice.alone}
     assert alone["good"] == choice.chosen and alone["bad"].gain.high < 0
@@ -36,7 +36,7 @@ def test_a_view_that_says_the_same_pays_nothing():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, 300)
     plain = noisy(rng, labels, 1.0)
-    choice = tta.choose({"identity": plain, "same": plain.copy()}, labels)
+    choice = tta.choose_views({"identity": plain, "same": plain.copy()}, labels)
     assert choice.chosen.views == ("identity",)
     assert choice.chosen.gain == metrics.Estimate(0, 0, 0)
 
@@ -50,13 +50,13 @@ def test_the_best_view_comes_first_and_sets_have_an_end():
         "strong": noisy(rng, labels, 2.2),
     }
     found |= {f"more {number}": noisy(rng, labels, 1.9) for number in range(12)}
-    chosen = tta.choose(found, labels).chosen.views
+    chosen = tta.choose_views(found, labels).chosen.views
     assert chosen[:2] == ("identity", "strong")
-    assert len(chosen) == tta.MOST
+    assert len(chosen) == tta.MOST_VIEWS
 
 
 def test_quarter_turns_need_square_images():
-    assert "quarter-turn" in tta.applicable((96, 96, 3))
-    assert "quarter-turn" not in tta.applicable((40, 72, 3)) and "half-turn" in tta.applicable(
+    assert "quarter-turn" in tta.applicable_views((96, 96, 3))
+    assert "quarter-turn" not in tta.applicable_views(
         (40, 72, 3)
-    )
+    ) and "half-turn" in tta.applicable_views((40, 72, 3))

@@ -1,4 +1,4 @@
-"""Verification: what counts as a changed label, and that a network whose labels change is not
+"""Equivalence: what counts as a changed label, and that a network whose labels change is not
 packaged."""
 
 import keras
@@ -19,16 +19,14 @@ def network() -> keras.Model:
 
 
 def test_each_rewrite_is_compared(network, cells):
-    operations, verification = equivalence.rewritten(
+    operations, comparison = equivalence.rewrite_and_compare(
         network, cells.images, lambda operations: operations
     )
-    assert verification.images == len(cells.images)
-    assert [step.rewrite for step in verification.steps][1:-2] == list(REWRITES)
-    assert verification.gflop == pytest.approx(
-        sum(operation.flop for operation in operations) / 1e9
-    )
-    assert all(step.label_agreement == 1 for step in verification.steps[:-1])
-    assert 1e-4 < verification.steps[-1].max_relative_difference < 0.05  # bfloat16 has 8 bits
+    assert comparison.images == len(cells.images)
+    assert [step.rewrite for step in comparison.steps][1:-2] == list(REWRITES)
+    assert comparison.gflop == pytest.approx(sum(operation.flop for operation in operations) / 1e9)
+    assert all(step.label_agreement == 1 for step in comparison.steps[:-1])
+    assert 1e-4 < comparison.steps[-1].max_relative_difference < 0.05  # bfloat16 has 8 bits
 
 
 def test_labels_that_change_stop_the_build(network, cells):
@@ -38,25 +36,33 @@ def test_labels_that_change_stop_the_build(network, cells):
         return [*others, graph.replace(last, weights=turned)]
 
     with pytest.raises(SubmissionError, match=r"labels \d+ of \d+ images differently"):
-        equivalence.rewritten(network, cells.images, spoilt)
+        equivalence.rewrite_and_compare(network, cells.images, spoilt)
 
 
 def test_heavy_networks_are_compared_on_fewer_images(network, cells, monkeypatch):
-    monkeypatch.setattr(equivalence, "GFLOP", 0.1)
-    _, verification = equivalence.rewritten(network, cells.images, lambda operations: operations)
-    assert verification.images == equivalence.FEWEST
+    monkeypatch.setattr(equivalence, "COMPARISON_GFLOP", 0.1)
+    _, comparison = equivalence.rewrite_and_compare(
+        network, cells.images, lambda operations: operations
+    )
+    assert comparison.images == equivalence.FEWEST_IMAGES
 
 
 def test_a_tie_that_tips_is_no_change():
     reference = np.array([[0.0, 0.001], [0.0, 5.0], [3.0, 0.0]])
     assert (
-        equivalence.changed_labels(np.array([[0.001, 0.0], [0.0, 5.0], [3.0, 0.0]]), reference) == 0
+        equivalence.count_changed_labels(
+            np.array([[0.001, 0.0], [0.0, 5.0], [3.0, 0.0]]), reference
+        )
+        == 0
     )
     assert (
-        equivalence.changed_labels(np.array([[0.0, 0.001], [5.0, 0.0], [3.0, 0.0]]), reference) == 1
+        equivalence.count_changed_labels(
+            np.array([[0.0, 0.001], [5.0, 0.0], [3.0, 0.0]]), reference
+        )
+        == 1
     )
 
 
 def test_one_label_or_one_in_a_thousand_may_change():
-    assert not equivalence.too_many(1, 10) and equivalence.too_many(2, 1999)
-    assert not equivalence.too_many(3, 3000) and equivalence.too_many(4, 3000)
+    assert not equivalence.exceeds_limit(1, 10) and equivalence.exceeds_limit(2, 1999)
+    assert not equivalence.exceeds_limit(3, 3000) and equivalence.exceeds_limit(4, 3000)

@@ -35,10 +35,14 @@ def test_operations_and_each_rewrite_give_the_networks_scores(config, cells):
     pictures = cells.images[:12].astype(np.float32)
     expected = np.asarray(network.predict(pictures, verbose=0))
     operations = graph.operations(network)
-    steps = [equivalence.compared("plain", equivalence.scores(operations, pictures), expected)]
+    steps = [
+        equivalence.compare_scores("plain", equivalence.scores(operations, pictures), expected)
+    ]
     for name, rewrite in REWRITES.items():
         operations = rewrite(operations)
-        steps.append(equivalence.compared(name, equivalence.scores(operations, pictures), expected))
+        steps.append(
+            equivalence.compare_scores(name, equivalence.scores(operations, pictures), expected)
+        )
     assert max(step.max_relative_difference for step in steps) < 2e-5, steps
     assert {step.label_agreement for step in steps} == {1.0}
 
@@ -67,5 +71,5 @@ def test_weights_beyond_float16_are_refused():
         "huge", "dense", [], {}, {"kernel": np.full((2, 2), 1e6, np.float32)}
     )
     with pytest.raises(SubmissionError, match="huge do not fit in float16"):
-        package.rounded([operation], "float16")
-    assert package.rounded([operation], "float32")[0].weights["kernel"].dtype == np.float32
+        package.round_kernels([operation], "float16")
+    assert package.round_kernels([operation], "float32")[0].weights["kernel"].dtype == np.float32

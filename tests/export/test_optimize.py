@@ -8,12 +8,12 @@ import numpy as np
 from tests.support.networks import worked
 from toolkit.core.config import ModelConfig
 from toolkit.export import equivalence, graph
-from toolkit.export.optimize import rewritten
+from toolkit.export.optimize import rewrite_all
 from toolkit.models.network import build as build_network
 
 
 def kinds(network: keras.Model) -> list[str]:
-    return [operation.op for operation in rewritten(graph.operations(network))]
+    return [operation.op for operation in rewrite_all(graph.operations(network))]
 
 
 def test_no_norm_no_dropout_and_no_activation_is_left():
@@ -52,7 +52,7 @@ def test_a_result_that_two_operations_use_stays_as_it_is():
     )
     assert kinds(network) == ["conv", "scale", "add", "flatten"]
     pictures = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 3)).astype(np.float32)
-    found = equivalence.scores(rewritten(graph.operations(network)), pictures)
+    found = equivalence.scores(rewrite_all(graph.operations(network)), pictures)
     np.testing.assert_allclose(found, network.predict(pictures, verbose=0), rtol=1e-4, atol=1e-3)
 
 
@@ -63,5 +63,5 @@ def test_other_sizes_need_not_be_square(cells):
         ).model
     )
     pictures = cells.images[:5, :40, :72].astype(np.float32)
-    found = equivalence.scores(rewritten(graph.operations(network)), pictures)
+    found = equivalence.scores(rewrite_all(graph.operations(network)), pictures)
     np.testing.assert_allclose(found, network.predict(pictures, verbose=0), atol=1e-4)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ from tests.support.networks import worked
 from toolkit.core.config import ModelConfig
 from toolkit.data import splitting
 from toolkit.export import graph, package
-from toolkit.export.optimize import REWRITES, rewritten
+from toolkit.export.manifest import (
+    FORMAT,
+    Manifest,
+    NetworkEntry,
+    WeightsEntry,
+    read_manifest,
+    write_manifest,
+)
+from toolkit.export.optimize import REWRITES, rewrite_all
 from toolkit.models.network import build as build_network
 from toolkit.runtime import environments, sandbox
 from toolkit.training import run_folder
@@ -99,17 +108,19 @@ def test_every_family_gives_the_same_labels_in_the_evaluators_environment(
     network = worked(
         build_network(ModelConfig(backbone, "none", head_units=()), (96, 96, 3), 8).model
     )
-    operations = package.rounded(rewritten(graph.operations(network)), "float16")
-    (tmp_path / "weights.h5").write_bytes(package.hdf5(operations))
-    entry = {
-        "gflop": 1.0,
-        "bfloat16": False,
-        "views": ["identity", "quarter-turn"],
-        "weights": {"file": "weights.h5"},
-    }
-    manifest = {"image_shape": [96, 96, 3], "class_names": list("abcdefgh"), "networks": [entry]}
-    entry["operations"] = [operation.entry for operation in operations]
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    operations = package.round_kernels(rewrite_all(graph.operations(network)), "float16")
+    (tmp_path / "weights.h5").write_bytes(package.to_hdf5(operations))
+    entry = NetworkEntry(
+        backbone=backbone,
+        gflop=1.0,
+        bfloat16=False,
+        families=(),
+        views=("identity", "quarter-turn"),
+        temperature=None,
+        weights=WeightsEntry("weights.h5", "float16", ""),
+        operations=tuple(operation.entry for operation in operations),
+    )
+    write_manifest(Manifest(FORMAT, (96, 96, 3), tuple("abcdefgh"), None, (entry,)), tmp_path)
     (tmp_path / "model.py").write_bytes((ROOT / "submission" / "model.py").read_bytes())
     package.write_zip([tmp_path], tmp_path / "submission.zip")
     found = [
@@ -123,10 +134,8 @@ def test_every_family_gives_the_same_labels_in_the_evaluators_environment(
 
 def test_runs_of_other_classes_cannot_be_averaged(evaluated, tmp_path):
     other = shutil.copytree(evaluated, tmp_path / "other")
-    manifest = package.read_manifest(other / "package")
-    (other / "package" / "manifest.json").write_text(
-        json.dumps(manifest | {"class_names": ["a", "b"]})
-    )
+    manifest = read_manifest(other / "package")
+    write_manifest(replace(manifest, class_names=("a", "b")), other / "package")
     result = cbtool("build", "--run", evaluated, "--run", other, "--out", tmp_path / "both.zip")
     assert_one_sentence(result, "was trained on other classes")
     assert not (tmp_path / "both.zip").exists()
@@ -137,10 +146,8 @@ def test_weights_may_be_stored_whole(evaluated, submission_zip, tmp_path):
     result = cbtool("build", "--run", copy, "--out", path, "--weights", "float32")
     assert result.returncode == 0, result.stderr
     assert path.stat().st_size > 1.8 * submission_zip.stat().st_size
-    kept, now = (
-        package.read_manifest(folder / "package")["networks"][0] for folder in (evaluated, copy)
-    )
-    assert now["weights"]["dtype"] == "float32" and now["views"] == kept["views"]
+    kept, now = (read_manifest(folder / "package").networks[0] for folder in (evaluated, copy))
+    assert now.weights.dtype == "float32" and now.views == kept.views
 
 
 def test_build_verifies_each_rewrite_on_held_out_images(evaluated, tmp_path):
@@ -148,10 +155,10 @@ def test_build_verifies_each_rewrite_on_held_out_images(evaluated, tmp_path):
     shutil.rmtree(copy / "package")
     result = cbtool("build", "--run", copy, "--out", tmp_path / "submission.zip")
     assert result.returncode == 0, result.stderr
-    verification = json.loads((copy / "package" / "verification.json").read_text())
-    assert verification["images"] == len(splitting.read(run_folder.Run(copy).split).validation)
-    assert len(verification["steps"]) == len(REWRITES) + 3
-    for step in verification["steps"]:
+    comparison = json.loads((copy / "package" / "equivalence.json").read_text())
+    assert comparison["images"] == len(splitting.read(run_folder.Run(copy).split).validation)
+    assert len(comparison["steps"]) == len(REWRITES) + 3
+    for step in comparison["steps"]:
         assert step["rewrite"] in result.stdout
         exact = step["rewrite"] == "plain operations" or step["rewrite"] in REWRITES
         assert step["max_relative_difference"] < (1e-5 if exact else 0.1)

@@ -36,9 +36,9 @@ def test_shifted_scores_of_the_zip_are_those_of_evaluate(evaluated, submission_z
     for key in (
         "clean",
         "shift",
-        "foretold",
-        "foretold_low",
-        "foretold_high",
+        "estimated_score",
+        "estimated_low",
+        "estimated_high",
         "families",
         "absent_families",
     ):

@@ -29,14 +29,14 @@ def test_a_row_holds_what_the_run_holds(folder):
     assert (first.name, first.backbone, first.augmentation) == ("first", "simple-cnn", "flip")
     assert first.fine_tuning == "head × 1, all × 2"
     assert first.part == "validation" and first.accuracy == stored["validation"]["clean"]
-    assert (first.shift, first.foretold) == (
+    assert (first.shift, first.estimated_score) == (
         stored["validation"]["shift"],
-        stored["validation"]["foretold"],
+        stored["validation"]["estimated_score"],
     )
     assert first.test_openings == 0
     assert first.seconds > 0 and first.megabytes > 1
     assert second.fine_tuning == "head × 1, from layer 2 × 2"
-    assert second.accuracy is second.shift is second.foretold is second.megabytes is None
+    assert second.accuracy is second.shift is second.estimated_score is second.megabytes is None
 
 
 def test_the_command_prints_and_writes_it(folder, tmp_path):

@@ -35,7 +35,7 @@ def test_the_checkpoint_is_the_epoch_best_on_shifted_images(run_folder, training
     run = runs.open_finished(run_folder)
     samples = dataset.load(training_file)
     held_out = samples.take(splitting.read(run.split).rows("validation", samples))
-    network, right = package.trained(run), []
+    network, right = package.load_trained(run), []
     for seed in trainer.MONITORED_SEEDS:
         copies = shift.mixture(held_out, seed).images.astype(np.float32)
         right.append(network.predict(copies, verbose=0).argmax(axis=1) == held_out.labels)

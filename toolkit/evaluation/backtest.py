@@ -1,8 +1,8 @@
-"""How foretelling does on leaderboards that we can see: one family of corruptions at a time is
-taken away.
+"""How good the estimated score is on leaderboards that are known: one family of corruptions is held
+out at a time.
 
 For each family that a run was not trained on, the chains that touch it are a leaderboard, and the
-score is foretold from the chains that do not: the family is held out from training and benchmark
+score is estimated from the chains that do not: the family is held out from training and benchmark
 alike.
 """
 
@@ -21,33 +21,37 @@ from toolkit.training.run_folder import Run
 
 
 @dataclass(frozen=True)
-class Trial:
-    """foretold without the `family`; obtained: accuracy, in 0..1, on chains that touch it."""
+class Backtest:
+    """estimate: of the score, without the held-out `family`. obtained: accuracy, in 0..1, on chains
+    that touch it."""
 
     run: str
     family: str
-    foretold: Estimate
+    estimate: Estimate
     obtained: float
 
 
-def trials(run: Run, part: str) -> list[Trial]:
-    """A trial for each family that `run` was not trained on, from what `evaluate` stored of `part`.
+def backtest(run: Run, part: str) -> list[Backtest]:
+    """One backtest for each family that `run` was not trained on, from the predictions that
+    `evaluate` stored for `part`.
 
     Raises InputError for a run that was trained on all of them.
     """
     predictions = read_predictions(run, part, shift_benchmark.CHAINED)
-    right = (predictions.predicted == predictions.labels).reshape(shift_benchmark.DRAWS, -1)
-    ids = predictions.ids.reshape(right.shape)
+    correct = predictions.correct.reshape(shift_benchmark.DRAWS, -1)
+    ids = predictions.ids.reshape(correct.shape)
     chains = np.stack([shift.families(row, draw) for draw, row in enumerate(ids)])
     known = families.known(config.read(run.config))
-    found = []
+    results = []
     for place, family in enumerate(shift.FAMILIES):
-        if family not in known:
-            touched = chains[..., place]
-            score = score_estimate.foretell(right, chains, known, ~touched).score
-            found.append(Trial(run.folder.name, family, score, float(right[touched].mean())))
-    if not found:
+        if family in known:
+            continue
+        touched = chains[..., place]
+        estimate = score_estimate.estimate(correct, chains, known, ~touched).score
+        obtained = float(correct[touched].mean())
+        results.append(Backtest(run.folder.name, family, estimate, obtained))
+    if not results:
         raise InputError(
             f"{run.folder} was trained on every family: none can be held out.", "Try other runs."
         )
-    return found
+    return results

@@ -13,8 +13,9 @@ from scipy.optimize import minimize_scalar
 from submission.model import apply_temperature, correct_class_shares
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Estimate
+from toolkit.evaluation.predictions import Predictions
 
-BOUNDS = (-2.0, 2.0)  # of the temperature's natural logarithm
+LOG_TEMPERATURE_BOUNDS = (-2.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,17 @@ class Steps:
     loss_gain: Estimate
     accuracy_gain: Estimate
 
-    def applied(self, probabilities: np.ndarray) -> np.ndarray:
+    def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """`probabilities`, float32 [n, classes] of images that are predicted together, after the
         steps that pay."""
         if self.temperature:
             probabilities = apply_temperature(probabilities, self.temperature)
-        return correct_class_shares(probabilities, self.shares) if self.shares else probabilities
-
-    @property
-    def values(self) -> dict:
-        """As a dictionary, ready for JSON."""
-        return {
-            "temperature": self.temperature,
-            "class_shares": self.shares,
-            "log_loss_gain": self.loss_gain.values,
-            "accuracy_gain": self.accuracy_gain.values,
-        }
+        if self.shares:
+            probabilities = correct_class_shares(probabilities, self.shares)
+        return probabilities
 
 
-def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The temperature that makes the log loss smallest (Guo et al., arXiv:1706.04599)."""
 
     def loss(logarithm: float) -> float:
@@ -56,32 +49,42 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
             metrics.log_loss(apply_temperature(probabilities, np.exp(logarithm)), labels).mean()
         )
 
-    return float(np.exp(minimize_scalar(loss, bounds=BOUNDS, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURE_BOUNDS, method="bounded").x))
 
 
-def choose(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> Steps:
-    """The steps that pay on images of the true `labels`, [n], which were given `probabilities`,
-    [copies × n, classes].
+def choose_steps(predictions: Predictions, shares: np.ndarray) -> Steps:
+    """The steps that pay on `predictions` for copies of n images, one copy of all images after the
+    other.
 
-    shares: of the classes in training, [classes]. A step pays where the 95 % interval of its gain
-    lies above 0.
+    shares: of the classes in training, [classes]; they sum to 1. A step pays where the 95 %
+    interval of its gain lies above 0.
     """
-    n, truth = len(labels), np.resize(labels, len(probabilities))
-    half = np.resize(np.arange(n) % 2 == 0, len(probabilities))
+    probabilities, labels = predictions.probabilities, predictions.labels
+    images = len(np.unique(predictions.ids))
+    saved = _loss_saved(probabilities, labels, images)
+    loss_gain = metrics.bootstrap_mean(saved.reshape(-1, images))
+    temperature = None
+    if loss_gain.low > 0:
+        temperature = fit_temperature(probabilities, labels)
+        probabilities = apply_temperature(probabilities, temperature)
+    corrected = correct_class_shares(probabilities, shares).argmax(axis=1) == labels
+    gains = corrected.astype(float) - (probabilities.argmax(axis=1) == labels)
+    accuracy_gain = metrics.bootstrap_mean(gains.reshape(-1, images))
+    kept_shares = None
+    if accuracy_gain.low > 0:
+        kept_shares = tuple(shares.tolist())
+    return Steps(temperature, kept_shares, loss_gain, accuracy_gain)
+
+
+def _loss_saved(probabilities: np.ndarray, labels: np.ndarray, images: int) -> np.ndarray:
+    """What a temperature takes off the log loss of each prediction, [copies × images].
+
+    It is fitted on every other image and applied to the rest, and the other way round: what it
+    gains on the images that it was fitted on would flatter it.
+    """
+    half = np.arange(len(labels)) % images % 2 == 0
     crossed = np.empty_like(probabilities)
     for fitted, other in ((half, ~half), (~half, half)):
-        crossed[other] = apply_temperature(
-            probabilities[other], temperature(probabilities[fitted], truth[fitted])
-        )
-    saved = metrics.log_loss(probabilities, truth) - metrics.log_loss(crossed, truth)
-    loss_gain = metrics.bootstrapped(saved.reshape(-1, n))
-    found = temperature(probabilities, truth) if loss_gain.low > 0 else None
-    usual = apply_temperature(probabilities, found) if found else probabilities
-    right = [
-        (each.argmax(axis=1) == truth).astype(float)
-        for each in (correct_class_shares(usual, shares), usual)
-    ]
-    accuracy_gain = metrics.bootstrapped((right[0] - right[1]).reshape(-1, n))
-    return Steps(
-        found, tuple(shares.tolist()) if accuracy_gain.low > 0 else None, loss_gain, accuracy_gain
-    )
+        temperature = fit_temperature(probabilities[fitted], labels[fitted])
+        crossed[other] = apply_temperature(probabilities[other], temperature)
+    return metrics.log_loss(probabilities, labels) - metrics.log_loss(crossed, labels)

@@ -1,13 +1,13 @@
 """Scores of predictions, with the intervals that the number of images leaves them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-ROUNDS = 2000  # of the bootstrap
-BINS = 15  # of confidence; Guo et al., arXiv:1706.04599
-SMALLEST = 1e-7  # probability whose logarithm is taken
+BOOTSTRAP_ROUNDS = 2000
+CONFIDENCE_BINS = 15  # of the calibration error; Guo et al., arXiv:1706.04599
+SMALLEST_PROBABILITY = 1e-7  # whose logarithm is taken
+INTERVAL = (0.025, 0.975)  # quantiles: 95 %
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,6 @@ class Estimate:
     value: float
     low: float
     high: float
-
-    @property
-    def values(self) -> dict[str, float]:
-        """As a dictionary, ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -53,51 +48,68 @@ class Scores:
         }
 
 
-def scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Scores:
-    """Scores of `predicted` against `truth`, both int [n] in 0..classes-1."""
-    every = list(range(classes))
-    columns = precision_recall_fscore_support(truth, predicted, labels=every, zero_division=0)
-    present = np.union1d(truth, predicted)
-    precision, recall, f1 = (float(np.mean(column[present])) for column in columns[:3])
-    per_class = tuple((float(p), float(r), float(f), int(n)) for p, r, f, n in zip(*columns))
-    accuracy = float(np.mean(truth == predicted))
+def score(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Scores:
+    """Scores of the `predicted` labels against the true `labels`, both int [n] in 0..classes-1.
+
+    The definitions are scikit-learn's (`precision_recall_fscore_support` with zero_division=0),
+    computed here so that scoring a zip does not import it.
+    """
+    confusion = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    confusion = confusion.reshape(classes, classes)
+    correct = np.diag(confusion)
+    of_class, as_class = confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = _divide(correct, as_class)
+    recall = _divide(correct, of_class)
+    f1 = _divide(2 * correct, of_class + as_class)
+    # A class that neither occurs nor is predicted has no score that could count in a mean.
+    present = (of_class + as_class) > 0
+    columns = (precision.tolist(), recall.tolist(), f1.tolist(), of_class.tolist())
     return Scores(
-        len(truth),
-        accuracy,
-        precision,
-        recall,
-        f1,
-        per_class,
-        confusion_matrix(truth, predicted, labels=every),
+        n=len(labels),
+        accuracy=float(np.mean(labels == predicted)),
+        precision=float(np.mean(precision[present])),
+        recall=float(np.mean(recall[present])),
+        f1=float(np.mean(f1[present])),
+        per_class=tuple(zip(*columns)),
+        confusion=confusion,
     )
 
 
-def bootstrapped(values: np.ndarray) -> Estimate:
-    """The mean of `values`, float [n] or [copies, n], by a bootstrap over the n images (Efron,
-    1979).
+def _divide(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """`counts` / `totals`, 0 where there is nothing to divide by."""
+    return counts / np.maximum(totals, 1)
 
-    The copies of one image go together: an image is hard in all of them.
+
+def bootstrap_mean(values: np.ndarray) -> Estimate:
+    """The mean of `values`, float [n] or [copies, n], with an interval by a bootstrap over the n
+    images (Efron, Annals of Statistics 7, 1979).
+
+    The copies of one image are drawn together: an image that is hard is hard in all of them.
     """
-    images = np.atleast_2d(values).mean(axis=0)
-    drawn = resampled(len(images)) @ images
-    return Estimate(float(images.mean()), *np.quantile(drawn, (0.025, 0.975)).tolist())
+    means = np.atleast_2d(values).mean(axis=0)
+    drawn = bootstrap_weights(len(means)) @ means
+    low, high = np.quantile(drawn, INTERVAL).tolist()
+    return Estimate(float(means.mean()), low, high)
 
 
-def resampled(n: int, seed: int = 0) -> np.ndarray:
-    """The share of each of `n` images in each round of a bootstrap, float64 [ROUNDS, n]; rows sum
-    to 1."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), ROUNDS) / n
+def bootstrap_weights(n: int, seed: int = 0) -> np.ndarray:
+    """The share of each of `n` images in each round of a bootstrap: float64 [BOOTSTRAP_ROUNDS, n],
+    rows sum to 1."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), BOOTSTRAP_ROUNDS) / n
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The expected calibration error of `probabilities` [n, classes]: how far confidence lies from
     accuracy, on average over bins of confidence (Guo et al., arXiv:1706.04599)."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, confidence - right, BINS)
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1)
+    gaps = np.bincount(bins, confidence - correct, CONFIDENCE_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The negative logarithm of the true class's probability, [n]."""
-    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
+    true_class = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(true_class, SMALLEST_PROBABILITY))

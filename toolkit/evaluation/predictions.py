@@ -1,4 +1,4 @@
-"""What a network said of the images of a part, and where the run folder keeps it."""
+"""What a network predicts for the images of a part, and where the run folder keeps it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from toolkit.training.run_folder import Run
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network said of some images: metrics and comparisons need nothing else.
+    """What a network predicts for some images: metrics and comparisons need nothing else.
 
     ids: int64 [n], rows of the data file. probabilities: float32 [n, classes]. labels: int64 [n],
     the truth.
@@ -26,6 +26,11 @@ class Predictions:
     def predicted(self) -> np.ndarray:
         """The most probable class, int64 [n]."""
         return self.probabilities.argmax(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the most probable class is the true one, bool [n]."""
+        return self.predicted == self.labels
 
     def save(self, path: Path) -> None:
         """Writes the three arrays as npz."""

@@ -1,7 +1,6 @@
 """The ledger of built zips: the estimated score of each, its speed, and its scores online."""
 
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +10,12 @@ from pydantic import AliasChoices, Field
 from toolkit.core import records
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest
+from toolkit.training import headline
+from toolkit.training.headline import FORMER_KEYS, Headline
 from toolkit.training.run_folder import Run
 
 FILE = "zips.json"  # in the folder that holds the run folders
-# The keys of earlier versions, in ledgers and in the metrics.json of runs.
-FORMER_KEYS = {
-    "estimated_score": "foretold",
-    "estimated_low": "foretold_low",
-    "estimated_high": "foretold_high",
-}
+SHORTEST_PREFIX = 8  # digits of a SHA-256 that name a zip
 
 
 def _formerly(key: str) -> Any:
@@ -62,14 +58,13 @@ def read(folder: Path) -> list[Entry]:
 
 
 def note_build(runs: list[Run], path: Path, sha256: str) -> None:
-    """Notes that `path` was built of `runs`, with what evaluate said of a single one."""
+    """Notes that `path` was built of `runs`, with the scores that `evaluate` gave a single one."""
     folder = runs[0].folder.absolute().parent
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     entry = Entry(sha256, Path(path).name, now, tuple(run.folder.name for run in runs))
-    if len(runs) == 1 and runs[0].metrics.exists():
-        metrics = json.loads(runs[0].metrics.read_text(encoding="utf-8"))
-        part = "test" if "test" in metrics else "validation"
-        entry = replace(entry, part=part, **_headline(metrics.get(part, {})))
+    if len(runs) == 1:
+        part, values = headline.read_part(runs[0])
+        entry = replace(entry, part=part, **asdict(headline.of_part(values)))
     known = {other.sha256: other for other in read(folder)}
     if earlier := known.pop(sha256, None):  # built again: its time and online scores stay true
         entry = replace(
@@ -82,14 +77,17 @@ def note(folder: Path, zip_or_sha256: Path | str, **values: Any) -> bool:
     """Notes `values` of a zip where the ledger in `folder` has it, and says whether it has."""
     entries = read(folder)
     found = _find(entries, zip_or_sha256)
-    if found:
-        _write(folder, [replace(entry, **values) if entry is found else entry for entry in entries])
-    return found is not None
+    if found is None:
+        return False
+    changed = replace(found, **values)
+    _write(folder, [changed if entry is found else entry for entry in entries])
+    return True
 
 
-def note_scores(folder: Path, path: Path, part: str, report: dict[str, Any]) -> bool:
-    """Notes what `score --shift` found of the zip at `path`, where the ledger has it."""
-    return note(folder, path, part=part, **_headline(report))
+def note_scores(folder: Path, path: Path, part: str, scores: Headline) -> bool:
+    """Notes the scores that `score --shift` found for the zip at `path`, where the ledger has
+    it."""
+    return note(folder, path, part=part, **asdict(scores))
 
 
 def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: str) -> Entry:
@@ -107,33 +105,29 @@ def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: st
     return replace(found, online=online)
 
 
-def running_error(entries: list[Entry]) -> float | None:
-    """The mean absolute difference of estimated and online scores, of all zips and phases; None
-    without any."""
-    errors = [
-        abs(entry.estimated_score - score)
-        for entry in entries
-        if entry.estimated_score is not None
-        for score in entry.online.values()
-    ]
-    return sum(errors) / len(errors) if errors else None
+def mean_absolute_error(entries: list[Entry]) -> float | None:
+    """Of the estimated against the online scores, over all zips and phases; None without any."""
+    errors = []
+    for entry in entries:
+        if entry.estimated_score is not None:
+            errors += [abs(entry.estimated_score - score) for score in entry.online.values()]
+    if not errors:
+        return None
+    return sum(errors) / len(errors)
 
 
 def _find(entries: list[Entry], zip_or_sha256: Path | str) -> Entry | None:
-    """The zip of that file, or whose SHA-256 begins so (with 8 digits or more)."""
+    """The zip of that file, or the only one whose SHA-256 begins so, with SHORTEST_PREFIX digits or
+    more."""
     if not entries:  # do not compute the digest of a large file in vain
         return None
-    wanted = digest(Path(zip_or_sha256)) if Path(zip_or_sha256).is_file() else str(zip_or_sha256)
-    found = [entry for entry in entries if len(wanted) >= 8 and entry.sha256.startswith(wanted)]
+    wanted = str(zip_or_sha256)
+    if Path(zip_or_sha256).is_file():
+        wanted = digest(Path(zip_or_sha256))
+    if len(wanted) < SHORTEST_PREFIX:
+        return None
+    found = [entry for entry in entries if entry.sha256.startswith(wanted)]
     return found[0] if len(found) == 1 else None
-
-
-def _headline(values: dict[str, Any]) -> dict[str, Any]:
-    """The scores of an entry, from an evaluation's `values`."""
-    scores = {"clean": values.get("clean"), "shift": values.get("shift")}
-    for key, former in FORMER_KEYS.items():
-        scores[key] = values.get(key, values.get(former))
-    return scores
 
 
 def _write(folder: Path, entries: list[Entry]) -> None:

@@ -1,7 +1,8 @@
-"""Pictures, as PNG files: contact sheets, the PCA scatter, the confusion matrix, trials of
-foretelling."""
+"""Pictures, as PNG files: contact sheets, the PCA scatter, the confusion matrix, the
+backtest of estimated scores."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,6 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from toolkit.core.files import atomic
+
+if TYPE_CHECKING:  # at run time it would import TensorFlow for every picture
+    from toolkit.evaluation.results import Evaluation
 
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
@@ -80,15 +84,15 @@ def cleaning_pictures(coordinates: np.ndarray, kept: np.ndarray, folder: Path) -
     scatter(remaining, every, "Whitened PCA of the images, after cleaning", after)
 
 
-def trials_picture(points: dict[str, list[tuple[float, float]]], path: Path) -> None:
-    """Draws (foretold, obtained) accuracies, in 0..1, by run: on the line where they are equal,
-    foretelling is perfect."""
-    figure, axes = _figure("Foretold and obtained, one family held out at a time")
+def backtest_picture(points: dict[str, list[tuple[float, float]]], path: Path) -> None:
+    """Draws (estimated, obtained) accuracies, in 0..1, by run: on the line where they are equal,
+    the estimate is perfect."""
+    figure, axes = _figure("Estimated and obtained accuracy, one family held out at a time")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for (name, found), marker in zip(points.items(), "osD^vP*X<>" * len(points)):
         axes.scatter(*zip(*found), s=36, marker=marker, label=name)
     axes.set(
-        xlabel="foretold accuracy",
+        xlabel="estimated accuracy",
         ylabel="obtained accuracy",
         xlim=(0, 1),
         ylim=(0, 1),
@@ -96,6 +100,16 @@ def trials_picture(points: dict[str, list[tuple[float, float]]], path: Path) -> 
     )
     axes.legend(loc="upper left", frameon=False)
     _write(figure, path)
+
+
+def confusion_pictures(
+    evaluation: "Evaluation", class_names: tuple[str, ...], folder: Path
+) -> None:
+    """Draws the confusion matrix of each part and condition of `evaluation` into `folder`."""
+    for name, part in evaluation.parts.items():
+        for condition, scores in part.result.scores.items():
+            path = folder / f"confusion_{name}_{condition}.png"
+            confusion_picture(scores.confusion, class_names, path)
 
 
 def confusion_picture(confusion: np.ndarray, class_names: tuple[str, ...], path: Path) -> None:

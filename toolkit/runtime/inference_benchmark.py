@@ -159,7 +159,7 @@ def measure(
 
     stock: the form the template loads. ONNX Runtime and OpenVINO run where they are installed.
     """
-    operations = optimize.rewritten(graph.operations(network))
+    operations = optimize.rewrite_all(graph.operations(network))
     gflop = sum(operation.flop for operation in operations) / 1e9
     ceiling = timing.measure_ceiling()
     inputs = {"first": images[:SLICE], "one": images[:1], "warm": images[:1], "measured": images}
@@ -210,7 +210,7 @@ def _forms(
     network(
         np.zeros((1, *network.input_shape[1:]), np.float32)
     )  # Keras exports only what was called
-    (root / "weights.h5").write_bytes(package.hdf5(package.rounded(operations, "float32")))
+    (root / "weights.h5").write_bytes(package.to_hdf5(package.round_kernels(operations, "float32")))
     entries = [operation.entry for operation in operations]
     shape = list(network.input_shape[1:])
 

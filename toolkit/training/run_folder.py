@@ -63,13 +63,18 @@ class Run:
         return self.folder / "metrics.json"
 
     @property
+    def inference(self) -> Path:
+        """How the package predicts, as `evaluate` chose it: views, temperature, class shares."""
+        return self.folder / "inference.json"
+
+    @property
     def package(self) -> Path:
         """The folder that becomes the zip."""
         return self.folder / "package"
 
     @property
     def test_openings(self) -> Path:
-        """When the test part was looked at."""
+        """When the test part was opened."""
         return self.folder / "test_openings.json"
 
     def predictions(self, part: str, condition: str) -> Path:

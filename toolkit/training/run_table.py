@@ -9,6 +9,7 @@ from pathlib import Path
 from toolkit.core import config
 from toolkit.core.config import Config, Phase
 from toolkit.core.errors import CbtoolError, InputError
+from toolkit.training import headline
 from toolkit.training.run_folder import Run
 
 
@@ -17,8 +18,9 @@ class Row:
     """One run. Scores are shares in 0..1 of `part`, the test part where it was opened; None until
     it is evaluated.
 
-    shift: accuracy on chains of corruptions. foretold: for a hidden test set. test_openings: how
-    often the test part was looked at. seconds: of training. megabytes: of the package, 10^6 bytes.
+    shift: accuracy on chains of corruptions. estimated_score: for a hidden test set.
+    test_openings: how often the test part was opened. seconds: of training. megabytes: of the
+    package, 10^6 bytes.
     """
 
     name: str
@@ -31,7 +33,7 @@ class Row:
     recall: float | None
     f1: float | None
     shift: float | None
-    foretold: float | None
+    estimated_score: float | None
     test_openings: int
     seconds: float | None
     megabytes: float | None
@@ -66,9 +68,8 @@ def _row(run: Run) -> Row:
         raise InputError(
             f"the run {run.folder} cannot be read: {error.sentence}", "Move it elsewhere."
         ) from error
-    metrics = _json(run.metrics)
-    part = next((part for part in ("test", "validation") if part in metrics), None)
-    found = metrics.get(part, {})
+    part, found = headline.read_part(run)
+    scores_of_part = headline.of_part(found)
     scores = found.get("scores", {}).get("clean", {})
     size = (
         sum(path.stat().st_size for path in run.package.glob("*")) / 1e6
@@ -85,8 +86,8 @@ def _row(run: Run) -> Row:
         precision=scores.get("macro_precision"),
         recall=scores.get("macro_recall"),
         f1=scores.get("macro_f1"),
-        shift=found.get("shift"),
-        foretold=found.get("foretold"),
+        shift=scores_of_part.shift,
+        estimated_score=scores_of_part.estimated_score,
         test_openings=len(_json(run.test_openings)),
         seconds=_json(run.finished).get("seconds"),
         megabytes=None if size is None else round(size, 1),

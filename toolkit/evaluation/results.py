@@ -1,0 +1,66 @@
+"""What an evaluation found, and the JSON object that it becomes in metrics.json and on stdout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from toolkit.core import records
+from toolkit.evaluation.shift_benchmark import CHAINED, CLEAN, BenchmarkResult
+
+if TYPE_CHECKING:  # they import TensorFlow and SciPy, which scoring a zip does without
+    from toolkit.evaluation.calibration import Steps
+    from toolkit.evaluation.tta import ViewChoice
+
+
+@dataclass(frozen=True)
+class Part:
+    """The scores of a held-out part. calibration: how well confidence fits, for the images as they
+    are and their chains, without the steps after training and with them."""
+
+    result: BenchmarkResult
+    calibration: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """parts: by name. views: of test-time augmentation, None where they were not tried. steps:
+    those after training that pay."""
+
+    parts: dict[str, Part]
+    views: ViewChoice | None
+    steps: Steps
+
+
+def benchmark_values(result: BenchmarkResult) -> dict[str, Any]:
+    """`result` as a dictionary, ready for JSON."""
+    families = {
+        family: [records.values(accuracy) for accuracy in row]
+        for family, row in result.families.items()
+    }
+    return records.values(result.headline) | {
+        "absent_families": list(result.estimate.absent),
+        "intervals": {
+            CLEAN: records.values(result.clean),
+            CHAINED: records.values(result.shift),
+        },
+        "families": families,
+        "scores": {condition: scores.summary for condition, scores in result.scores.items()},
+    }
+
+
+def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
+    """`evaluation` as a dictionary, ready for JSON."""
+    values: dict[str, Any] = {}
+    for name, part in evaluation.parts.items():
+        values[name] = benchmark_values(part.result) | {"calibration": part.calibration}
+    steps = evaluation.steps
+    values["steps"] = {
+        "temperature": steps.temperature,
+        "class_shares": steps.shares,
+        "log_loss_gain": records.values(steps.loss_gain),
+        "accuracy_gain": records.values(steps.accuracy_gain),
+    }
+    if evaluation.views:
+        values["tta"] = records.values(evaluation.views)
+    return values

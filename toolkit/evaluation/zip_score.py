@@ -1,0 +1,76 @@
+"""The scores of a zip from the labels it predicts alone, and whether they are those that `evaluate`
+stored."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.core.errors import InputError
+from toolkit.data.dataset import Samples
+from toolkit.evaluation import metrics, shift_benchmark
+from toolkit.evaluation.metrics import Estimate, Scores
+from toolkit.evaluation.predictions import read_predictions
+from toolkit.evaluation.shift_benchmark import CLEAN, BenchmarkResult
+from toolkit.training.run_folder import Run
+
+
+@dataclass(frozen=True)
+class ZipScore:
+    """accuracy, scores: of the images themselves. benchmark: of the corrupted copies, None where
+    they were not predicted. labels: how many were compared with those that `evaluate` stored, and
+    differing: how many are others; None where they were not compared.
+    """
+
+    accuracy: Estimate
+    scores: Scores
+    benchmark: BenchmarkResult | None
+    labels: int
+    differing: int | None
+
+
+def make_copies(samples: Samples, shift: bool) -> dict[str, Samples]:
+    """What a zip has to predict, by condition: `samples`, and their corrupted copies with
+    `shift`."""
+    conditions = shift_benchmark.CONDITIONS if shift else (CLEAN,)
+    return {condition: shift_benchmark.corrupt(samples, condition) for condition in conditions}
+
+
+def read_labels(run: Run, part: str, copies: dict[str, Samples]) -> dict[str, np.ndarray]:
+    """The labels that `evaluate` predicted for `copies` of images of a `part` of `run`, by
+    condition. Raises InputError where it predicted other images."""
+    labels = {}
+    for condition, samples in copies.items():
+        predictions = read_predictions(run, part, condition)
+        if not np.array_equal(predictions.ids, samples.ids):
+            raise InputError(
+                f"the predictions in {run.folder} are of another split than its split.json.",
+                f"Run: cbtool evaluate --run {run.folder}.",
+            )
+        labels[condition] = predictions.predicted
+    return labels
+
+
+def score(
+    samples: Samples,
+    labels: dict[str, np.ndarray],
+    known: tuple[str, ...],
+    stored: dict[str, np.ndarray] | None = None,
+) -> ZipScore:
+    """The scores of the `labels` that a zip predicted for the copies of `samples`, by condition.
+
+    known: the families its network was trained on. stored: the labels to compare with.
+    """
+    benchmark = None
+    if len(labels) > 1:
+        benchmark = shift_benchmark.score(samples, labels, known)
+    differing = None
+    if stored:
+        differing = sum(int((labels[name] != stored[name]).sum()) for name in stored)
+    clean = labels[CLEAN]
+    return ZipScore(
+        accuracy=metrics.bootstrap_mean(clean == samples.labels),
+        scores=metrics.score(samples.labels, clean, len(samples.class_names)),
+        benchmark=benchmark,
+        labels=sum(len(each) for each in labels.values()),
+        differing=differing,
+    )

@@ -1,0 +1,140 @@
+"""manifest.json, which says what a package holds and how its model.py predicts; inference.json,
+which `evaluate` chooses for it. docs/manifest.md describes every key.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from toolkit.core import records
+from toolkit.core.errors import InputError
+from toolkit.core.files import open_zip
+from toolkit.training.run_folder import Run
+
+FORMAT = 2
+FILE = "manifest.json"
+PLAIN_VIEW = "identity"
+HINT = "Build the package again: cbtool build --run DIR."
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What predicting takes beyond running the network.
+
+    views: that an image is predicted in, best first. temperature: that scores are divided by, None
+    for none. class_shares: of the training, where the shares of the predicted images are corrected
+    for, else None.
+    """
+
+    views: tuple[str, ...] = (PLAIN_VIEW,)
+    temperature: float | None = None
+    class_shares: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class WeightsEntry:
+    """dtype: of the kernels."""
+
+    file: str
+    dtype: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One network. gflop: arithmetic of one image in one view. bfloat16: whether its labels stay
+    the same with products in that type. families: of corruptions, that it was trained on.
+    operations: in the order they run, each with a name, an op, its inputs' names and what that op
+    takes.
+    """
+
+    backbone: str
+    gflop: float
+    bfloat16: bool
+    families: tuple[str, ...]
+    views: tuple[str, ...]
+    temperature: float | None
+    weights: WeightsEntry
+    operations: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """image_shape: (height, width, 3). time_limit: seconds from the start of the process that
+    predict keeps to, and images: how many there are in all its calls; 0 for unknown."""
+
+    format: int
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    class_shares: tuple[float, ...] | None
+    networks: tuple[NetworkEntry, ...]
+    time_limit: float = 0.0
+    images: int = 0
+
+    def with_inference(self, inference: Inference) -> "Manifest":
+        """This manifest, to predict as `inference` says with every network."""
+        networks = [
+            replace(entry, views=inference.views, temperature=inference.temperature)
+            for entry in self.networks
+        ]
+        return replace(self, class_shares=inference.class_shares, networks=tuple(networks))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What `submission.model.Model` takes as its manifest."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the package in `folder`. Raises InputError when it is missing or damaged."""
+    return records.read(Manifest, folder / FILE, HINT)
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Writes `manifest` into the package in `folder`."""
+    records.write(manifest, folder / FILE)
+
+
+def read_families(path: Path) -> tuple[str, ...]:
+    """The families of corruptions that the networks in the zip at `path` were trained on; none
+    where it does not say."""
+    with open_zip(path) as archive:
+        try:
+            manifest = records.parse(Manifest, archive.read(FILE))
+        except (KeyError, ValueError):  # no manifest, or somebody else's
+            return ()
+    names = [family for network in manifest.networks for family in network.families]
+    return tuple(dict.fromkeys(names))
+
+
+def read_inference(run: Run) -> Inference:
+    """What `evaluate` chose for `run`; the plain view alone before it is evaluated."""
+    if run.inference.exists():
+        return records.read(Inference, run.inference, _evaluate_again(run))
+    if run.metrics.exists():
+        return _inference_in_metrics(run)
+    return Inference()
+
+
+def write_inference(run: Run, inference: Inference) -> None:
+    """Writes what `evaluate` chose for `run` into its folder."""
+    records.write(inference, run.inference)
+
+
+def _inference_in_metrics(run: Run) -> Inference:
+    """The choice of a run that was evaluated before inference.json existed: it is in metrics.json,
+    too."""
+    try:
+        metrics = json.loads(run.metrics.read_text(encoding="utf-8"))
+        steps = metrics["steps"]
+        views, shares = [PLAIN_VIEW], steps["class_shares"]
+        if "views" in metrics:
+            views = metrics["views"]["chosen"]["views"]
+        return Inference(tuple(views), steps["temperature"], tuple(shares) if shares else None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{run.metrics} cannot be read.", _evaluate_again(run)) from error
+
+
+def _evaluate_again(run: Run) -> str:
+    return f"Run: cbtool evaluate --run {run.folder}."
