@@ -1,6 +1,8 @@
 """Shared parts: small data, one trained run, its zip, and the competition's own environment."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from tests.support.commands import COMPETITION, cbtool
+from tests.support.commands import COMPETITION, OLD, cbtool, in_process
 from toolkit.data import dataset, synthetic
 from toolkit.runtime import environments
 
@@ -67,6 +69,34 @@ def submission_zip(evaluated, tmp_path_factory) -> Path:
     """Its zip."""
     path = tmp_path_factory.mktemp("zips") / "submission.zip"
     result = cbtool("build", "--run", evaluated, "--out", path)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_data() -> Path:
+    """A training file of 32 × 32 drawn cells, which `small_run` was trained on."""
+    return OLD / "cells.npz"
+
+
+@pytest.fixture(scope="session")
+def small_run(small_data, tmp_path_factory) -> Path:
+    """A run that version 0.1 trained on `small_data`, evaluated by today's code in this process."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    shutil.copytree(OLD / "runs" / "run", folder)
+    provenance = json.loads((folder / "provenance.json").read_text())
+    provenance["data"] = str(small_data)
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    result = in_process("evaluate", "--run", folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_zip(small_run, tmp_path_factory) -> Path:
+    """Its zip."""
+    path = tmp_path_factory.mktemp("small_zip") / "submission.zip"
+    result = in_process("build", "--run", small_run, "--out", path)
     assert result.returncode == 0, result.stderr
     return path
 

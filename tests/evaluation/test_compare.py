@@ -7,15 +7,15 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.evaluation.compare import compare
 from toolkit.evaluation.predictions import read_predictions
 from toolkit.training.run_folder import Run
 
 
-def changed(evaluated, folder, change) -> Run:
+def changed(small_run, folder, change) -> Run:
     """A copy of the run whose predictions went through `change`."""
-    run = Run(shutil.copytree(evaluated, folder))
+    run = Run(shutil.copytree(small_run, folder))
     for condition in ("clean", "shift"):
         predictions = read_predictions(run, "validation", condition)
         change(predictions).save(run.predictions("validation", condition))
@@ -23,34 +23,34 @@ def changed(evaluated, folder, change) -> Run:
 
 
 def test_a_run_that_is_correct_more_often_is_better_and_one_that_says_the_same_is_not(
-    evaluated, tmp_path
+    small_run, tmp_path
 ):
     def perfect(predictions):
         return dataclasses.replace(
             predictions, probabilities=np.eye(8, dtype=np.float32)[predictions.labels]
         )
 
-    better = changed(evaluated, tmp_path / "better", perfect)
-    found = compare(better, Run(evaluated), "validation")
+    better = changed(small_run, tmp_path / "better", perfect)
+    found = compare(better, Run(small_run), "validation")
     for condition, difference in found.items():
-        accuracy = json.loads(Run(evaluated).metrics.read_text())["validation"][condition]
+        accuracy = json.loads(Run(small_run).metrics.read_text())["validation"][condition]
         assert difference.value == pytest.approx(1 - accuracy) and difference.low > 0
-    result = cbtool("runs", "compare", evaluated, better.folder, "--json")
+    result = in_process("runs", "compare", small_run, better.folder, "--json")
     report = json.loads(result.stdout)
     assert report["clean"]["verdict"] == report["shift"]["verdict"] == "B"
     assert report["shift"]["value"] == pytest.approx(-found["shift"].value)
-    result = cbtool("runs", "compare", evaluated, evaluated)
+    result = in_process("runs", "compare", small_run, small_run)
     assert result.stdout.count("inconclusive") == 2
 
 
-def test_one_run_of_another_split_or_without_predictions_is_an_error(evaluated, tmp_path):
+def test_one_run_of_another_split_or_without_predictions_is_an_error(small_run, tmp_path):
     other = changed(
-        evaluated, tmp_path / "other", lambda found: dataclasses.replace(found, ids=found.ids + 1)
+        small_run, tmp_path / "other", lambda found: dataclasses.replace(found, ids=found.ids + 1)
     )
-    assert_one_sentence(cbtool("runs", "compare", evaluated, other.folder), "different splits")
+    assert_one_sentence(in_process("runs", "compare", small_run, other.folder), "different splits")
     provenance = json.loads(other.provenance.read_text())
     other.provenance.write_text(json.dumps(provenance | {"fingerprint": "another"}))
-    assert_one_sentence(cbtool("runs", "compare", evaluated, other.folder), "different data")
+    assert_one_sentence(in_process("runs", "compare", small_run, other.folder), "different data")
     assert_one_sentence(
-        cbtool("runs", "compare", evaluated, evaluated, "--split", "test"), "cannot be read"
+        in_process("runs", "compare", small_run, small_run, "--split", "test"), "cannot be read"
     )

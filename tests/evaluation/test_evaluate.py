@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from submission.model import VIEWS
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.data import dataset, shift, splitting, synthetic
 from toolkit.evaluation import evaluate, metrics, shift_benchmark
 from toolkit.evaluation.predictions import read_predictions
@@ -30,18 +30,18 @@ def test_scores_of_a_small_case_by_hand():
 
 
 @pytest.fixture(scope="module")
-def opened(evaluated, tmp_path_factory):
+def opened(small_run, tmp_path_factory):
     """A copy of the run, whose test part was opened twice, and the last report."""
-    copy = shutil.copytree(evaluated, tmp_path_factory.mktemp("opened") / "run")
+    copy = shutil.copytree(small_run, tmp_path_factory.mktemp("opened") / "run")
     for _ in range(2):
-        result = cbtool("evaluate", "--run", copy, "--split", "test", "--no-views", "--json")
+        result = in_process("evaluate", "--run", copy, "--split", "test", "--no-views", "--json")
         assert result.returncode == 0, result.stderr
     return copy, json.loads(result.stdout)
 
 
-def test_metrics_follow_from_the_stored_predictions(opened, training_file):
+def test_metrics_follow_from_the_stored_predictions(opened, small_data):
     run = run_folder.open_finished(opened[0])
-    samples = dataset.load(training_file)
+    samples = dataset.load(small_data)
     stored = json.loads(run.metrics.read_text())
     for part in evaluate.HELD_OUT:
         ids = list(getattr(splitting.read(run.split), part))
@@ -87,16 +87,16 @@ def test_the_json_object_has_the_numbers_a_script_reads(opened):
     ]
 
 
-def test_the_test_part_is_opened_on_request_only_and_counted(evaluated, opened):
-    assert "test" not in json.loads(run_folder.Run(evaluated).metrics.read_text())
-    assert not run_folder.Run(evaluated).test_openings.exists()
-    assert not list((evaluated / "predictions").glob("test*"))
+def test_the_test_part_is_opened_on_request_only_and_counted(small_run, opened):
+    assert "test" not in json.loads(run_folder.Run(small_run).metrics.read_text())
+    assert not run_folder.Run(small_run).test_openings.exists()
+    assert not list((small_run / "predictions").glob("test*"))
     folder, report = opened
     assert report["test_openings"] == len(evaluate.openings(run_folder.Run(folder))) == 2
 
 
-def test_a_class_that_a_part_lacks_and_no_split_are_errors(evaluated, tmp_path):
-    copy = shutil.copytree(evaluated, tmp_path / "lacks")
+def test_a_class_that_a_part_lacks_and_no_split_are_errors(small_run, tmp_path):
+    copy = shutil.copytree(small_run, tmp_path / "lacks")
     parts, labels = (
         splitting.read(run_folder.Run(copy).split),
         read_predictions(run_folder.Run(copy), "validation", "clean"),
@@ -104,21 +104,21 @@ def test_a_class_that_a_part_lacks_and_no_split_are_errors(evaluated, tmp_path):
     some = tuple(labels.ids[labels.labels != 4].tolist())
     splitting.write(dataclasses.replace(parts, validation=some), run_folder.Run(copy).split)
     assert_one_sentence(
-        cbtool("evaluate", "--run", copy), "validation part has no image of class 4"
+        in_process("evaluate", "--run", copy), "validation part has no image of class 4"
     )
     run_folder.Run(copy).split.unlink()
-    assert_one_sentence(cbtool("evaluate", "--run", copy), "there is no split")
+    assert_one_sentence(in_process("evaluate", "--run", copy), "there is no split")
 
 
-def test_other_data_and_no_run_are_errors(evaluated, tmp_path):
+def test_other_data_and_no_run_are_errors(small_run, tmp_path):
     dataset.save(synthetic.draw(3), tmp_path / "other.npz")
-    result = cbtool("evaluate", "--run", evaluated, "--data", tmp_path / "other.npz")
+    result = in_process("evaluate", "--run", small_run, "--data", tmp_path / "other.npz")
     assert_one_sentence(result, "not what this run was split on")
-    assert_one_sentence(cbtool("evaluate", "--run", tmp_path), "is not a run folder")
+    assert_one_sentence(in_process("evaluate", "--run", tmp_path), "is not a run folder")
 
 
-def test_the_tables_tell_all(evaluated):
-    result = cbtool("evaluate", "--run", evaluated)
+def test_the_tables_tell_all(small_run):
+    result = in_process("evaluate", "--run", small_run)
     for words in (
         "estimated for a hidden test set",
         "severity 5",
@@ -137,18 +137,18 @@ def test_the_tables_tell_all(evaluated):
         assert words in result.stdout, words
 
 
-def test_views_are_chosen_on_shifted_validation_images(evaluated):
-    found = json.loads(run_folder.Run(evaluated).metrics.read_text())["tta"]
+def test_views_are_chosen_on_shifted_validation_images(small_run):
+    found = json.loads(run_folder.Run(small_run).metrics.read_text())["tta"]
     chosen = found["chosen"]["views"]
-    assert chosen == list(read_manifest(run_folder.Run(evaluated).package).networks[0].views)
+    assert chosen == list(read_manifest(run_folder.Run(small_run).package).networks[0].views)
     gain = found["chosen"]["gain"]
     assert chosen[0] == "identity" and gain["low"] <= gain["value"] <= gain["high"]
     assert {gain["views"][1] for gain in found["alone"]} == {*VIEWS} - {"identity"}
 
 
-def test_without_views_the_plain_one_is_left(evaluated, tmp_path):
-    copy = shutil.copytree(evaluated, tmp_path / "copy")
-    result = cbtool("evaluate", "--run", copy, "--no-views", "--json")
+def test_without_views_the_plain_one_is_left(small_run, tmp_path):
+    copy = shutil.copytree(small_run, tmp_path / "copy")
+    result = in_process("evaluate", "--run", copy, "--no-views", "--json")
     assert result.returncode == 0, result.stderr
     assert "tta" not in json.loads(result.stdout)
     assert read_manifest(copy / "package").networks[0].views == ("identity",)

@@ -13,10 +13,10 @@ from toolkit.training.headline import FORMER_KEYS
 
 
 @pytest.fixture(scope="module")
-def built(evaluated, training_file, tmp_path_factory):
+def built(small_run, tmp_path_factory):
     """A folder with one run, whose zip was built, and scored again by itself."""
     folder = tmp_path_factory.mktemp("built")
-    run = shutil.copytree(evaluated, folder / "run")
+    run = shutil.copytree(small_run, folder / "run")
     path = folder / "one.zip"
     assert in_process("build", "--run", run, "--out", path).returncode == 0
     return folder, path

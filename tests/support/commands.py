@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPETITION = (
     ROOT.parent / "shared" / "competition"
 )  # the competition's images, where they are at hand
+OLD = ROOT / "tests" / "support" / "old"  # what version 0.1 wrote
 
 
 def cbtool(*arguments, **options) -> subprocess.CompletedProcess:

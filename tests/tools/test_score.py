@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from tests.support.submissions import GOOD, made
 from toolkit.data import dataset
 from toolkit.evaluation.predictions import read_predictions
@@ -15,12 +15,12 @@ from toolkit.training import run_folder
 
 
 def test_the_zip_labels_every_held_out_image_as_evaluate_did(
-    evaluated, submission_zip, training_file, evaluator
+    small_run, small_zip, small_data, evaluator
 ):
-    metrics = json.loads(run_folder.Run(evaluated).metrics.read_text())["validation"]
+    metrics = json.loads(run_folder.Run(small_run).metrics.read_text())["validation"]
     for python in ([], evaluator):
-        result = cbtool(
-            "score", submission_zip, "--data", training_file, "--run", evaluated, "--json", *python
+        result = in_process(
+            "score", small_zip, "--data", small_data, "--run", small_run, "--json", *python
         )
         report = json.loads(result.stdout)
         assert result.returncode == 0, result.stderr
@@ -28,10 +28,10 @@ def test_the_zip_labels_every_held_out_image_as_evaluate_did(
         assert report["accuracy"] == pytest.approx(metrics["clean"])
 
 
-def test_shifted_scores_of_the_zip_are_those_of_evaluate(evaluated, submission_zip, training_file):
-    metrics = json.loads(run_folder.Run(evaluated).metrics.read_text())["validation"]
-    command = ("score", submission_zip, "--data", training_file, "--run", evaluated, "--shift")
-    report = json.loads(cbtool(*command, "--runs", evaluated.parent, "--json").stdout)
+def test_shifted_scores_of_the_zip_are_those_of_evaluate(small_run, small_zip, small_data):
+    metrics = json.loads(run_folder.Run(small_run).metrics.read_text())["validation"]
+    command = ("score", small_zip, "--data", small_data, "--run", small_run, "--shift")
+    report = json.loads(in_process(*command, "--runs", small_run.parent, "--json").stdout)
     assert report["labels_differing_from_evaluate"] == 0
     for key in (
         "clean",
@@ -45,29 +45,27 @@ def test_shifted_scores_of_the_zip_are_those_of_evaluate(evaluated, submission_z
         assert report[key] == metrics[key]
 
 
-def test_predictions_of_another_split_are_an_error(
-    evaluated, submission_zip, training_file, tmp_path
-):
-    run = run_folder.Run(shutil.copytree(evaluated, tmp_path / "run"))
+def test_predictions_of_another_split_are_an_error(small_run, small_zip, small_data, tmp_path):
+    run = run_folder.Run(shutil.copytree(small_run, tmp_path / "run"))
     found = read_predictions(run, "validation", "clean")
     dataclasses.replace(found, ids=found.ids + 1).save(run.predictions("validation", "clean"))
-    result = cbtool("score", submission_zip, "--data", training_file, "--run", run.folder)
+    result = in_process("score", small_zip, "--data", small_data, "--run", run.folder)
     assert_one_sentence(result, "of another split")
 
 
-def test_another_zip_is_told_apart(evaluated, training_file, tmp_path):
+def test_another_zip_is_told_apart(small_run, small_data, tmp_path):
     """A zip that always says 3 disagrees with evaluate: exit code 1."""
     path = made(tmp_path / "three.zip")
-    result = cbtool("score", path, "--data", training_file, "--run", evaluated, "--json")
+    result = in_process("score", path, "--data", small_data, "--run", small_run, "--json")
     report = json.loads(result.stdout)
     assert result.returncode == 1
-    predicted = read_predictions(run_folder.Run(evaluated), "validation", "clean").predicted
+    predicted = read_predictions(run_folder.Run(small_run), "validation", "clean").predicted
     assert report["labels_differing_from_evaluate"] == int((predicted != 3).sum())
 
 
 def test_a_constant_zip_scores_the_share_of_its_class(tmp_path, cells):
     dataset.save(cells, tmp_path / "cells.npz")
-    result = cbtool(
+    result = in_process(
         "score", made(tmp_path / "three.zip"), "--data", tmp_path / "cells.npz", "--json"
     )
     report = json.loads(result.stdout)
@@ -78,7 +76,7 @@ def test_a_constant_zip_scores_the_share_of_its_class(tmp_path, cells):
 def test_a_test_set_may_lack_a_class(tmp_path, cells):
     some = cells.take(np.flatnonzero(cells.labels[:160] < 5))
     dataset.save(some, tmp_path / "some.npz")
-    result = cbtool("score", made(tmp_path / "three.zip"), "--data", tmp_path / "some.npz")
+    result = in_process("score", made(tmp_path / "three.zip"), "--data", tmp_path / "some.npz")
     assert result.returncode == 0, result.stderr
     assert f"{(some.labels == 3).mean():.4f}" in result.stdout
 
@@ -86,16 +84,16 @@ def test_a_test_set_may_lack_a_class(tmp_path, cells):
 def test_failures_of_the_zip_exit_with_1(tmp_path, cells):
     dataset.save(cells, tmp_path / "cells.npz")
     broken = made(tmp_path / "broken.zip", GOOD.replace("return np.full", "return np.fool"))
-    result = cbtool("score", broken, "--data", tmp_path / "cells.npz")
+    result = in_process("score", broken, "--data", tmp_path / "cells.npz")
     assert_one_sentence(result, "predict failed", "model.py line 10", code=1)
     eight = made(tmp_path / "eight.zip", files=[("weights.txt", "8")])
     assert_one_sentence(
-        cbtool("score", eight, "--data", tmp_path / "cells.npz"), "from 8 to 8", code=1
+        in_process("score", eight, "--data", tmp_path / "cells.npz"), "from 8 to 8", code=1
     )
 
 
-def test_time_reports_and_projects(submission_zip):
-    result = cbtool("time", submission_zip, "--images", "3421", "--json")
+def test_time_reports_and_projects(small_zip):
+    result = in_process("time", small_zip, "--images", "3421", "--json")
     report = json.loads(result.stdout)
     assert result.returncode == 0, result.stderr
     assert report["images"] == 3421 and report["measured_images"] == 512
@@ -114,6 +112,6 @@ def test_time_says_when_a_zip_is_too_slow(tmp_path):
         tmp_path / "slow.zip",
         GOOD.replace("return np", "import time; time.sleep(len(X) / 1000); return np"),
     )
-    result = cbtool("time", path, "--images", 100_000, "--limit", 30)
+    result = in_process("time", path, "--images", 100_000, "--limit", 30)
     assert result.returncode == 4, result.stderr
     assert "Too slow: 1" in result.stderr
