@@ -4,10 +4,10 @@ BIN := .venv/bin
 CODE := submission toolkit tools tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format requirements
+.PHONY: help demo test test-slow lint format requirements docs-configuration
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
 demo: .venv/installed  ## walk the whole road on drawn cells, into demo/
 	rm -rf demo
@@ -30,6 +30,9 @@ format: .venv/installed  ## put the style right where a program can
 requirements: .venv/installed  ## pin requirements.txt anew from the ranges in setup.cfg
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile setup.cfg --extra test --universal --python-version 3.10 --no-header --no-annotate --upgrade --output-file requirements.txt
+
+docs-configuration: .venv/installed  ## write docs/configuration.md from the code
+	$(BIN)/python -m toolkit.core.config_docs
 
 # The stamp file comes last, so a broken-off installation starts again.
 .venv/installed: requirements.txt setup.cfg pyproject.toml

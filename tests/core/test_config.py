@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.support.commands import assert_one_sentence, in_process
-from toolkit.core import config
+from tests.support.commands import ROOT, assert_one_sentence, in_process
+from toolkit.core import config, config_docs
 from toolkit.core.errors import InputError
+
+DOCUMENT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", config.preset_names())
@@ -61,6 +63,14 @@ def test_wrong_settings_get_one_sentence(setting, words):
 def test_unknown_presets_name_the_nearest():
     with pytest.raises(InputError, match="Did you mean lite"):
         config.preset("light")
+
+
+def test_every_key_is_documented_and_the_document_is_current():
+    for kind in config_docs.TABLES.values():
+        for name, field in kind.__pydantic_fields__.items():
+            assert field.description and field.description.endswith("."), (kind, name)
+            assert f"| `{name}` |" in DOCUMENT or name in ("phases", "blocks")
+    assert config_docs.configuration_markdown() == DOCUMENT, "run: make docs-configuration"
 
 
 def test_broken_files_are_errors(tmp_path):

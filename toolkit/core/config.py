@@ -1,4 +1,4 @@
-"""The configuration of a run: strict frozen dataclasses, read from named presets or TOML files."""
+"""The configuration of a run, read from named presets or TOML files; config_schema has its keys."""
 
 import dataclasses
 import difflib
@@ -6,12 +6,21 @@ import sys
 import typing
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tomli_w
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import TypeAdapter, ValidationError
 
+from toolkit.core.config_schema import BlockConfig as BlockConfig
+from toolkit.core.config_schema import CleanConfig as CleanConfig
+from toolkit.core.config_schema import Config as Config
+from toolkit.core.config_schema import DataConfig as DataConfig
+from toolkit.core.config_schema import ModelConfig as ModelConfig
+from toolkit.core.config_schema import Operation as Operation
+from toolkit.core.config_schema import Phase as Phase
+from toolkit.core.config_schema import SplitConfig as SplitConfig
+from toolkit.core.config_schema import TrainConfig as TrainConfig
+from toolkit.core.config_schema import without_weights as without_weights
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 
@@ -19,174 +28,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-def _trainable(value: Any) -> Any:
-    whole, part = isinstance(value, int) and not isinstance(value, bool), isinstance(value, float)
-    if value in ("head", "all") or (whole and value >= 1) or (part and 0 < value < 1):
-        return value
-    raise ValueError(
-        "it should be 'head', 'all', the number of a layer, or a fraction of the layers such as 0.5"
-    )
-
-
-_strict = dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-@_strict
-class DataConfig:
-    """classes: how many there are, when the file has no class names of its own."""
-
-    classes: Annotated[int, Field(ge=2, le=256)] = 8
-
-
-@_strict
-class CleanConfig:
-    """outlier_score: robust z-score of the log distance in whitened PCA space, above which an image
-    is dropped.
-
-    On the reference data the irrelevant pictures score 4.9 and 7.1, the farthest cell 3.7; on
-    subsets of 20 cells a class 5.9 against 4.0. components: axes of that space. near_copy_bits: of
-    256 in the perceptual hash; unrelated cells differ in more than 40.
-    """
-
-    enabled: bool = True
-    outlier_score: Positive = 4.3
-    components: Annotated[int, Field(ge=2, le=1000)] = 200
-    near_copy_bits: Annotated[int, Field(ge=0, le=128)] = 30
-
-
-@_strict
-class SplitConfig:
-    """The shares of the cleaned images held out for validation and test."""
-
-    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-
-
-@_strict
-class ModelConfig:
-    """backbone: a name in `toolkit.models.backbones`. weights: "imagenet", "none", or the path of a
-    weights file.
-
-    head_units: widths of the dense layers, each with `head_norm`, ReLU and dropout; () for the
-    class scores alone. head_norm: "batch" after each dense layer, as in the report, or one "layer"
-    norm of the features before the first, as the winners had it. input_size: side in pixels that
-    images are resized to, 0 for their own.
-    """
-
-    backbone: str
-    weights: str = "imagenet"
-    head_units: tuple[Count, ...] = (1024, 512, 256)
-    head_norm: Literal["batch", "layer"] = "batch"
-    dropout: Share = 0.3
-    input_size: Annotated[int, Field(ge=0, le=1024)] = 0
-
-
-@_strict
-class Operation:
-    """One augmentation: its name in `toolkit.augment.registry`, how often it is drawn, and how
-    strong it is.
-
-    rate: share of the images it changes. factor: strength in 0..1, 0 changes nothing.
-    """
-
-    name: str
-    rate: Annotated[float, Field(ge=0, le=1)] = 1.0
-    factor: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
-@_strict
-class BlockConfig:
-    """The report's block scheme: augmented images are made `size` at a time, fed, and dropped.
-
-    copies: differently augmented copies of each image in an epoch. Memory holds a few blocks,
-    however many copies.
-    """
-
-    size: Count = 1024
-    copies: Count = 1
-
-
-@_strict
-class Phase:
-    """A stretch of training with one optimiser, one learning rate and one set of trainable layers.
-
-    trainable: "head"; "all"; a whole number N for the layers from the N-th of the backbone on (the
-    report's 124); or a fraction for that last part of its layers (0.5). Without `augment`, a "head"
-    phase runs the backbone once and trains on its stored features.
-    schedule: of the learning rate, over the phase's epochs: constant; cosine down to 0; or
-    exponential, by the share `decay` an epoch. warmup: epochs of linear rise before that. plateau:
-    epochs without a better `monitor` before the learning rate is multiplied by plateau_factor;
-    patience: before the phase ends. All off at 0. frozen_norm: batch norms of the backbone keep
-    their statistics and are not trained. accumulate: steps whose gradients are averaged before the
-    weights change.
-    """
-
-    trainable: Annotated[str | int | float, BeforeValidator(_trainable)]
-    epochs: Count
-    learning_rate: Positive
-    optimizer: Literal["adam", "adamw", "lion", "sgd"] = "adam"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "cosine", "exponential"] = "constant"
-    decay: Share = 0.03
-    warmup: Annotated[float, Field(ge=0)] = 0.0
-    plateau: Annotated[int, Field(ge=0)] = 2
-    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    patience: Annotated[int, Field(ge=0)] = 5
-    frozen_norm: bool = False
-    accumulate: Count = 1
-    augment: bool = True
-
-
-@_strict
-class TrainConfig:
-    """What holds for all phases.
-
-    batch_size: images in a step. seed: of initialisation, order and augmentation. monitor: what
-    plateau, patience and the best epoch follow; val_shift_accuracy is that of corrupted copies of
-    the validation part (`toolkit.data.shift`): undamaged images say little about damaged test
-    images. augmented_validation: val_loss and val_accuracy are those of a copy of the validation
-    part that went through the augmentations once, the same for every epoch.
-    label_smoothing: share of each label spread over all classes. focal: gamma of the focal loss
-    (Lin et al., arXiv:1708.02002), 0 for cross-entropy. class_weights: rarer classes weigh more,
-    all the same in total. oversample: rarer classes are shown more often instead. ema: momentum of
-    an exponential moving average of the weights, which is then what is validated and kept; 0 for
-    none. precision: of the layers' arithmetic; "auto" is mixed_bfloat16 on GPUs that have it,
-    mixed_float16 on others, float32 on CPUs, where bfloat16 won nothing. deterministic: the same
-    weights bit for bit from the same seed, on CPUs, a little slower.
-    """
-
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
-    batch_size: Count = 64
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    monitor: Literal["val_shift_accuracy", "val_loss", "val_accuracy"] = "val_shift_accuracy"
-    augmented_validation: bool = False
-    label_smoothing: Share = 0.0
-    focal: Annotated[float, Field(ge=0)] = 0.0
-    class_weights: bool = False
-    oversample: bool = False
-    ema: Share = 0.0
-    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
-    deterministic: bool = False
-    blocks: BlockConfig | None = None
-
-
-@_strict
-class Config:
-    """Everything that decides a run, beside the data."""
-
-    model: ModelConfig
-    train: TrainConfig
-    data: DataConfig = DataConfig()
-    clean: CleanConfig = CleanConfig()
-    split: SplitConfig = SplitConfig()
-    augment: tuple[Operation, ...] = ()
 
 
 def preset_names() -> list[str]:
@@ -231,11 +72,6 @@ def write(config: Config, path: Path) -> None:
     write_text(path, tomli_w.dumps(values))
 
 
-def without_weights(model: ModelConfig) -> ModelConfig:
-    """The same network, to be built without loading pretrained weights."""
-    return dataclasses.replace(model, weights="none")
-
-
 def _build(text: str, source: str, settings: tuple[str, ...]) -> Config:
     try:
         values = tomllib.loads(text)
@@ -248,7 +84,7 @@ def _build(text: str, source: str, settings: tuple[str, ...]) -> Config:
     except ValidationError as error:
         raise InputError(
             _sentence(error.errors()[0], source),
-            "Correct the key or the value; see toolkit/core/config.py for all of them.",
+            "Correct the key or the value; docs/configuration.md lists all of them.",
         ) from error
 
 

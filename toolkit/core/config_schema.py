@@ -1,0 +1,287 @@
+"""The keys of a run's configuration: strict frozen dataclasses, every key with its description."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+
+def _trainable(value: Any) -> Any:
+    whole, part = isinstance(value, int) and not isinstance(value, bool), isinstance(value, float)
+    if value in ("head", "all") or (whole and value >= 1) or (part and 0 < value < 1):
+        return value
+    raise ValueError(
+        "it should be 'head', 'all', the number of a layer, or a fraction of the layers such as 0.5"
+    )
+
+
+_strict = dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def _doc(text: str) -> Any:
+    """The description of a key, which docs/configuration.md shows."""
+    return Field(description=text)
+
+
+@_strict
+class DataConfig:
+    """The training file."""
+
+    classes: Annotated[
+        int,
+        Field(ge=2, le=256),
+        _doc("Number of classes, when the file has no class names of its own."),
+    ] = 8
+
+
+@_strict
+class CleanConfig:
+    """Which images are dropped before the split.
+
+    On the reference data the irrelevant pictures have the outlier scores 4.9 and 7.1, the farthest
+    cell 3.7; on subsets of 20 cells a class 5.9 against 4.0. Unrelated cells differ in more than 40
+    bits of the perceptual hash.
+    """
+
+    enabled: Annotated[bool, _doc("Whether to drop outliers, copies and broken images.")] = True
+    outlier_score: Annotated[
+        Positive,
+        _doc(
+            "Robust z-score of the log distance in whitened PCA space, above which an image is "
+            "dropped."
+        ),
+    ] = 4.3
+    components: Annotated[int, Field(ge=2, le=1000), _doc("Number of axes of the PCA space.")] = 200
+    near_copy_bits: Annotated[
+        int,
+        Field(ge=0, le=128),
+        _doc("Two images are copies when at most so many of 256 bits of their hashes differ."),
+    ] = 30
+
+
+@_strict
+class SplitConfig:
+    """Which of the cleaned images are held out."""
+
+    validation: Annotated[
+        float, Field(gt=0, lt=0.5), _doc("Share of the images in the validation part.")
+    ] = 0.05
+    test: Annotated[float, Field(gt=0, lt=0.5), _doc("Share of the images in the test part.")] = (
+        0.05
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32), _doc("The same seed gives the same parts.")] = 0
+
+
+@_strict
+class ModelConfig:
+    """The network: a backbone, pooled features, and a head of dense layers."""
+
+    backbone: Annotated[
+        str,
+        _doc('Name of the backbone, such as "efficientnet-lite0"; a wrong name lists all of them.'),
+    ]
+    weights: Annotated[
+        str,
+        _doc('Initial weights of the backbone: "imagenet", "none", or the path of a weights file.'),
+    ] = "imagenet"
+    head_units: Annotated[
+        tuple[Count, ...],
+        _doc(
+            "Widths of the dense layers before the class scores, each with head_norm, ReLU and "
+            "dropout; [] for none."
+        ),
+    ] = (1024, 512, 256)
+    head_norm: Annotated[
+        Literal["batch", "layer"],
+        _doc(
+            '"batch": batch norm after each dense layer, as in the report. "layer": one layer norm '
+            "of the features before the first, as the winners had it."
+        ),
+    ] = "batch"
+    dropout: Annotated[Share, _doc("Dropout rate after each dense layer.")] = 0.3
+    input_size: Annotated[
+        int,
+        Field(ge=0, le=1024),
+        _doc("Side in pixels that images are resized to; 0 for their own size."),
+    ] = 0
+
+
+@_strict
+class Operation:
+    """One augmentation. The list `augment` applies its operations in order."""
+
+    name: Annotated[
+        str, _doc('Name of the augmentation, such as "flip"; a wrong name lists all of them.')
+    ]
+    rate: Annotated[
+        float, Field(ge=0, le=1), _doc("Share of the images that the augmentation changes.")
+    ] = 1.0
+    factor: Annotated[
+        float, Field(ge=0, le=1), _doc("Strength from 0 to 1; 0 changes nothing.")
+    ] = 0.5
+
+
+@_strict
+class BlockConfig:
+    """The report's block scheme: augmented images are made one block at a time, trained on and
+    discarded. Memory holds a few blocks, however many copies there are."""
+
+    size: Annotated[Count, _doc("Number of images in a block.")] = 1024
+    copies: Annotated[
+        Count, _doc("Number of differently augmented copies of each image in an epoch.")
+    ] = 1
+
+
+@_strict
+class Phase:
+    """A part of training with one optimizer, one learning rate and one set of trainable layers.
+
+    Without `augment`, a phase that trains the head alone runs the backbone once and trains on its
+    stored features.
+    """
+
+    trainable: Annotated[
+        str | int | float,
+        BeforeValidator(_trainable),
+        _doc(
+            'Which layers are trained: "head"; "all"; a whole number N for the backbone\'s layers '
+            "from the N-th on (the report's 124); or a fraction for the last part of its layers "
+            "(0.5)."
+        ),
+    ]
+    epochs: Annotated[Count, _doc("Number of epochs at most; see patience.")]
+    learning_rate: Annotated[Positive, _doc("Learning rate, after warmup.")]
+    optimizer: Annotated[
+        Literal["adam", "adamw", "lion", "sgd"], _doc("Optimizer; its state starts anew.")
+    ] = "adam"
+    weight_decay: Annotated[
+        float, Field(ge=0), _doc("Decoupled weight decay of the optimizer.")
+    ] = 0.0
+    schedule: Annotated[
+        Literal["constant", "cosine", "exponential"],
+        _doc(
+            "Learning rate over the phase's epochs: constant; cosine, down to 0; or exponential, "
+            "by the share `decay` per epoch."
+        ),
+    ] = "constant"
+    decay: Annotated[
+        Share, _doc("Share of the learning rate lost per epoch under the exponential schedule.")
+    ] = 0.03
+    warmup: Annotated[
+        float, Field(ge=0), _doc("Epochs of linear increase before the schedule; 0 for none.")
+    ] = 0.0
+    plateau: Annotated[
+        int,
+        Field(ge=0),
+        _doc(
+            "Epochs without a better `monitor` before the learning rate is multiplied by "
+            "plateau_factor; 0 for never."
+        ),
+    ] = 2
+    plateau_factor: Annotated[
+        float, Field(gt=0, lt=1), _doc("Factor of the learning rate on a plateau.")
+    ] = 0.5
+    patience: Annotated[
+        int,
+        Field(ge=0),
+        _doc("Epochs without a better `monitor` before the phase ends; 0 for never."),
+    ] = 5
+    frozen_norm: Annotated[
+        bool,
+        _doc("Whether the backbone's batch norms keep their statistics and are not trained."),
+    ] = False
+    accumulate: Annotated[
+        Count, _doc("Number of steps whose gradients are averaged before the weights change.")
+    ] = 1
+    augment: Annotated[bool, _doc("Whether the phase uses the augmentations.")] = True
+
+
+@_strict
+class TrainConfig:
+    """What holds for all phases."""
+
+    phases: Annotated[
+        tuple[Phase, ...], Field(min_length=1), _doc("The phases, in the order of training.")
+    ]
+    batch_size: Annotated[Count, _doc("Number of images in a step.")] = 64
+    seed: Annotated[
+        int, Field(ge=0, lt=2**31), _doc("Seed of initialisation, order and augmentation.")
+    ] = 0
+    monitor: Annotated[
+        Literal["val_shift_accuracy", "val_loss", "val_accuracy"],
+        _doc(
+            "What plateau, patience and the best epoch follow. val_shift_accuracy is the accuracy "
+            "on corrupted copies of the validation part: undamaged images say little about damaged "
+            "test images."
+        ),
+    ] = "val_shift_accuracy"
+    augmented_validation: Annotated[
+        bool,
+        _doc(
+            "Whether val_loss and val_accuracy are those of one augmented copy of the validation "
+            "part, the same for every epoch."
+        ),
+    ] = False
+    label_smoothing: Annotated[
+        Share, _doc("Share of each label that is spread over all classes.")
+    ] = 0.0
+    focal: Annotated[
+        float,
+        Field(ge=0),
+        _doc("Gamma of the focal loss (Lin et al., arXiv:1708.02002); 0 for cross-entropy."),
+    ] = 0.0
+    class_weights: Annotated[
+        bool, _doc("Whether rarer classes weigh more in the loss, so that all weigh the same.")
+    ] = False
+    oversample: Annotated[
+        bool,
+        _doc("Whether images of rarer classes are repeated, so that all are equally frequent."),
+    ] = False
+    ema: Annotated[
+        Share,
+        _doc(
+            "Momentum of an exponential moving average of the weights, which is then validated and "
+            "kept; 0 for none."
+        ),
+    ] = 0.0
+    precision: Annotated[
+        Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"],
+        _doc(
+            'Arithmetic of the layers. "auto": mixed_bfloat16 on GPUs that have it, mixed_float16 '
+            "on others, float32 on CPUs, where bfloat16 gained nothing."
+        ),
+    ] = "auto"
+    deterministic: Annotated[
+        bool,
+        _doc(
+            "Whether the same seed gives the same weights bit for bit, on CPUs, at some loss of "
+            "speed."
+        ),
+    ] = False
+    blocks: Annotated[
+        BlockConfig | None, _doc("The report's block scheme; absent for a continuous stream.")
+    ] = None
+
+
+@_strict
+class Config:
+    """Everything that decides a run, beside the data."""
+
+    model: ModelConfig
+    train: TrainConfig
+    data: DataConfig = DataConfig()
+    clean: CleanConfig = CleanConfig()
+    split: SplitConfig = SplitConfig()
+    augment: Annotated[
+        tuple[Operation, ...], _doc("The augmentations, in the order of their application.")
+    ] = ()
+
+
+def without_weights(model: ModelConfig) -> ModelConfig:
+    """The same network, to be built without loading pretrained weights."""
+    return dataclasses.replace(model, weights="none")
