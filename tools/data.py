@@ -161,7 +161,7 @@ def augment_preview(
             progress(number, len(sheets) + 1, name)
             shown = dataclasses.replace(chosen, augment=operations)
             copies = [
-                pipeline.augmented_once(samples, rows, shown, draw).astype(np.uint8)
+                pipeline.augment_once(samples, rows, shown, draw).astype(np.uint8)
                 for draw in range(plots.PREVIEW_COPIES)
             ]
             plots.preview(samples.images[rows], copies, out / f"{name}.png")

@@ -1,14 +1,15 @@
-"""A chain of augmentations, each drawn anew for every image at its own rate, in large parallel
-strokes.
+"""A chain of augmentations, each applied at its own rate, on whole batches.
 
-keras-cv applies a layer at a rate by looping over the images one by one. Here the images an
-operation is drawn for are gathered, the layer runs on all of them at once, and they go back to
-their places: the same distribution, and every draw follows from the seed of the step, whichever
-thread works on it.
+keras-cv applies a layer at a rate by looping over the images one by one. Here the images that an
+operation is drawn for are gathered, the layer runs on all of them at once, and they are scattered
+back to their rows. The distribution is the same, and all random numbers depend on the seed of the
+step, whichever thread works on it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -17,7 +18,7 @@ from keras_cv.layers import BaseImageAugmentationLayer, RandAugment
 
 from toolkit.augment.geometry import GEOMETRIC, matrices, warp
 from toolkit.augment.registry import MIXING, OPERATIONS, RAND_AUGMENT_DEVIATION, VALUE_RANGE, Size
-from toolkit.augment.rng import Draws, bind
+from toolkit.augment.rng import SeededRng, bind
 from toolkit.core.config import Operation
 from toolkit.core.errors import InputError
 
@@ -26,6 +27,8 @@ Change = Callable[[tf.Tensor], tf.Tensor]
 # From images float32 0..255 [n, h, w, 3], labels float32 [n, classes] and a seed int32 [2] to the
 # first two, changed.
 Chain = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+# The same within a chain, which holds the seed.
+Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
@@ -35,15 +38,10 @@ def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
     Raises InputError for an operation that does not exist.
     """
     check(operations)
-    # keras-cv's layers ask for the global generator when they are made, before `bind` gives them
-    # another; under deterministic operations TensorFlow has none unless it is told to.
-    tf.random.set_global_generator(tf.random.Generator.from_seed(0))
-    draws = Draws()
-    steps = [
-        _step(operation, size, draws)
-        for operation in operations
-        if operation.rate and operation.factor
-    ]
+    active = [operation for operation in operations if operation.rate and operation.factor]
+    rng = SeededRng()
+    with _some_global_generator():
+        steps = [_step(operation, size, rng) for operation in active]
 
     def augment(
         images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
@@ -54,7 +52,7 @@ def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
                 "mixed images need mixed labels, and integers cannot be mixed.",
                 "Give one-hot labels.",
             )
-        with draws.seeded(seed):
+        with rng.seeded(seed):
             for step in steps:
                 images, labels = step(images, labels)
         return tf.ensure_shape(tf.clip_by_value(images, *VALUE_RANGE), shape), labels
@@ -95,48 +93,80 @@ def check(operations: tuple[Operation, ...]) -> None:
             )
 
 
-def _step(operation: Operation, size: Size, draws: Draws):
-    change = _change(operation, size, draws)
+@contextmanager
+def _some_global_generator() -> Iterator[None]:
+    """Lends TensorFlow a global generator, and gives the program's own back after the block.
+
+    keras-cv's layers ask for it when they are made, before `bind` gives them another. Under
+    deterministic operations TensorFlow makes none by itself.
+    """
+    try:
+        outer = tf.random.get_global_generator()
+    except RuntimeError:
+        outer = None
+    tf.random.set_global_generator(tf.random.Generator.from_seed(0))
+    try:
+        yield
+    finally:
+        tf.random.set_global_generator(outer)
+
+
+def _step(operation: Operation, size: Size, rng: SeededRng) -> Step:
+    """One operation of a chain, on the share `operation.rate` of the images."""
+    if operation.name in MIXING:
+        return _mixing_step(operation, size, rng)
+    change = _change(operation, size, rng)
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.where(draws.uniform([tf.shape(images)[0]]) < operation.rate)
-        drawn = tf.gather_nd(images, rows)
-        if operation.name in MIXING:
-            mixed = change({"images": drawn, "labels": tf.gather_nd(labels, rows)})
-            labels = tf.tensor_scatter_nd_update(labels, rows, mixed["labels"])
-            return tf.tensor_scatter_nd_update(images, rows, mixed["images"]), labels
-        return tf.tensor_scatter_nd_update(
-            images, rows, _unless_empty(drawn, change, draws)
-        ), labels
+        rows = tf.where(rng.uniform([tf.shape(images)[0]]) < operation.rate)
+        changed = _unless_empty(tf.gather_nd(images, rows), change, rng)
+        return tf.tensor_scatter_nd_update(images, rows, changed), labels
 
     return step
 
 
-def _change(operation: Operation, size: Size, draws: Draws) -> Change:
+def _mixing_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
+    """The same for an operation that mixes images, and so their labels."""
+    layer = bind(OPERATIONS[operation.name](operation.factor, size), rng)
+
+    def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.where(rng.uniform([tf.shape(images)[0]]) < operation.rate)
+        drawn = {"images": tf.gather_nd(images, rows), "labels": tf.gather_nd(labels, rows)}
+        mixed = layer(drawn, training=True)
+        images = tf.tensor_scatter_nd_update(images, rows, mixed["images"])
+        return images, tf.tensor_scatter_nd_update(labels, rows, mixed["labels"])
+
+    return step
+
+
+def _change(operation: Operation, size: Size, rng: SeededRng) -> Change:
     if operation.name == "rand-augment":
-        return _rand_augment(operation.factor, draws)
+        return _rand_augment(operation.factor, rng)
     if operation.name == "aug-mix":
-        return _aug_mix(operation.factor, draws)
-    return _bound(OPERATIONS[operation.name](operation.factor, size), draws)
+        return _aug_mix(operation.factor, rng)
+    return _bound(OPERATIONS[operation.name](operation.factor, size), rng)
 
 
-def _bound(layer: keras.layers.Layer, draws: Draws) -> Change:
-    """`layer` with its draws from `draws`; one that works on single images gets a seed for each."""
-    bind(layer, draws)
+def _bound(layer: keras.layers.Layer, rng: SeededRng) -> Change:
+    """`layer` with its random numbers from `rng`, as a function of a batch.
+
+    A layer that keras-cv can only run on single images gets a seed for each.
+    """
+    bind(layer, rng)
     if isinstance(layer, GEOMETRIC):
         return lambda images: warp(images, matrices(layer, images))
-    if not _single(layer):
+    if not _takes_single_images(layer):
         return lambda images: layer(images, training=True)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         def one(image_and_seed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
             image, seed = image_and_seed
-            with draws.seeded(seed):
+            with rng.seeded(seed):
                 return layer.augment_image(
                     image, transformation=layer.get_random_transformation(image=image)
                 )
 
-        seeds = draws.seeds(tf.shape(images)[0])
+        seeds = rng.seeds(tf.shape(images)[0])
         return tf.map_fn(
             one, (images, seeds), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32)
         )
@@ -144,81 +174,96 @@ def _bound(layer: keras.layers.Layer, draws: Draws) -> Change:
     return change
 
 
-def _single(layer: keras.layers.Layer) -> bool:
-    """Whether keras-cv would loop over the images of a batch: it is no batch layer and mixes
-    nothing."""
+def _takes_single_images(layer: keras.layers.Layer) -> bool:
+    """Whether keras-cv would loop over the images of a batch: `layer` has no batched form."""
     own_batch = type(layer)._batch_augment is not BaseImageAugmentationLayer._batch_augment
     return isinstance(layer, BaseImageAugmentationLayer) and not own_batch
 
 
 def _switch(
-    images: tf.Tensor, choices: tf.Tensor, changes: list[Change], draws: Draws
+    images: tf.Tensor, choices: tf.Tensor, changes: list[Change], rng: SeededRng
 ) -> tf.Tensor:
     """Each image changed by the one of `changes` that its number in `choices`, int32 [n], names."""
-    places = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choices, len(changes))
+    rows = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choices, len(changes))
     parts = tf.dynamic_partition(images, choices, len(changes))
-    return tf.dynamic_stitch(
-        places, [_unless_empty(part, change, draws) for part, change in zip(parts, changes)]
-    )
+    changed = [_unless_empty(part, change, rng) for part, change in zip(parts, changes)]
+    return tf.dynamic_stitch(rows, changed)
 
 
-def _unless_empty(images: tf.Tensor, change: Change, draws: Draws) -> tf.Tensor:
-    """`change` where there are images: some layers fail on none. What it draws does not move later
-    draws."""
+def _unless_empty(images: tf.Tensor, change: Change, rng: SeededRng) -> tf.Tensor:
+    """`change` where there are images: some layers fail on none."""
     images = tf.ensure_shape(images, [None, *images.shape[1:]])
-    with draws.seeded(draws.seed()):
+    # A sequence of its own: whether there are images does not move the numbers drawn later.
+    with rng.seeded(rng.seed()):
         return tf.cond(tf.shape(images)[0] > 0, lambda: change(images), lambda: images)
 
 
-def _one_of(
-    policy: list[keras.layers.Layer], draws: Draws
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A function that changes each image by one layer of `policy`, or not, as its number in int32
-    [n] says.
+@dataclass(frozen=True)
+class _Choice:
+    """How one number that `_one_of` draws changes an image.
 
-    The number after the last layer's changes nothing. The geometric layers share one resampling.
+    change: position in the list of changes. axis: position among the geometric layers, 0 where the
+    change is not theirs.
     """
-    geometric = [layer for layer in policy if isinstance(layer, GEOMETRIC)]
+
+    change: int
+    axis: int = 0
+
+
+def _one_of(
+    policy: Sequence[keras.layers.Layer], rng: SeededRng
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function that changes each image by the layer of `policy` that its number in int32 [n]
+    names.
+
+    The number len(policy) changes nothing. The geometric layers share one resampling, which is most
+    of what they cost: each image has its own map, whichever layer drew it.
+    """
+    geometric = [bind(layer, rng) for layer in policy if isinstance(layer, GEOMETRIC)]
     others = [layer for layer in policy if not isinstance(layer, GEOMETRIC)]
-    changes = [tf.identity, *(_bound(layer, draws) for layer in others)]
-    # By number: the place in `changes`, where the geometric layers come last as one; and the place
-    # among them.
-    place = [1 + others.index(layer) if layer in others else len(changes) for layer in policy] + [0]
-    axis = [geometric.index(layer) if layer in geometric else 0 for layer in policy] + [0]
-    for layer in geometric:
-        bind(layer, draws)
+    changes: list[Change] = [tf.identity, *(_bound(layer, rng) for layer in others)]
+    choices = []
+    for layer in policy:
+        if isinstance(layer, GEOMETRIC):
+            # The resampling that they share comes after the other changes.
+            choices.append(_Choice(len(changes), geometric.index(layer)))
+        else:
+            choices.append(_Choice(1 + others.index(layer)))
+    choices.append(_Choice(0))
+    change_of = [choice.change for choice in choices]
+    axis_of = [choice.axis for choice in choices]
 
     def change(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-        kinds = tf.boolean_mask(
-            tf.gather(axis, numbers), tf.equal(tf.gather(place, numbers), len(changes))
-        )
+        chosen = tf.gather(change_of, numbers)
+        axes = tf.boolean_mask(tf.gather(axis_of, numbers), tf.equal(chosen, len(changes)))
 
         def move(part: tf.Tensor) -> tf.Tensor:
-            every = tf.stack([matrices(layer, part) for layer in geometric], axis=1)
-            return warp(part, tf.gather(every, kinds, batch_dims=1))
+            # Every layer draws a map for every image, and each image keeps the one it chose.
+            maps = tf.stack([matrices(layer, part) for layer in geometric], axis=1)
+            return warp(part, tf.gather(maps, axes, batch_dims=1))
 
-        return _switch(images, tf.gather(place, numbers), [*changes, move], draws)
+        return _switch(images, chosen, [*changes, move], rng)
 
     return change
 
 
-def _rand_augment(magnitude: float, draws: Draws) -> Change:
+def _rand_augment(magnitude: float, rng: SeededRng) -> Change:
     """As `keras_cv.layers.RandAugment`: three times one of ten operations, or none with a chance of
     1 in 11."""
     policy = RandAugment.get_standard_policy(VALUE_RANGE, magnitude, RAND_AUGMENT_DEVIATION)
-    one_of = _one_of(policy, draws)
+    one_of = _one_of(policy, rng)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         for _ in range(3):
             images = one_of(
-                images, draws.uniform([tf.shape(images)[0]], 0, len(policy) + 1, tf.int32)
+                images, rng.uniform([tf.shape(images)[0]], 0, len(policy) + 1, tf.int32)
             )
         return images
 
     return change
 
 
-def _aug_mix(severity: float, draws: Draws) -> Change:
+def _aug_mix(severity: float, rng: SeededRng) -> Change:
     """As `keras_cv.layers.AugMix`: three chains of one to three operations, averaged, and mixed
     with the original.
 
@@ -237,20 +282,20 @@ def _aug_mix(severity: float, draws: Draws) -> Change:
         layers.RandomTranslation(0.0, severity / 3, fill_mode="reflect"),
         layers.RandomTranslation(severity / 3, 0.0, fill_mode="reflect"),
     ]
-    one_of = _one_of(policy, draws)
+    one_of = _one_of(policy, rng)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         n = tf.shape(images)[0]
         chains = tf.tile(images, [3, 1, 1, 1])
-        depth = draws.uniform([3 * n], 1, 4, tf.int32)
+        depth = rng.uniform([3 * n], 1, 4, tf.int32)
         for level in range(3):
-            numbers = draws.uniform([3 * n], 0, len(policy), tf.int32)
+            numbers = rng.uniform([3 * n], 0, len(policy), tf.int32)
             chains = one_of(chains, tf.where(level < depth, numbers, len(policy)))
-        weights = tf.transpose(draws.dirichlet(1.0, n, 3))[..., None, None, None]
+        weights = tf.transpose(rng.dirichlet(1.0, n, 3))[..., None, None, None]
         mixture = tf.reduce_sum(
             weights * tf.reshape(chains, tf.concat([[3], tf.shape(images)], 0)), axis=0
         )
-        share = draws.uniform([n, 1, 1, 1])  # Beta(1, 1)
+        share = rng.uniform([n, 1, 1, 1])  # Beta(1, 1)
         return share * images + (1.0 - share) * mixture
 
     return change

@@ -1,8 +1,8 @@
-"""Rotation, translation and shear: keras-cv's draws, resampled by one compiled kernel.
+"""Rotation, translation and shear: keras-cv's random maps, resampled by one compiled kernel.
 
-Resampling is most of what a chain of augmentations costs. TensorFlow's kernel finds the place of
-every channel of every pixel anew; here XLA compiles one loop for the three channels, more than
-twice as fast on CPUs.
+Resampling is most of the cost of a chain of augmentations. TensorFlow's kernel computes the source
+position anew for each channel of a pixel. Here XLA compiles one loop for the three channels, which
+is more than twice as fast on CPUs.
 """
 
 import keras
@@ -11,7 +11,8 @@ from keras_cv import layers
 from keras_cv.src.utils import preprocessing
 
 GEOMETRIC = (layers.RandomRotation, layers.RandomTranslation, layers.RandomShear)
-GRAIN = 4  # images; XLA compiles anew for each number of them, so it is rounded up
+# XLA compiles anew for each number of images, so the number is rounded up to a multiple.
+IMAGES_MULTIPLE = 4
 
 
 def matrices(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
@@ -40,7 +41,7 @@ def warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
     """`images` float32 [n, h, w, 3] through `maps` as `matrices` gives them; bilinear, mirrored
     beyond the border."""
     n = tf.shape(images)[0]
-    missing = (-n) % GRAIN
+    missing = (-n) % IMAGES_MULTIPLE
     images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
     return _warp(images, tf.pad(maps, [[0, missing], [0, 0]]))[:n]
 
@@ -70,6 +71,8 @@ def _warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
 def _neighbours(places: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The two pixels of an axis next to `places`, mirrored into 0..size-1, int32, and the share of
     the second."""
+    # Mirrored about the border's outer edge, as fill_mode="reflect": a triangle wave of period
+    # 2 · size whose pixel centres lie at halves.
     end = tf.cast(size, tf.float32)
     mirrored = end - tf.abs(tf.math.floormod(places + 0.5, 2.0 * end) - end) - 0.5
     mirrored = tf.clip_by_value(mirrored, 0.0, end - 1.0)

@@ -1,4 +1,4 @@
-"""CutMix, MixUp and FourierMix: keras-cv's layers with every draw taken from `Draws`.
+"""CutMix, MixUp and FourierMix: keras-cv's layers with all random numbers from a `SeededRng`.
 
 Each image of a batch is mixed with another of the batch, and so are their labels, float32 [n,
 classes].

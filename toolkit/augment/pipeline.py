@@ -1,9 +1,10 @@
-"""The stream of training images: drawn, augmented and fed a block at a time, so that memory stays
-flat.
+"""The stream of training images: shuffled, augmented and batched, in constant memory.
 
-Everything random in it follows from the run's seed, the epoch and the block: it starts anywhere, on
-any number of threads, with the same pixels.
+Everything random in it depends on the run's seed, the epoch and the batch alone. So a resumed
+training, which starts in the middle, and any number of threads give the same pixels.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +13,10 @@ from toolkit.augment.chain import chain
 from toolkit.core.config import Config
 from toolkit.data.dataset import Samples
 
-# Epochs never reach this: the seed of the one augmented copy of the validation part.
+# No training has so many epochs: the seed of the one augmented copy of the validation part.
 VALIDATION_EPOCH = 2**20
+
+Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def stream(
@@ -29,53 +32,46 @@ def stream(
     copies, size = 1, settings.train.batch_size
     if settings.train.blocks and augmented:
         copies, size = settings.train.blocks.copies, settings.train.blocks.size
-    ready = _ready(samples, rows, settings, augmented)
+    make_batch = _batch_maker(samples, rows, settings, augmented)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        seeds = [[settings.train.seed, number * copies + copy] for copy in range(copies)]
-        order = tf.concat(
-            [tf.random.experimental.stateless_shuffle(tf.range(len(rows)), seed) for seed in seeds],
-            0,
+        orders = [
+            _shuffle(len(rows), settings.train.seed, number * copies + copy)
+            for copy in range(copies)
+        ]
+        chunks = tf.data.Dataset.from_tensor_slices(tf.concat(orders, 0)).batch(size).enumerate()
+        chunks = chunks.map(
+            lambda chunk, places: (tf.stack([number, tf.cast(chunk, tf.int32)]), places)
         )
-        blocks = tf.data.Dataset.from_tensor_slices(order).batch(size).enumerate()
-        blocks = blocks.map(
-            lambda block, places: (tf.stack([number, tf.cast(block, tf.int32)]), places)
-        )
-        blocks = blocks.map(ready, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return (
-            blocks
-            if size == settings.train.batch_size
-            else blocks.rebatch(settings.train.batch_size)
-        )
+        # By itself, not inside of a lambda: keras-cv's layers need what AutoGraph makes of it.
+        chunks = chunks.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        if size == settings.train.batch_size:
+            return chunks
+        return chunks.rebatch(settings.train.batch_size)
 
-    epochs = tf.data.Dataset.range(first_epoch, VALIDATION_EPOCH).map(
-        lambda number: tf.cast(number, tf.int32)
-    )
-    return epochs.flat_map(epoch).prefetch(2), -(-len(rows) * copies // settings.train.batch_size)
+    steps = -(-len(rows) * copies // settings.train.batch_size)  # rounded up
+    return _epochs(first_epoch).flat_map(epoch).prefetch(2), steps
 
 
 def fixed(samples: Samples, rows: np.ndarray, settings: Config, augmented: bool) -> tf.data.Dataset:
     """One pass over `rows` in their order, in batches as `stream`'s; with `augmented`, the same
     changes every time."""
-    ready = _ready(samples, rows, settings, augmented)
-    blocks = (
-        tf.data.Dataset.range(len(rows), output_type=tf.int32)
-        .batch(settings.train.batch_size)
-        .enumerate()
-    )
-    place = tf.constant(VALIDATION_EPOCH)
-    return blocks.map(
-        lambda block, places: ready(tf.stack([place, tf.cast(block, tf.int32)]), places),
+    make_batch = _batch_maker(samples, rows, settings, augmented)
+    places = tf.data.Dataset.range(len(rows), output_type=tf.int32)
+    batches = places.batch(settings.train.batch_size).enumerate()
+    epoch = tf.constant(VALIDATION_EPOCH)
+    return batches.map(
+        lambda batch, places: make_batch(tf.stack([epoch, tf.cast(batch, tf.int32)]), places),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     ).prefetch(2)
 
 
-def augmented_once(samples: Samples, rows: np.ndarray, settings: Config, draw: int) -> np.ndarray:
-    """The images at `rows` through the augmentations of `settings`, float32 [n, h, w, 3]; another
-    `draw`, other ones."""
-    ready = _ready(samples, rows, settings, augmented=True)
-    return ready(tf.constant([VALIDATION_EPOCH, draw]), tf.range(len(rows)))[0].numpy()
+def augment_once(samples: Samples, rows: np.ndarray, settings: Config, seed: int) -> np.ndarray:
+    """The images at `rows` after the augmentations of `settings`, float32 [n, h, w, 3]."""
+    make_batch = _batch_maker(samples, rows, settings, augmented=True)
+    images, _, _ = make_batch(tf.constant([VALIDATION_EPOCH, seed]), tf.range(len(rows)))
+    return images.numpy()
 
 
 def reordered(
@@ -86,33 +82,40 @@ def reordered(
     tensors = tuple(tf.constant(array) for array in arrays)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(arrays[0])), [settings.train.seed, number]
-        )
+        order = _shuffle(len(arrays[0]), settings.train.seed, number)
         places = tf.data.Dataset.from_tensor_slices(order).batch(settings.train.batch_size)
         return places.map(lambda chosen: tuple(tf.gather(tensor, chosen) for tensor in tensors))
 
-    epochs = tf.data.Dataset.range(first_epoch, VALIDATION_EPOCH).map(
-        lambda number: tf.cast(number, tf.int32)
-    )
-    return epochs.flat_map(epoch).prefetch(2), -(-len(arrays[0]) // settings.train.batch_size)
+    steps = -(-len(arrays[0]) // settings.train.batch_size)  # rounded up
+    return _epochs(first_epoch).flat_map(epoch).prefetch(2), steps
 
 
-def _ready(samples: Samples, rows: np.ndarray, settings: Config, augmented: bool):
-    """A function from a block's number, int32 [2] (epoch, block), and places in `rows` to its
-    images and labels."""
+def _epochs(first: int) -> tf.data.Dataset:
+    """The numbers of the epochs from `first` on, int32."""
+    numbers = tf.data.Dataset.range(first, VALIDATION_EPOCH)
+    return numbers.map(lambda number: tf.cast(number, tf.int32))
+
+
+def _shuffle(n: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """0..n-1 in an order that depends on `seed` and `epoch`, int32 [n]."""
+    return tf.random.experimental.stateless_shuffle(tf.range(n), [seed, epoch])
+
+
+def _batch_maker(
+    samples: Samples, rows: np.ndarray, settings: Config, augmented: bool
+) -> Callable[[tf.Tensor, tf.Tensor], Batch]:
+    """A function from a batch's number, int32 [2] (epoch, batch), and places in `rows` to the batch
+    as `stream` describes it."""
     # Held once, outside of the graph that runs in parallel.
     images, labels = tf.constant(samples.images[rows]), tf.constant(samples.labels[rows], tf.int32)
     classes = len(samples.class_names)
-    weights = (
-        np.ones(classes)
-        if not settings.train.class_weights
-        else class_weights(samples.labels[rows], classes)
-    )
+    weights = np.ones(classes)
+    if settings.train.class_weights:
+        weights = class_weights(samples.labels[rows], classes)
     weights = tf.constant(weights, tf.float32)
     augment = chain(settings.augment if augmented else (), samples.images.shape[1:3])
 
-    def ready(number: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def make_batch(number: tf.Tensor, places: tf.Tensor) -> Batch:
         seed = tf.random.experimental.stateless_fold_in([settings.train.seed, number[0]], number[1])
         pixels = tf.cast(tf.gather(images, places), tf.float32)
         pixels = tf.ensure_shape(pixels, [None, *samples.images.shape[1:]])
@@ -121,7 +124,7 @@ def _ready(samples: Samples, rows: np.ndarray, settings: Config, augmented: bool
         # label.
         return pixels, mixed, tf.linalg.matvec(mixed, weights)
 
-    return ready
+    return make_batch
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -137,6 +140,7 @@ def balanced(samples: Samples, rows: np.ndarray, settings: Config) -> np.ndarray
     if not settings.train.oversample:
         return rows
     labels = samples.labels[rows]
-    return np.concatenate(
-        [np.resize(rows[labels == label], np.bincount(labels).max()) for label in np.unique(labels)]
-    )
+    most = np.bincount(labels).max()
+    # np.resize repeats the rows of a class, whole and in part, up to that number.
+    each = [np.resize(rows[labels == label], most) for label in np.unique(labels)]
+    return np.concatenate(each)
