@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := submission toolkit tools tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format requirements docs-configuration
+.PHONY: help demo test test-slow coverage figures lint format requirements docs-configuration
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -18,6 +18,12 @@ test: .venv/installed  ## run the tests
 
 test-slow: .venv/installed  ## run the slow tests too
 	$(BIN)/python -m pytest -m ''
+
+coverage: .venv/installed  ## run the tests, and list the lines that none of them ran
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+figures: .venv/installed  ## count the code's rooms, density and names
+	$(BIN)/python -m tests.support.code_figures
 
 lint: .venv/installed  ## check the style
 	$(BIN)/ruff check $(CODE)
