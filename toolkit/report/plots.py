@@ -1,10 +1,10 @@
-"""Pictures, as PNG files: contact sheets, the PCA scatter, the confusion matrix, the
-backtest of estimated scores."""
+"""Pictures as PNG files: contact sheets, the PCA scatter, the confusion matrix, the backtest."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -17,18 +17,17 @@ if TYPE_CHECKING:  # at run time it would import TensorFlow for every picture
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
 GAP = 2  # pixels between the images of a sheet
-# A preview: that many images in each of two bands, and under each image so many augmented copies of
-# it.
+# A preview has two bands. Each shows a row of images, and below it rows of their augmented copies.
 PREVIEW_IMAGES = 2 * SHEET_COLUMNS
 PREVIEW_COPIES = 2
 
 
 def contact_sheet(images: np.ndarray, path: Path) -> None:
-    """Writes up to 72 of `images` (uint8 [n, h, w, 3]), evenly drawn from their order, on one
-    sheet."""
-    most = SHEET_COLUMNS * SHEET_ROWS
-    if len(images) > most:
-        images = images[np.linspace(0, len(images) - 1, most).astype(int)]
+    """Writes up to 72 of `images` (uint8 [n, h, w, 3]) as one picture; of more, evenly spaced
+    ones."""
+    capacity = SHEET_COLUMNS * SHEET_ROWS
+    if len(images) > capacity:
+        images = images[np.linspace(0, len(images) - 1, capacity).astype(int)]
     height, width = images.shape[1:3]
     rows = -(-len(images) // SHEET_COLUMNS)
     sheet = np.full(
@@ -43,15 +42,20 @@ def contact_sheet(images: np.ndarray, path: Path) -> None:
 
 
 def preview(images: np.ndarray, copies: list[np.ndarray], path: Path) -> None:
-    """Writes PREVIEW_IMAGES `images` (uint8 [n, h, w, 3]), each above its PREVIEW_COPIES augmented
-    `copies`."""
-    bands = [slice(0, SHEET_COLUMNS), slice(SHEET_COLUMNS, PREVIEW_IMAGES)]
-    contact_sheet(np.concatenate([row[band] for band in bands for row in (images, *copies)]), path)
+    """Writes PREVIEW_IMAGES `images` (uint8 [n, h, w, 3]), each above its augmented copies.
+
+    copies: PREVIEW_COPIES arrays like `images`, in the same order.
+    """
+    rows = []
+    for band in (slice(0, SHEET_COLUMNS), slice(SHEET_COLUMNS, PREVIEW_IMAGES)):
+        rows.append(images[band])
+        rows += [augmented[band] for augmented in copies]
+    contact_sheet(np.concatenate(rows), path)
 
 
 def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -> None:
-    """Draws the first two whitened components, float [n, 2]; the images not `kept` (bool [n]) stand
-    out."""
+    """Draws the first two whitened components of images, float [n, 2]; crosses mark those that are
+    not `kept`, bool [n]."""
     figure, axes = _figure(title)
     axes.scatter(
         *coordinates[kept].T,
@@ -75,8 +79,8 @@ def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -
 
 
 def cleaning_pictures(coordinates: np.ndarray, kept: np.ndarray, folder: Path) -> None:
-    """Writes clean_before.png and clean_after.png: `scatter` with and without the dropped
-    images."""
+    """Writes clean_before.png and clean_after.png into `folder`: `scatter` with and without the
+    dropped images."""
     before, after = folder / "clean_before.png", folder / "clean_after.png"
     scatter(coordinates, kept, "Whitened PCA of the images, before cleaning", before)
     remaining = coordinates[kept]
@@ -85,8 +89,8 @@ def cleaning_pictures(coordinates: np.ndarray, kept: np.ndarray, folder: Path) -
 
 
 def backtest_picture(points: dict[str, list[tuple[float, float]]], path: Path) -> None:
-    """Draws (estimated, obtained) accuracies, in 0..1, by run: on the line where they are equal,
-    the estimate is perfect."""
+    """Draws (estimated, obtained) accuracies, in 0..1, by run. On the diagonal line, the estimate
+    was exact."""
     figure, axes = _figure("Estimated and obtained accuracy, one family held out at a time")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for (name, found), marker in zip(points.items(), "osD^vP*X<>" * len(points)):
@@ -113,8 +117,8 @@ def confusion_pictures(
 
 
 def confusion_picture(confusion: np.ndarray, class_names: tuple[str, ...], path: Path) -> None:
-    """Draws a confusion matrix (int [classes, classes], rows the truth), shaded by the share of
-    each row."""
+    """Draws a confusion matrix, int [classes, classes]: a row for each true class, a column for
+    each predicted one. Cells are shaded by their share of the row."""
     figure, axes = _figure("Confusion matrix, shaded by the share of each true class")
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -135,9 +139,9 @@ def confusion_picture(confusion: np.ndarray, class_names: tuple[str, ...], path:
     _write(figure, path)
 
 
-def _figure(title: str):
+def _figure(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)  # draws into memory: no display is needed
     axes = figure.add_subplot()
     axes.set_title(title)
     return figure, axes
