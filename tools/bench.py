@@ -1,10 +1,10 @@
-"""`cbtool bench`: what our forms of things gain, side by side in one run, and a backtest of
-estimated scores."""
+"""`cbtool bench`: speed against stock code, and backtests of the estimated score."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,23 +33,23 @@ def bench() -> None:
     "--backbone",
     required=True,
     metavar="NAME",
-    help="One of keras.applications', e.g. convnext-tiny.",
+    help="Backbone that keras.applications has, too, e.g. convnext-tiny.",
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images in a step."
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images per step."
 )
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Steps; their median counts.",
+    help="Number of steps; the median counts.",
 )
 @options.json
 def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
-    """Time training steps of keras.applications' network and of ours.
+    """Time training steps against keras.applications.
 
-    At 96 × 96 pixels, with random weights: every layer, one layer on the frozen backbone, and that
+    At 96 × 96 pixels, with random weights: all layers, one layer on the frozen backbone, and that
     layer on stored features.
     """
     with output.stages() as stages, stages.stage("bench") as progress:
@@ -62,7 +62,7 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     "--preset",
     required=True,
     metavar="NAME",
-    help="The named experiment whose augmentations to time.",
+    help="Preset whose augmentations to time.",
 )
 @options.settings
 @click.option(
@@ -73,13 +73,13 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     type=click.FloatRange(min=1),
     default=10.0,
     show_default=True,
-    help="For each of the two.",
+    help="Time for each of the two.",
 )
 @options.json
 def augment(
     preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool
 ) -> None:
-    """Time a preset's augmentations: ours, and the same keras-cv layers mapped as they are."""
+    """Time a preset's augmentations against plain keras-cv layers."""
     chosen = config.preset(preset, settings)
     samples = dataset.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
     with output.stages() as stages, stages.stage("bench") as progress:
@@ -96,14 +96,14 @@ def augment(
     "folder",
     type=options.PATH,
     metavar="DIR",
-    help="A trained run's network instead, on its validation part.",
+    help="Take the network of a trained run, and its validation images, instead.",
 )
 @options.training_file
 @click.option(
     "--images",
     type=click.IntRange(min=32),
     metavar="N",
-    help="How many. [default: 64, or the whole part]",
+    help="Number of images. [default: 64, or the whole part]",
 )
 @options.json
 def predict(
@@ -113,35 +113,35 @@ def predict(
     images: int | None,
     as_json: bool,
 ) -> None:
-    """Time prediction: the competition's template, stock networks, ours.
+    """Time prediction by the template, by stock code and by ours.
 
-    One network, the same weights and images in every form, each as a zip in a clean process. ONNX
-    Runtime (with tf2onnx) and OpenVINO stand beside them where they are installed.
+    Every form runs the same weights on the same images, as a zip in a clean process. ONNX Runtime
+    (with tf2onnx) and OpenVINO are included where they are installed.
     """
-    if (backbone is None) == (folder is None):
+    if folder and backbone:
         raise click.UsageError("give either --backbone NAME or --run DIR.")
-
     if folder:
         run = run_folder.open_finished(folder)
         samples = load_data(run, data_file)
         pictures = samples.images[splitting.read(run.split).rows("validation", samples)][:images]
         stock = network = package.load_trained(run)
+    elif backbone is None:
+        raise click.UsageError("give either --backbone NAME or --run DIR.")
     else:
         stock, network = inference_benchmark.random_network(backbone)
         pictures = checks.draw_images({}, images or 64)
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = inference_benchmark.measure(stock, network, pictures, progress)
     report = {"network": network.name} | dataclasses.asdict(measured)
-    rows = report["rows"]
     if as_json:
         output.as_json(report)
         return
+    rows = report.pop("rows")
+    left_out = report.pop("left_out")
     columns = tuple(name.replace("_", " ") for name in rows[0])
-    output.table(columns, [tuple(str(value) for value in row.values()) for row in rows])
-    _print(
-        {name: value for name, value in report.items() if name not in ("rows", "left_out")}, False
-    )
-    for form, why in measured.left_out.items():
+    output.table(columns, [tuple(map(str, row.values())) for row in rows])
+    _print(report, as_json)
+    for form, why in left_out.items():
         output.hint(f"Left out: {form}: {why}")
 
 
@@ -152,11 +152,11 @@ def predict(
     default=2000,
     show_default=True,
     metavar="N",
-    help="How many.",
+    help="Number of images.",
 )
 @options.json
 def shift(images: int, as_json: bool) -> None:
-    """Time the making of corrupted copies, in chains, of drawn cells of 96 × 96 pixels."""
+    """Time corruptions of drawn cells of 96 × 96 pixels, in chains and by family."""
     _print(training_benchmark.time_shift(images), as_json)
 
 
@@ -171,55 +171,57 @@ def shift(images: int, as_json: bool) -> None:
 @options.stored_part
 @options.json
 def backtest(folders: tuple[Path, ...], picture: Path | None, part: str, as_json: bool) -> None:
-    """Test the estimated score on leaderboards that are known: evaluated runs, one family of
-    corruptions held out each.
+    """Test the estimated score on known leaderboards.
 
-    For each family that a run was not trained on, its score on chains with that family is estimated
-    from chains without.
+    Takes evaluated runs. For each family of corruptions that a run was not trained on, the score on
+    chains with that family is estimated from the chains without it, and compared with the obtained
+    score.
     """
-    found = {
-        folder.name: backtests.backtest(run_folder.open_finished(folder), part)
-        for folder in folders
-    }
-    errors = {
-        name: sum(abs(result.estimate.value - result.obtained) for result in row) / len(row)
-        for name, row in found.items()
-    }
-    every = [result for row in found.values() for result in row]
-    total = sum(abs(result.estimate.value - result.obtained) for result in every) / len(every)
-    covered = sum(
-        result.estimate.low <= result.obtained <= result.estimate.high for result in every
-    ) / len(every)
+    found: dict[str, list[backtests.Backtest]] = {}
+    for folder in folders:
+        found[folder.name] = backtests.backtest(run_folder.open_finished(folder), part)
+    every = [result for results in found.values() for result in results]
+    errors = {name: _mean_error(results) for name, results in found.items()}
+    total = _mean_error(every)
+    inside = [each.estimate.low <= each.obtained <= each.estimate.high for each in every]
+    covered = sum(inside) / len(every)
     if picture:
-        points = {
-            name: [(result.estimate.value, result.obtained) for result in row]
-            for name, row in found.items()
-        }
-        plots.backtest_picture(points, picture)
+        plots.backtest_picture(
+            {name: list(map(_point, results)) for name, results in found.items()}, picture
+        )
     if as_json:
-        rows = [dataclasses.asdict(result) for result in every]
+        values = [dataclasses.asdict(result) for result in every]
         output.as_json(
-            {"backtests": rows, "mean_absolute_error": total, "by_run": errors, "covered": covered}
+            {
+                "backtests": values,
+                "mean_absolute_error": total,
+                "by_run": errors,
+                "covered": covered,
+            }
         )
         return
-    rows = [
-        (
-            result.run,
-            result.family,
-            result.estimate.value,
-            f"{result.estimate.low:.3f} to {result.estimate.high:.3f}",
-            result.obtained,
-        )
-        for result in every
-    ]
+    rows = []
+    for result in every:
+        estimate = result.estimate
+        interval = f"{estimate.low:.3f} to {estimate.high:.3f}"
+        rows.append((result.run, result.family, estimate.value, interval, result.obtained))
     output.table(("run", "family held out", "estimated", "95 % interval", "obtained"), rows)
     output.table(("run", "mean absolute error"), [*errors.items(), ("all", total)])
     click.echo(
-        f"The interval held the obtained score in {covered:.0%} of {len(every)} leaderboards."
+        f"The interval contains the obtained score in {covered:.0%} of {len(every)} leaderboards."
     )
 
 
-def _print(values: dict, as_json: bool) -> None:
+def _point(result: backtests.Backtest) -> tuple[float, float]:
+    return result.estimate.value, result.obtained
+
+
+def _mean_error(results: list[backtests.Backtest]) -> float:
+    """The mean absolute difference of estimated and obtained scores."""
+    return sum(abs(each.estimate.value - each.obtained) for each in results) / len(results)
+
+
+def _print(values: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.as_json(values)
     else:

@@ -1,4 +1,4 @@
-"""`cbtool bundle`: a competition of one's own, for CodaBench."""
+"""`cbtool bundle`: write a competition to host on CodaBench."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
     "data_file",
     type=options.PATH,
     metavar="FILE",
-    help="An npz of the hidden images. [default: drawn cells]",
+    help="Npz file of the hidden images. [default: drawn cells]",
 )
 @click.option(
     "--final",
     "final_file",
     type=options.PATH,
     metavar="FILE",
-    help="The same for a second phase, Final.",
+    help="Npz file of the hidden images of a second phase, Final.",
 )
 @click.option(
-    "--start", type=DATE, metavar="DATE", help="When it begins, as YYYY-MM-DD. [default: today]"
+    "--start", type=DATE, metavar="DATE", help="First day, as YYYY-MM-DD. [default: today]"
 )
-@click.option(
-    "--final-start", type=DATE, metavar="DATE", help="When Final follows the first phase."
-)
+@click.option("--final-start", type=DATE, metavar="DATE", help="First day of the phase Final.")
 @click.option(
     "--title", default="Image classification", show_default=True, help="The competition's name."
 )
 @click.option(
-    "--docker-image", metavar="IMAGE", help="What submissions run in. [default: TensorFlow 2.17.0]"
+    "--docker-image",
+    metavar="IMAGE",
+    help="Docker image of the submissions. [default: TensorFlow 2.17.0]",
 )
 @click.option(
     "--limit",
@@ -66,7 +66,7 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
     default=5,
     show_default=True,
     metavar="N",
-    help="Submissions a person and day.",
+    help="Submissions per person and day.",
 )
 @options.classes
 def bundle(
@@ -90,17 +90,16 @@ def bundle(
     if (final_file is None) != (final_start is None):
         raise click.UsageError("--final and --final-start go together.")
     if final_start and final_start <= start:
-        raise click.UsageError("--final-start has to lie after --start.")
+        raise click.UsageError("--final-start must be later than --start.")
     if data_file:
         samples = dataset.load(data_file, classes)
     else:
         drawn = synthetic.draw(PER_CLASS)
-        samples = drawn.take(
-            (drawn.ids < PER_CLASS * len(synthetic.KINDS)).nonzero()[0]
-        )  # without the irrelevant ones
+        cells = drawn.ids < PER_CLASS * len(synthetic.KINDS)  # irrelevant pictures come after them
+        samples = drawn.take(cells.nonzero()[0])
     change = f"{final_start:%Y-%m-%d}" if final_start else None
     phases = [hosting.HostedPhase("Development", samples, f"{start:%Y-%m-%d}", change)]
-    if final_file:
+    if final_file and change:
         phases.append(hosting.HostedPhase("Final", dataset.load(final_file, classes), change))
     hosting.write_bundle(out, title, phases, docker_image or hosting.DOCKER_IMAGE, limit, per_day)
     click.echo(

@@ -1,4 +1,4 @@
-"""`cbtool competitions`: what there is to take part in."""
+"""`cbtool competitions`: find, join and show competitions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def competitions() -> None:
 
 
 @competitions.command(name="list")
-@click.option("--search", default="", metavar="WORDS", help="In title and description.")
-@click.option("--joined", is_flag=True, help="Those you take part in.")
+@click.option("--search", default="", metavar="WORDS", help="Words in the title or description.")
+@click.option("--joined", is_flag=True, help="Only those you take part in.")
 @options.json
 def list_(search: str, joined: bool, as_json: bool) -> None:
-    """List public competitions, the latest first, or those you take part in."""
-    found = connected(required=joined).competitions(search, joined)
+    """List public competitions, or those you take part in, the latest first."""
+    found = connected(required=joined).list_competitions(search, joined)
     if as_json:
         output.as_json(
             {
@@ -52,7 +52,7 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
 @number
 @options.json
 def show(number: int, as_json: bool) -> None:
-    """Show a competition's phases, and what is left of their limits today."""
+    """Show a competition's phases and how many submissions are left."""
     competition = eligibility.find_competition(connected(required=False), number)
     if as_json:
         phases = [
@@ -103,26 +103,35 @@ def show(number: int, as_json: bool) -> None:
 @competitions.command()
 @number
 def join(number: int) -> None:
-    """Apply for a competition, whose terms you accept by that."""
+    """Apply to take part in a competition.
+
+    By that you accept its terms.
+    """
     client = connected()
     competition = eligibility.find_competition(client, number)
+    state: str | None
     try:
         state = client.join(number)
     except PlatformError as error:
         if error.status != 400 or "already applied" not in error.sentence:
             raise
         state = eligibility.find_competition(client, number).participant
-    waiting = "" if state == "approved" else ": an organiser has to approve you"
+    waiting = "" if state == "approved" else ": an organiser must approve you"
     click.echo(f"{competition.title}: {state}{waiting}")
 
 
 @competitions.command()
 @number
 @click.option(
-    "--out", type=options.PATH, default=".", show_default=True, metavar="DIR", help="Where they go."
+    "--out",
+    type=options.PATH,
+    default=".",
+    show_default=True,
+    metavar="DIR",
+    help="Folder to write.",
 )
 def download(number: int, out: Path) -> None:
-    """Fetch a competition's public data and starting kits."""
+    """Download a competition's public data and starting kits."""
     client = connected()
     competition = eligibility.find_competition(client, number)
     files = {

@@ -131,13 +131,13 @@ class _LazyModule(ModuleType):
         assert spec is not None and isinstance(spec.loader, _LazyLoader)
         waiting = spec.loader
         # What the module's own code asks for must not come back here.
-        self.__class__ = ModuleType
+        object.__setattr__(self, "__class__", ModuleType)
         spec.loader = self.__loader__ = waiting.loader
         try:
             with quiet_tensorflow():
                 waiting.loader.exec_module(self)
         except BaseException:
             spec.loader = waiting
-            self.__class__ = _LazyModule
+            object.__setattr__(self, "__class__", _LazyModule)
             raise
         return getattr(self, name)

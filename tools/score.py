@@ -85,7 +85,11 @@ def score(
         part = PART if run else data_file.name
         zip_ledger.note_scores(folder, file, part, found.benchmark.headline)
     if as_json:
-        report = {"zip": str(file), "data": str(data_file), "part": PART if run else None}
+        report: dict[str, Any] = {
+            "zip": str(file),
+            "data": str(data_file),
+            "part": PART if run else None,
+        }
         if run:
             report["labels_differing_from_evaluate"] = found.differing
         output.as_json(report | score_values(found))

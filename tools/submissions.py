@@ -221,7 +221,7 @@ def note(
 ) -> None:
     """Notes the primary score in the ledger of `folder`, where that knows the zip."""
     primary = next((column.key for column in columns if column.primary), None)
-    score = (begun.scores or {}).get(primary)
+    score = (begun.scores or {}).get(primary or "")
     if score is None:
         return
     if not 0 <= score <= 1:
@@ -275,23 +275,24 @@ def _recorded(client: api.Client, number: int) -> uploads.Upload | None:
 
 
 def _row(client: api.Client, begun: uploads.Upload) -> schema.Submission:
-    """How the submission that `begun` became stands; "deleted" where it is gone."""
+    """The submission of an upload that was entered; its status is "deleted" where it is gone."""
+    assert begun.submission is not None
     try:
         return client.get_submission(begun.submission)
     except PlatformError as error:
         if error.status != 404:
             raise
         return schema.Submission(
-            begun.submission,
-            begun.phase,
-            begun.phase_name,
-            "deleted",
-            "",
-            begun.name,
-            "",
-            {},
-            False,
-            (),
+            id=begun.submission,
+            phase=begun.phase,
+            phase_name=begun.phase_name,
+            status="deleted",
+            details="",
+            filename=begun.name,
+            created="",
+            scores={},
+            on_leaderboard=False,
+            children=(),
         )
 
 

@@ -1,4 +1,4 @@
-"""`cbtool upload`: from a zip to its score on CodaBench."""
+"""`cbtool upload`: send a zip to CodaBench and follow it to its score."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ with lazy_imports():
     help="The number in the competition's address.",
 )
 @click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the current one]")
-@click.option("--wait", is_flag=True, help="Stay until it is scored; print score and logs.")
-@click.option("--leaderboard", is_flag=True, help="Wait, and put it on the leaderboard.")
+@click.option("--wait", is_flag=True, help="Wait for the score; print score and logs.")
+@click.option("--leaderboard", is_flag=True, help="Wait, and add it to the leaderboard.")
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the latest upload, or that of ZIP, which was stopped.",
+    help="Continue the latest interrupted upload, or that of ZIP.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Validate, show the plan, and send nothing.")
-@click.option("--force", is_flag=True, help="Upload what fails `validate`, too.")
-@click.option("--again", is_flag=True, help="Enter a zip that was scored in this phase once more.")
+@click.option("--force", is_flag=True, help="Upload even when `validate` fails.")
+@click.option("--again", is_flag=True, help="Enter a zip again that this phase has scored.")
 @click.option(
     "--limit",
     type=click.FloatRange(min=1),
     default=7200.0,
     show_default=True,
     metavar="SECONDS",
-    help="Stop waiting then.",
+    help="Stop waiting after this time.",
 )
 @options.interpreter
 @options.runs_folder
@@ -80,13 +80,13 @@ def upload(
     the submission fails, with 1 when the zip does not pass `validate`.
     """
     if resume == bool(number) or (file is None and not resume):
-        raise click.UsageError("Give ZIP and --competition ID; or --resume.")
+        raise click.UsageError("give ZIP and --competition ID, or --resume.")
     client = connected()
-    if resume:
+    if file is None or number is None:  # only with --resume
         begun = uploads.find_unfinished(file)
         if begun.url != client.url:
             raise click.UsageError(
-                f"That upload goes to {begun.url}: cbtool login --url {begun.url}."
+                f"that upload goes to {begun.url}: cbtool login --url {begun.url}."
             )
     else:
         # What takes a moment comes first: running the zip takes minutes.
@@ -96,9 +96,7 @@ def upload(
             uploads.refuse_repetition(client, plan, file)
         failed = _failed_checks(file, evaluator, python)
         if failed and not force:
-            output.hint(
-                f"{file} fails {failed} checks; nothing was sent. --force sends it all the same."
-            )
+            output.hint(f"{file} fails {failed} checks; nothing was sent. --force sends it anyway.")
             return SubmissionError.exit_code
         _show(client, plan, file)
         if dry_run:
@@ -176,7 +174,7 @@ def _agreed() -> bool:
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        raise click.UsageError("There is nobody to ask: add --yes.") from None
+        raise click.UsageError("there is no terminal to ask on: add --yes.") from None
 
 
 @contextmanager
@@ -186,7 +184,7 @@ def _resumable() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, PlatformError) as error:
         if isinstance(error, KeyboardInterrupt) or error.passing or error.status in (401, 403):
-            output.hint("What was reached is kept; cbtool upload --resume goes on.")
+            output.hint("The progress is kept; cbtool upload --resume continues.")
         raise
 
 
@@ -198,7 +196,8 @@ def _followed(
     folder: Path,
     as_json: bool,
 ) -> int:
-    """Waits for the end, notes it, and shows it."""
+    """Waits for the end of an entered submission, shows it, and records its score."""
+    assert begun.submission is not None
     competition = eligibility.find_competition(client, begun.competition)
     phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
     hidden = bool(phase and phase.hides_scores)

@@ -385,7 +385,7 @@ def test_ctrl_c_says_how_to_go_on(standin, zip_file):
     _, told = process.communicate(timeout=60)
     assert (
         process.returncode == 130
-        and "cbtool upload --resume goes on" in told
+        and "cbtool upload --resume continues" in told
         and "Interrupted" in told
         and "Traceback" not in told
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from toolkit.core.config_schema import BlockConfig as BlockConfig
 from toolkit.core.config_schema import CleanConfig as CleanConfig
@@ -124,7 +125,7 @@ def _item(place: Any, name: str, key: str) -> Any:
     )
 
 
-def _sentence(error: dict[str, Any], source: str) -> str:
+def _sentence(error: ErrorDetails, source: str) -> str:
     """One of pydantic's errors as a sentence about the dotted key."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "unexpected_keyword_argument":

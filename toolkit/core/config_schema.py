@@ -16,7 +16,7 @@ def _trainable(value: Any) -> Any:
     )
 
 
-_strict = dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+STRICT = ConfigDict(extra="forbid")
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -28,7 +28,7 @@ def _doc(text: str) -> Any:
     return Field(description=text)
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """The training file."""
 
@@ -39,7 +39,7 @@ class DataConfig:
     ] = 8
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class CleanConfig:
     """Which images are dropped before the split.
 
@@ -64,7 +64,7 @@ class CleanConfig:
     ] = 30
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class SplitConfig:
     """Which of the cleaned images are held out."""
 
@@ -77,7 +77,7 @@ class SplitConfig:
     seed: Annotated[int, Field(ge=0, lt=2**32), _doc("The same seed gives the same parts.")] = 0
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """The network: a backbone, pooled features, and a head of dense layers."""
 
@@ -111,7 +111,7 @@ class ModelConfig:
     ] = 0
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class Operation:
     """One augmentation. The list `augment` applies its operations in order."""
 
@@ -126,7 +126,7 @@ class Operation:
     ] = 0.5
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class BlockConfig:
     """The report's block scheme: augmented images are made one block at a time, trained on and
     discarded. Memory holds a few blocks, however many copies there are."""
@@ -137,7 +137,7 @@ class BlockConfig:
     ] = 1
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class Phase:
     """A part of training with one optimizer, one learning rate and one set of trainable layers.
 
@@ -201,7 +201,7 @@ class Phase:
     augment: Annotated[bool, _doc("Whether the phase uses the augmentations.")] = True
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class TrainConfig:
     """What holds for all phases."""
 
@@ -268,7 +268,7 @@ class TrainConfig:
     ] = None
 
 
-@_strict
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """Everything that decides a run, beside the data."""
 

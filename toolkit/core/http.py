@@ -88,6 +88,6 @@ def _append_rest(
 
 def _is_transient(error: requests.RequestException) -> bool:
     """Whether the same request may succeed a little later."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code in TRANSIENT_STATUSES
     return True

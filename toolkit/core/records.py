@@ -1,9 +1,10 @@
 """JSON files as frozen dataclasses: checked when they are read, with one error sentence."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -52,9 +53,8 @@ def values(value: Any, kind: Any = None) -> Any:
     return _adapter(kind or type(value)).dump_python(value, mode="json")
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+# An adapter compiles its validator, which takes milliseconds.
+_adapter = cast(Callable[[Any], TypeAdapter[Any]], cache(TypeAdapter))
 
 
 def _reason(error: OSError | ValueError) -> str:
