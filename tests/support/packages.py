@@ -30,10 +30,10 @@ def write_package(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
     ridge = 1e-4 * np.trace(products) / len(products) * np.eye(len(products))
     fitted = (with_bias.T @ np.linalg.solve(products + ridge, wanted)).astype(np.float32)
     network.head.get_layer("scores").set_weights([fitted[:-1], fitted[-1]])
-    operations = package.rounded(optimize.rewritten(graph.operations(network.model)), "float16")
+    operations = package.round_kernels(optimize.rewritten(graph.operations(network.model)), "float16")
     folder.mkdir()
     (folder / "model.py").write_bytes(package.model_source())
-    (folder / "weights.h5").write_bytes(package.hdf5(operations))
+    (folder / "weights.h5").write_bytes(package.to_hdf5(operations))
     entry = {
         "gflop": sum(operation.flop for operation in operations) / 1e9,
         "bfloat16": False,

@@ -102,7 +102,9 @@ def main() -> None:
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     for name in request["hidden_modules"]:
-        sys.modules[name] = None  # importing it fails, as it would in the evaluator
+        # Importing it fails, as it would in the evaluator, unless the zip brings its own.
+        if not (folder / name).is_dir() and not (folder / f"{name}.py").is_file():
+            sys.modules[name] = None  # type: ignore[assignment]
     import numpy as np
 
     guard = Guard([folder, results, Path(os.environ["TMPDIR"])])
