@@ -102,6 +102,18 @@ def small_zip(small_run, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fitted_zip(cells, tmp_path_factory) -> Path:
+    """A zip as `build` writes it, of a network that was fitted in a second instead of trained."""
+    from tests.support.packages import write_package
+    from toolkit.export import package
+
+    folder = tmp_path_factory.mktemp("fitted")
+    write_package(folder / "package", cells.images, cells.labels)
+    package.write_zip([folder / "package"], folder / "submission.zip")
+    return folder / "submission.zip"
+
+
+@pytest.fixture(scope="session")
 def evaluator() -> list[str]:
     """The options that run a zip in the competition's TensorFlow 2.17.0 and Keras 3.4.1, which are
     set up here."""

@@ -1,5 +1,5 @@
-"""`cbtool upload` and what follows, as processes, against the stand-in: to the score, and through
-every interruption."""
+"""`cbtool upload` and what follows, against the stand-in: to the score, and through every
+interruption."""
 
 import json
 import os
@@ -11,19 +11,41 @@ import pytest
 from werkzeug import Response
 
 from tests.support import standin as recorded
-from tests.support.commands import assert_one_sentence, cbtool, started
+from tests.support.commands import assert_one_sentence, in_process, started
 from toolkit.codabench import eligibility, upload
+from toolkit.codabench import http as transport
 from toolkit.codabench.client import Client
 from toolkit.codabench.credentials import Account
 from toolkit.core import files
 from toolkit.core.errors import PlatformError
 from toolkit.export import zip_ledger
+from toolkit.runtime import checks
 
 MODEL = (
     "import numpy as np\nclass Model:\n    def predict(self, X):\n        return np.zeros(len(X), "
     "int)\n"
 )
+VALIDATED = {}  # the checks of each zip, by digest and interpreter
 CRASH = "Traceback (most recent call last):\n  File ingestion.py\nValueError: no weights\n"
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch):
+    """Short pauses, and each zip is run once for all tests of this file: most send the same one."""
+    monkeypatch.setattr(upload, "SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(upload, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(upload, "SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(upload, "LOOK_PAUSE", 0.05)
+    monkeypatch.setattr(transport, "BACKOFF_SECONDS", 0.01)
+    validate = checks.validate
+
+    def validate_once(path, *arguments):
+        key = (files.digest(path), *arguments)
+        if key not in VALIDATED:
+            VALIDATED[key] = validate(path, *arguments)
+        return VALIDATED[key]
+
+    monkeypatch.setattr(checks, "validate", validate_once)
 
 
 @pytest.fixture
@@ -42,12 +64,12 @@ def zip_file(home):
     """A light submission that passes `validate`."""
     path = home / "my submission.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("model.py", MODEL)
+        archive.writestr(zipfile.ZipInfo("model.py"), MODEL)  # the same bytes at any time
     return path
 
 
 def sent(zip_file, *arguments, competition=1):
-    return cbtool(
+    return in_process(
         "upload",
         zip_file,
         "--competition",
@@ -125,7 +147,7 @@ def test_without_waiting_and_as_json(standin, zip_file):
         "status": "Submitting",
         "scores": {},
     }
-    result = cbtool("upload", "--resume", "--json", "--runs", zip_file.parent)
+    result = in_process("upload", "--resume", "--json", "--runs", zip_file.parent)
     report = json.loads(result.stdout)
     assert (report["id"], report["status"], report["scores"]) == (1, "Finished", {"score": 0.5})
     assert len(standin.rows) == 1
@@ -149,12 +171,12 @@ def test_a_dry_run_and_a_no_send_nothing(standin, zip_file):
         and "Nothing was sent." in result.stderr
         and "left today" in result.stderr
     )
-    result = cbtool("upload", zip_file, "--competition", 1, input="n\n")
+    result = in_process("upload", zip_file, "--competition", 1, input="n\n")
     assert result.returncode == 0
-    result = cbtool("upload", zip_file, "--competition", 1, input="")
+    result = in_process("upload", zip_file, "--competition", 1, input="")
     assert result.returncode == 2 and "add --yes" in result.stderr
     assert standin.count("POST") == 0 and upload.list_uploads() == []
-    assert cbtool("upload", zip_file, "--competition", 1, input="y\n").returncode == 0
+    assert in_process("upload", zip_file, "--competition", 1, input="y\n").returncode == 0
     assert len(standin.rows) == 1
 
 
@@ -225,8 +247,8 @@ def test_wrong_use_is_told(standin, zip_file, home, monkeypatch):
     (home / "text.zip").write_text("text")
     assert_one_sentence(sent(home / "text.zip"), "not a readable zip")
     assert_one_sentence(sent(zip_file, "--phase", "Last"), "has no phase 'Last'", code=3)
-    assert_one_sentence(cbtool("upload", "--resume"), "no upload is unfinished")
-    assert cbtool("upload", zip_file).returncode == 2
+    assert_one_sentence(in_process("upload", "--resume"), "no upload is unfinished")
+    assert in_process("upload", zip_file).returncode == 2
     monkeypatch.setenv("CODABENCH_URL", "http://127.0.0.1:9")
     assert_one_sentence(sent(zip_file), "cannot reach 127.0.0.1:9", code=3)
     monkeypatch.setenv("CODABENCH_URL", "ftp://nowhere")
@@ -255,8 +277,8 @@ def test_a_failed_submission_tells_why(standin, zip_file):
         "ValueError: no weights" in result.stderr
         and "There are no predictions" not in result.stderr
     )
-    assert cbtool("status", 1).returncode == 3
-    logs = cbtool("logs", 1)
+    assert in_process("status", 1).returncode == 3
+    logs = in_process("logs", 1)
     assert (
         logs.returncode == 0
         and "There are no predictions." in logs.stdout
@@ -272,7 +294,7 @@ def test_finished_may_turn_into_failed_or_stay_without_a_score(standin, zip_file
         "details": "Could not find scores file",
     }
     assert_one_sentence(sent(zip_file, "--wait"), "Failed, Could not find scores file", code=3)
-    monkeypatch.setattr(upload, "SCORE_GRACE", 1.0)
+    monkeypatch.setattr(upload, "SCORE_GRACE", 0.2)
     client, seen = _client(standin), []
     standin.rows.append(recorded.Row(2, 1, "x", "x.zip", walk=("Finished",), scores=()))
     assert upload.follow(client, 2, seen.append, 60).status == "Finished" and len(seen) >= 2
@@ -297,16 +319,12 @@ def test_waiting_ends_at_its_limit(standin, zip_file):
         sent(zip_file, "--wait", "--limit", 1), "not through after 1 seconds", code=4
     )
     standin.rows[0].walk = recorded.WALK
-    assert cbtool("upload", "--resume").returncode == 0 and len(standin.rows) == 1
+    assert in_process("upload", "--resume").returncode == 0 and len(standin.rows) == 1
 
 
 @pytest.mark.parametrize("fault", ["lost", "reset", "500", "502", "truncated"])
-def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(
-    standin, zip_file, monkeypatch, fault
-):
+def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(standin, zip_file, fault):
     """Whether or not it arrived: one row in the end, after one --resume where that is needed."""
-    monkeypatch.setattr(upload, "SETTLE_SECONDS", 0.5)
-    monkeypatch.setattr(upload, "LOOK_PAUSE", 0.1)
     standin.fail("POST /api/submissions/", fault)
     client = _client(standin)
     begun = upload.begin(client, upload_plan(client, zip_file), zip_file)
@@ -321,10 +339,8 @@ def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(
     assert standin.count("PUT /private/") == 1
 
 
-def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file, monkeypatch):
+def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file):
     """It has used up the day's limit itself, and that is no proof that it did not arrive."""
-    monkeypatch.setattr(upload, "SETTLE_SECONDS", 0.3)
-    monkeypatch.setattr(upload, "LOOK_PAUSE", 0.1)
     standin.fail("POST /api/submissions/", "lost")
     shown = standin._list
     standin._list = lambda request: Response("[]", content_type="application/json")
@@ -340,11 +356,11 @@ def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file, monkeypat
 @pytest.mark.parametrize(
     "step",
     [
-        "POST /api/datasets/",
+        pytest.param("POST /api/datasets/", marks=pytest.mark.slow),
         "PUT /private/",
-        "PUT /api/datasets/completed/",
+        pytest.param("PUT /api/datasets/completed/", marks=pytest.mark.slow),
         "POST /api/submissions/",
-        "GET /api/submissions/1/",
+        pytest.param("GET /api/submissions/1/", marks=pytest.mark.slow),
     ],
 )
 def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
@@ -361,16 +377,17 @@ def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
         return handler(side, request)
 
     standin._answer = slow
+    # Processes of their own: SIGKILL and Ctrl-C end the whole one.
     process = started("upload", zip_file, "--competition", 1, "--yes", "--wait")
     deadline = time.monotonic() + 60
     while not reached and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    result = cbtool("upload", "--resume", "--runs", zip_file.parent)
+    result = in_process("upload", "--resume", "--runs", zip_file.parent)
     assert result.returncode == 0, result.stderr
     assert "Score: 0.5" in result.stdout and len(standin.rows) == 1
-    assert_one_sentence(cbtool("upload", "--resume"), "no upload is unfinished")
+    assert_one_sentence(in_process("upload", "--resume"), "no upload is unfinished")
     assert_one_sentence(sent(zip_file), "was scored in main as submission 1")
     assert sent(zip_file, "--again").returncode == 0 and len(standin.rows) == 2
 
@@ -403,7 +420,7 @@ def test_another_zip_under_the_same_name_is_not_sent(standin, zip_file):
     client = _client(standin)
     upload.begin(client, upload_plan(client, zip_file), zip_file)
     zip_file.write_bytes(zip_file.read_bytes() + b"x")
-    assert_one_sentence(cbtool("upload", "--resume"), "is not the zip any more")
+    assert_one_sentence(in_process("upload", "--resume"), "is not the zip any more")
     assert standin.count("POST /api/datasets/") == 0
 
 
@@ -411,7 +428,7 @@ def test_two_processes_do_not_send_the_same_upload(standin, zip_file):
     client = _client(standin)
     begun = upload.begin(client, upload_plan(client, zip_file), zip_file)
     with upload._locked(begun):
-        assert_one_sentence(cbtool("upload", "--resume"), "another cbtool is sending this zip")
+        assert_one_sentence(in_process("upload", "--resume"), "another cbtool is sending this zip")
     assert sent(zip_file).returncode == 2  # unfinished
 
 
@@ -421,28 +438,28 @@ def test_records_are_for_the_user_alone(standin, zip_file):
     assert folder.stat().st_mode & 0o077 == 0
     assert recorded.TOKEN not in "".join(path.read_text() for path in folder.glob("*.json"))
     next(folder.glob("*.json")).write_text("{")
-    assert_one_sentence(cbtool("status"), "cannot be read")
+    assert_one_sentence(in_process("status"), "cannot be read")
 
 
 def test_status_logs_and_leaderboard(standin, zip_file, home):
-    assert_one_sentence(cbtool("leaderboard"), "nothing was uploaded from here yet")
-    assert_one_sentence(cbtool("status"), "there are no submissions")
+    assert_one_sentence(in_process("leaderboard"), "nothing was uploaded from here yet")
+    assert_one_sentence(in_process("status"), "there are no submissions")
     folder = noted(zip_file)
     assert sent(zip_file).returncode == 0
-    assert "Submi" in cbtool("status").stdout
+    assert "Submi" in in_process("status").stdout
     standin.rows[0].looks = 99
-    result = cbtool("status", 1, "--runs", folder)
+    result = in_process("status", 1, "--runs", folder)
     assert result.returncode == 0 and result.stdout == "submission 1: Finished\nScore: 0.5\n"
     assert zip_ledger.read(folder)[0].online == {"main": 0.5}
-    assert json.loads(cbtool("status", 1, "--json", "--runs", folder).stdout)["scores"] == {
+    assert json.loads(in_process("status", 1, "--json", "--runs", folder).stdout)["scores"] == {
         "score": 0.5
     }
-    assert "my-submission-" in cbtool("status", "--competition", 1).stdout
+    assert "my-submission-" in in_process("status", "--competition", 1).stdout
     standin.objects |= {
         "logs/scoring_stdout": b"accuracy 0.5\n",
         "logs/detailed_results.html": b"<p>",
     }
-    result = cbtool("logs", 1, "--out", home / "logs")
+    result = in_process("logs", 1, "--out", home / "logs")
     assert (
         result.returncode == 0
         and (home / "logs" / "scoring_stdout.txt").read_text() == "accuracy 0.5\n"
@@ -450,24 +467,24 @@ def test_status_logs_and_leaderboard(standin, zip_file, home):
     assert (home / "logs" / "detailed_results.html").read_text() == "<p>" and len(
         list((home / "logs").iterdir())
     ) == 9
-    assert "alice" not in cbtool("leaderboard").stdout
-    result = cbtool("leaderboard", "--add", 1)
+    assert "alice" not in in_process("leaderboard").stdout
+    result = in_process("leaderboard", "--add", 1)
     assert (
         "Submission 1 is on the leaderboard." in result.stdout
         and "alice" in result.stdout
         and "0.5" in result.stdout
     )
-    places = json.loads(cbtool("leaderboard", "--competition", 1, "--json").stdout)["places"]
+    places = json.loads(in_process("leaderboard", "--competition", 1, "--json").stdout)["places"]
     assert [(place["owner"], place["scores"]) for place in places] == [("alice", {"score": "0.5"})]
     assert_one_sentence(
-        cbtool("leaderboard", "--remove", 1), "You are not allowed to remove", code=3
+        in_process("leaderboard", "--remove", 1), "You are not allowed to remove", code=3
     )
     assert_one_sentence(
-        cbtool("delete", 1, "--yes"), "not allowed to delete a leaderboard submission", code=3
+        in_process("delete", 1, "--yes"), "not allowed to delete a leaderboard submission", code=3
     )
-    assert_one_sentence(cbtool("status", 9), "No Submission matches", code=3)
+    assert_one_sentence(in_process("status", 9), "No Submission matches", code=3)
     assert_one_sentence(
-        cbtool("logs", 9, env=os.environ | {"CODABENCH_TOKEN": "x" * 40}),
+        in_process("logs", 9, env=os.environ | {"CODABENCH_TOKEN": "x" * 40}),
         "does not accept this login",
         code=3,
     )
@@ -481,39 +498,42 @@ def test_a_leaderboard_that_picks_by_itself(standin, zip_file):
 def test_cancel_and_delete(standin, zip_file):
     assert sent(zip_file).returncode == 0
     assert (
-        "is cancelled" in cbtool("cancel", 1).stdout
-        and "had ended already" in cbtool("cancel", 1).stdout
+        "is cancelled" in in_process("cancel", 1).stdout
+        and "had ended already" in in_process("cancel", 1).stdout
     )
-    assert cbtool("delete", 1, input="n\n").returncode == 130 and not standin.rows[0].deleted
-    assert "is deleted" in cbtool("delete", 1, "--yes").stdout and standin.rows[0].deleted
-    assert "deleted" in cbtool("status").stdout
+    assert in_process("delete", 1, input="n\n").returncode == 130 and not standin.rows[0].deleted
+    assert "is deleted" in in_process("delete", 1, "--yes").stdout and standin.rows[0].deleted
+    assert "deleted" in in_process("status").stdout
 
 
 def test_competitions_are_listed_shown_joined_and_fetched(standin, home):
-    assert "Probe" in cbtool("competitions", "list", "--search", "probe").stdout
+    assert "Probe" in in_process("competitions", "list", "--search", "probe").stdout
     assert (
-        json.loads(cbtool("competitions", "list", "--joined", "--json").stdout)["competitions"][0][
-            "title"
-        ]
+        json.loads(in_process("competitions", "list", "--joined", "--json").stdout)["competitions"][
+            0
+        ]["title"]
         == "Probe"
     )
-    shown = cbtool("competitions", "show", 2).stdout
+    shown = in_process("competitions", "show", 2).stdout
     assert "1 of 1" in shown and "100 of 100" in shown and "15 s" in shown and "Force_Last" in shown
     assert (
-        json.loads(cbtool("competitions", "show", 2, "--json").stdout)["phases"][0]["left_today"]
+        json.loads(in_process("competitions", "show", 2, "--json").stdout)["phases"][0][
+            "left_today"
+        ]
         == 1
     )
     standin.joined[6] = None
     assert (
-        "approved" in cbtool("competitions", "join", 6).stdout and standin.joined[6] == "approved"
+        "approved" in in_process("competitions", "join", 6).stdout
+        and standin.joined[6] == "approved"
     )
-    assert "approved" in cbtool("competitions", "join", 6).stdout  # once more does no harm
-    assert "has to approve you" in cbtool("competitions", "join", 4).stdout
-    assert "offers no files" in cbtool("competitions", "download", 1).stdout
+    assert "approved" in in_process("competitions", "join", 6).stdout  # once more does no harm
+    assert "has to approve you" in in_process("competitions", "join", 4).stdout
+    assert "offers no files" in in_process("competitions", "download", 1).stdout
     standin.phase_changes = {"starting_kit": {"key": "kit"}, "public_data": "data"}
     standin.files = {"kit": "kit.zip", "data": "data.zip"}
     standin.objects |= {"kit.zip": b"kit", "data.zip": b"data"}
-    result = cbtool("competitions", "download", 1, "--out", home / "files")
+    result = in_process("competitions", "download", 1, "--out", home / "files")
     assert result.returncode == 0, result.stderr
     assert {path.name: path.read_bytes() for path in (home / "files").iterdir()} == {
         "main-starting_kit.zip": b"kit",
@@ -521,7 +541,7 @@ def test_competitions_are_listed_shown_joined_and_fetched(standin, home):
     }
     del standin.files["kit"]
     assert_one_sentence(
-        cbtool("competitions", "download", 1, "--out", home / "none"), "the download of", code=3
+        in_process("competitions", "download", 1, "--out", home / "none"), "the download of", code=3
     )
     assert [path.name for path in (home / "none").iterdir()] == [
         "main-public_data.zip"

@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from tests.support.commands import ROOT, assert_one_sentence, cbtool
+from tests.support.commands import ROOT, assert_one_sentence, in_process
 from toolkit.codabench import bundle as bundles
 from toolkit.codabench import hosting, worker, worker_checks
+from toolkit.data import dataset
 from toolkit.runtime import engines
 
 EXAMPLE = ROOT / "examples" / "an2dl2024-bundle"
@@ -31,6 +32,8 @@ WORKING = [
     *(["bubblewrap"] if shutil.which("bwrap") else []),
     *(["podman"] if _podman_has_the_image() else []),
 ]
+
+SLOW = pytest.mark.slow  # every bundle once more, in the other engines
 
 # Writes what it finds of the submission and of its words.
 INGESTION = """
@@ -121,8 +124,13 @@ def make_zip(path, files):
     return path
 
 
-@pytest.fixture(params=WORKING)
+@pytest.fixture(params=[WORKING[0], *(pytest.param(each, marks=SLOW) for each in WORKING[1:])])
 def rehearse(request, tmp_path):
+    """`rehearse_in` each engine that works here; by default the first, which works everywhere."""
+    return rehearse_in(request.param, tmp_path)
+
+
+def rehearse_in(name, tmp_path):
     """A function of a bundle's folder and a submission's files, or its zip: what became of it, and
     all checks by name."""
 
@@ -133,7 +141,7 @@ def rehearse(request, tmp_path):
         out = tmp_path / "out"
         with (
             bundles.open_bundle(folder) as bundle,
-            engines.open_engine(request.param, bundle.docker_image, "python3") as engine,
+            engines.open_engine(name, bundle.docker_image, "python3") as engine,
         ):
             phase = bundle.phase(None)
             found = worker_checks.check_submission(
@@ -177,6 +185,13 @@ def test_code_for_the_ingestion_is_copied_into_the_output(rehearse, tmp_path):
         path.exists() for path in rehearsal.logs.values()
     )
     assert [step.name for step in rehearsal.steps] == ["prediction", "scoring"]
+
+
+@pytest.mark.parametrize("name", WORKING[1:])
+def test_the_other_engines_run_a_bundle_too(name, tmp_path):
+    rehearsal, _ = rehearse_in(name, tmp_path)(make_bundle(tmp_path / "b", INGESTION), MODEL)
+    assert (rehearsal.status, rehearsal.scores) == ("Finished", {"score": 0.5})
+    assert seen(rehearsal)["files"] == ["model.py"]
 
 
 def test_a_nested_folder_is_not_flattened(rehearse, tmp_path):
@@ -511,7 +526,7 @@ def test_the_command_line_tells_everything(tmp_path):
     folder = make_bundle(tmp_path / "b", INGESTION, hide_output=True)
     archive = shutil.make_archive(str(tmp_path / "bundle"), "zip", folder)
     path = make_zip(tmp_path / "s.zip", MODEL)
-    result = cbtool(
+    result = in_process(
         "rehearse", path, "--bundle", archive, "--out", tmp_path / "out", "--backend", "processes"
     )
     assert result.returncode == 0, result.stderr
@@ -524,7 +539,7 @@ def test_the_command_line_tells_everything(tmp_path):
     ):
         assert words in result.stdout
     assert all(name in result.stdout for name in worker.LOGS) and "hidden" in result.stderr
-    result = cbtool(
+    result = in_process(
         "rehearse",
         path,
         "--bundle",
@@ -538,9 +553,11 @@ def test_the_command_line_tells_everything(tmp_path):
     report = json.loads(result.stdout)
     assert report["backend"] == "plain processes" and report["tasks"][0]["scores"] == {"score": 0.5}
     failing = make_bundle(tmp_path / "c", INGESTION, "raise SystemExit(1)")
-    assert cbtool("rehearse", path, "--bundle", failing, "--out", tmp_path / "out").returncode == 1
+    assert (
+        in_process("rehearse", path, "--bundle", failing, "--out", tmp_path / "out").returncode == 1
+    )
     slow = make_bundle(tmp_path / "d", "import time; time.sleep(60)", execution_time_limit=1)
-    assert cbtool("rehearse", path, "--bundle", slow, "--out", tmp_path / "out").returncode == 4
+    assert in_process("rehearse", path, "--bundle", slow, "--out", tmp_path / "out").returncode == 4
 
 
 def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
@@ -548,22 +565,26 @@ def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
     path = make_zip(tmp_path / "s.zip", MODEL)
     out = ["--out", tmp_path / "out"]
     assert_one_sentence(
-        cbtool("rehearse", tmp_path / "none.zip", "--bundle", folder, *out), "there is no file"
+        in_process("rehearse", tmp_path / "none.zip", "--bundle", folder, *out), "there is no file"
     )
     (tmp_path / "text.zip").write_text("text")
     assert_one_sentence(
-        cbtool("rehearse", tmp_path / "text.zip", "--bundle", folder, *out), "not a readable zip"
-    )
-    assert_one_sentence(cbtool("rehearse", path, "--bundle", tmp_path, *out), "no competition.yaml")
-    assert_one_sentence(
-        cbtool("rehearse", path, "--bundle", folder, "--phase", "Last", *out), "no phase 'Last'"
+        in_process("rehearse", tmp_path / "text.zip", "--bundle", folder, *out),
+        "not a readable zip",
     )
     assert_one_sentence(
-        cbtool("rehearse", path, "--bundle", folder, "--out", folder), "not an earlier rehearsal"
+        in_process("rehearse", path, "--bundle", tmp_path, *out), "no competition.yaml"
+    )
+    assert_one_sentence(
+        in_process("rehearse", path, "--bundle", folder, "--phase", "Last", *out), "no phase 'Last'"
+    )
+    assert_one_sentence(
+        in_process("rehearse", path, "--bundle", folder, "--out", folder),
+        "not an earlier rehearsal",
     )
     assert (folder / "competition.yaml").exists()
     assert_one_sentence(
-        cbtool(
+        in_process(
             "rehearse",
             path,
             "--bundle",
@@ -576,7 +597,7 @@ def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
         "docker",
     )
     assert_one_sentence(
-        cbtool(
+        in_process(
             "rehearse",
             path,
             "--bundle",
@@ -602,9 +623,9 @@ def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
         ),
     ]:
         description.write_text(yaml.safe_dump(good | values))
-        assert_one_sentence(cbtool("rehearse", path, "--bundle", folder, *out), words)
+        assert_one_sentence(in_process("rehearse", path, "--bundle", folder, *out), words)
     description.write_text("a: [")
-    assert_one_sentence(cbtool("rehearse", path, "--bundle", folder, *out), "not valid YAML")
+    assert_one_sentence(in_process("rehearse", path, "--bundle", folder, *out), "not valid YAML")
 
 
 def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
@@ -639,11 +660,11 @@ def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
     assert (tmp_path / "output").stat().st_mode & 0o777 == 0o777
 
 
-def test_the_example_is_what_the_command_writes_and_runs(tmp_path, submission_zip):
+def test_the_example_is_what_the_command_writes_and_runs(tmp_path, fitted_zip):
     """The bundle in examples/, up to compressed bytes; our zip obtains a score there, in the tests'
     own environment."""
     assert (
-        cbtool(
+        in_process(
             "bundle",
             "--out",
             tmp_path / "b",
@@ -663,8 +684,8 @@ def test_the_example_is_what_the_command_writes_and_runs(tmp_path, submission_zi
     for name in names:
         if not name.endswith((".npz", ".png")):
             assert (EXAMPLE / name).read_text() == (tmp_path / "b" / name).read_text(), name
-    result = cbtool(
-        "rehearse", submission_zip, "--bundle", EXAMPLE, "--out", tmp_path / "out", "--json"
+    result = in_process(
+        "rehearse", fitted_zip, "--bundle", EXAMPLE, "--out", tmp_path / "out", "--json"
     )
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
@@ -674,10 +695,11 @@ def test_the_example_is_what_the_command_writes_and_runs(tmp_path, submission_zi
     assert not [check for check in report["checks"] if check["status"] == "failed"]
 
 
-def test_a_course_hosts_its_own(tmp_path, training_file):
+def test_a_course_hosts_its_own(tmp_path, cells):
     """Two phases, as a zip, which opens as any bundle; a submission of the wrong shape is told
     why."""
-    path = tmp_path / "course.zip"
+    path, training_file = tmp_path / "course.zip", tmp_path / "cells.npz"
+    dataset.save(cells, training_file)
     options = [
         "--data",
         training_file,
@@ -688,15 +710,15 @@ def test_a_course_hosts_its_own(tmp_path, training_file):
         "--final-start",
         "2026-02-01",
     ]
-    assert cbtool("bundle", "--out", path, *options).returncode == 0
+    assert in_process("bundle", "--out", path, *options).returncode == 0
     with bundles.open_bundle(path) as bundle:
         assert [phase.name for phase in bundle.phases] == [
             "Development",
             "Final",
         ] and not bundle.missing
         assert bundle.docker_image == hosting.DOCKER_IMAGE and bundle.enable_detailed_results
-    assert_one_sentence(cbtool("bundle", "--out", path, *options), "exists")
-    assert cbtool("bundle", "--out", tmp_path / "x", "--final", training_file).returncode == 2
+    assert_one_sentence(in_process("bundle", "--out", path, *options), "exists")
+    assert in_process("bundle", "--out", tmp_path / "x", "--final", training_file).returncode == 2
     wrong = {
         "model.py": (
             "import numpy as np\nclass Model:\n    def predict(self, X): return np.zeros((len(X), "
@@ -704,7 +726,7 @@ def test_a_course_hosts_its_own(tmp_path, training_file):
         )
     }
     submission = make_zip(tmp_path / "s.zip", wrong)
-    result = cbtool("rehearse", submission, "--bundle", EXAMPLE, "--out", tmp_path / "out")
+    result = in_process("rehearse", submission, "--bundle", EXAMPLE, "--out", tmp_path / "out")
     assert result.returncode == 1
     assert (
         "float64 of shape (16, 8), not integers" in result.stdout

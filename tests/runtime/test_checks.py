@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from tests.support.submissions import GOOD, made
 from toolkit.core.errors import LimitError, SubmissionError
 from toolkit.runtime import checks, sandbox
@@ -209,7 +209,7 @@ def test_a_metadata_file_is_a_warning(tmp_path):
 
 def test_sleeping_for_ever_fails_the_check_of_the_time(tmp_path):
     path = made(tmp_path / "slow.zip", GOOD.replace(PREDICT, "import time; time.sleep(1e6)"))
-    result = cbtool("validate", path, "--limit", 3, "--json")
+    result = in_process("validate", path, "--limit", 3, "--json")
     found = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
     assert result.returncode == 1
     assert (
@@ -228,18 +228,18 @@ def test_somebody_elses_manifest_is_not_taken_for_ours(tmp_path):
 
 
 def test_hints_are_printed(tmp_path):
-    result = cbtool("validate", made(tmp_path / "bad.zip", files=()))
+    result = in_process("validate", made(tmp_path / "bad.zip", files=()))
     assert result.returncode == 1
     assert "references: Add them, under exactly these names." in result.stderr
 
 
 @pytest.fixture
-def altered(submission_zip, tmp_path):
+def altered(fitted_zip, tmp_path):
     """Makes a copy of our own zip in which one file's bytes are changed."""
 
     def alter(name, change):
         path = tmp_path / "altered.zip"
-        with zipfile.ZipFile(submission_zip) as source, zipfile.ZipFile(path, "w") as target:
+        with zipfile.ZipFile(fitted_zip) as source, zipfile.ZipFile(path, "w") as target:
             for entry in source.namelist():
                 content = source.read(entry)
                 target.writestr(entry, change(content) if entry == name else content)
@@ -277,9 +277,16 @@ def test_the_class_may_come_from_another_file(tmp_path):
     assert {check.status for check in statuses(path).values()} == {"ok"}
 
 
+def test_a_zip_may_bring_modules_called_as_ours(tmp_path):
+    source = "from tools import label\nimport toolkit.own\n" + GOOD.replace("self.label)", "label)")
+    files = [("weights.txt", "3"), ("tools.py", "label = 3\n"), ("toolkit/own.py", "")]
+    path = made(tmp_path / "good.zip", source, files=files)
+    assert {check.status for check in statuses(path).values()} == {"ok"}
+
+
 def test_all_failures_come_in_one_report(tmp_path):
     path = made(tmp_path / "bad.zip", GOOD.replace("np.full", "nq.full"), files=())
-    result = cbtool("validate", path, "--json")
+    result = in_process("validate", path, "--json")
     report = json.loads(result.stdout)
     assert result.returncode == 1 and not report["ok"]
     assert {check["name"] for check in report["checks"] if check["status"] == "failed"} >= {
@@ -290,19 +297,32 @@ def test_all_failures_come_in_one_report(tmp_path):
     }
 
 
-def test_our_own_zip_is_valid_here_and_in_the_evaluators_environment(submission_zip, evaluator):
-    for python in ([], evaluator):
-        result = cbtool("validate", submission_zip, "--json", *python)
-        assert result.returncode == 0, result.stdout
-        assert all(check["status"] == "ok" for check in json.loads(result.stdout)["checks"])
+def test_our_own_zip_is_valid(fitted_zip):
+    assert_valid(in_process("validate", fitted_zip, "--json"))
+
+
+@pytest.mark.slow  # makes the evaluator's environment where there is none
+def test_our_own_zip_is_valid_in_the_evaluators_environment(fitted_zip, evaluator):
+    assert_valid(in_process("validate", fitted_zip, "--json", *evaluator))
+
+
+def assert_valid(result):
+    assert result.returncode == 0, result.stdout
+    assert all(check["status"] == "ok" for check in json.loads(result.stdout)["checks"])
+
+
+def test_drawn_images_have_the_size_of_the_manifest_and_differ():
+    images = checks.draw_images({"image_shape": [32, 48, 3]}, 330)
+    assert images.shape == (330, 32, 48, 3) and images.dtype == np.uint8
+    assert len(np.unique(images.reshape(330, -1), axis=0)) == 320
 
 
 def test_what_is_no_zip_is_refused(tmp_path):
     (tmp_path / "text.zip").write_text("zip")
-    assert_one_sentence(cbtool("validate", tmp_path / "text.zip"), "not a readable zip")
-    assert_one_sentence(cbtool("validate", tmp_path / "none.zip"), "there is no file")
+    assert_one_sentence(in_process("validate", tmp_path / "text.zip"), "not a readable zip")
+    assert_one_sentence(in_process("validate", tmp_path / "none.zip"), "there is no file")
     assert_one_sentence(
-        cbtool("validate", made(tmp_path / "good.zip"), "--python", "/none"), "cannot run /none"
+        in_process("validate", made(tmp_path / "good.zip"), "--python", "/none"), "cannot run /none"
     )
 
 
@@ -310,7 +330,7 @@ def test_damage_inside_is_found(tmp_path):
     path = made(tmp_path / "bad.zip", files=[("weights.txt", "3" * 1000)])
     content = path.read_bytes()
     path.write_bytes(content.replace(b"3" * 1000, b"3" * 999 + b"4"))
-    assert_one_sentence(cbtool("validate", path), "damaged")
+    assert_one_sentence(in_process("validate", path), "damaged")
 
 
 def test_the_time_limit_ends_the_process(tmp_path):
@@ -318,7 +338,7 @@ def test_the_time_limit_ends_the_process(tmp_path):
     with pytest.raises(LimitError, match="longer than 2 seconds"):
         sandbox.run(path, {"images": np.zeros((1, 96, 96, 3), np.uint8)}, time_limit=2)
     assert_one_sentence(
-        cbtool("time", path, "--images", 10, "--limit", 2), "longer than 2 seconds", code=4
+        in_process("time", path, "--images", 10, "--limit", 2), "longer than 2 seconds", code=4
     )
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from toolkit.core.config import ModelConfig
+from toolkit.core.files import digest
 from toolkit.export import graph, optimize, package
 from toolkit.models.network import build
 
@@ -39,7 +40,11 @@ def write_package(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
         "bfloat16": False,
         "views": ["identity"],
         "temperature": None,
-        "weights": {"file": "weights.h5"},
+        "weights": {
+            "file": "weights.h5",
+            "dtype": "float16",
+            "sha256": digest(folder / "weights.h5"),
+        },
         "operations": [operation.entry for operation in operations],
     }
     manifest: dict[str, Any] = {
