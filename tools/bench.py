@@ -129,7 +129,7 @@ def predict(
         raise click.UsageError("give either --backbone NAME or --run DIR.")
     else:
         stock, network = inference_benchmark.random_network(backbone)
-        pictures = checks.draw_images({}, images or 64)
+        pictures = checks.draw_images(images or 64)
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = inference_benchmark.measure(stock, network, pictures, progress)
     report = {"network": network.name} | dataclasses.asdict(measured)

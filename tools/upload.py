@@ -20,6 +20,7 @@ with lazy_imports():
     from toolkit.codabench import client as api
     from toolkit.codabench import eligibility
     from toolkit.codabench import upload as uploads
+    from toolkit.export import manifest as manifests
     from toolkit.runtime import checks
 
 
@@ -155,8 +156,9 @@ def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
         ("storage left", f"{plan.free / 1e9:.2f} GB"),
         *(("note", note) for note in plan.notes),
     ]
-    own = checks.read_manifest(file).get("time_limit")
-    if own and own > phase.limit:
+    manifest = manifests.read_zip_manifest(file)
+    own = manifest.time_limit if manifest else 0.0
+    if own > phase.limit:
         rows.append(
             (
                 "note",

@@ -488,7 +488,8 @@ def test_what_the_organiser_set_is_told(tmp_path):
     description = yaml.safe_load((folder / "competition.yaml").read_text())
     description["leaderboards"][0]["submission_rule"] = "Add"
     (folder / "competition.yaml").write_text(yaml.safe_dump(description))
-    manifest = {"time_limit": 900, "networks": [{"gflop": 1, "views": [], "weights": {}}]}
+    manifest = {"format": 2, "image_shape": [96, 96, 3], "class_names": [], "class_shares": None}
+    manifest |= {"time_limit": 900, "networks": []}
     submission = make_zip(tmp_path / "s.zip", MODEL | {"manifest.json": json.dumps(manifest)})
     with bundles.open_bundle(folder) as bundle:
         found = worker_checks.check_submission(submission, bundle, bundle.phase("main"))

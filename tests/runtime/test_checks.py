@@ -312,7 +312,7 @@ def assert_valid(result):
 
 
 def test_drawn_images_have_the_size_of_the_manifest_and_differ():
-    images = checks.draw_images({"image_shape": [32, 48, 3]}, 330)
+    images = checks.draw_images(330, (32, 48, 3))
     assert images.shape == (330, 32, 48, 3) and images.dtype == np.uint8
     assert len(np.unique(images.reshape(330, -1), axis=0)) == 320
 

@@ -10,6 +10,7 @@ import numpy as np
 from toolkit.core.config import ModelConfig
 from toolkit.core.files import digest
 from toolkit.export import graph, optimize, package
+from toolkit.export.manifest import FORMAT
 from toolkit.models.network import build
 
 CLASSES = 8
@@ -31,11 +32,15 @@ def write_package(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
     ridge = 1e-4 * np.trace(products) / len(products) * np.eye(len(products))
     fitted = (with_bias.T @ np.linalg.solve(products + ridge, wanted)).astype(np.float32)
     network.head.get_layer("scores").set_weights([fitted[:-1], fitted[-1]])
-    operations = package.round_kernels(optimize.rewritten(graph.operations(network.model)), "float16")
+    operations = package.round_kernels(
+        optimize.rewrite_all(graph.operations(network.model)), "float16"
+    )
     folder.mkdir()
     (folder / "model.py").write_bytes(package.model_source())
     (folder / "weights.h5").write_bytes(package.to_hdf5(operations))
     entry = {
+        "backbone": "simple-cnn",
+        "families": [],
         "gflop": sum(operation.flop for operation in operations) / 1e9,
         "bfloat16": False,
         "views": ["identity"],
@@ -48,6 +53,7 @@ def write_package(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
         "operations": [operation.entry for operation in operations],
     }
     manifest: dict[str, Any] = {
+        "format": FORMAT,
         "image_shape": list(images.shape[1:]),
         "class_names": [str(label) for label in range(CLASSES)],
         "class_shares": None,

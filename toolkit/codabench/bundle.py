@@ -7,7 +7,7 @@ Fields and defaults: CodaBench's documentation, Yaml-Structure, and its unpacker
 import statistics
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +36,12 @@ PARTS = (
     "ingestion_program",
     "scoring_program",
 )  # what a task is made of
-COMPUTATIONS = {"avg": statistics.fmean, "sum": sum, "min": min, "max": max}
+COMPUTATIONS: dict[str, Callable[[list[float]], float]] = {
+    "avg": statistics.fmean,
+    "sum": sum,
+    "min": min,
+    "max": max,
+}
 
 # Fields that do not concern a participant, and those of later versions, are left alone.
 _FIELDS = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
@@ -68,15 +73,13 @@ class Leaderboard:
         """`scores` by column key, with the columns that the server computes from others."""
         found = {column.key: scores[column.key] for column in self.columns if column.key in scores}
         for column in self.columns:
-            if column.computation:
-                sources = [
-                    other.key
-                    for other in self.columns
-                    if other.index in (column.computation_indexes or [])
-                ]
-                values = [found[key] for key in sources if key in found]
-                if values:
-                    found[column.key] = COMPUTATIONS[column.computation](values)
+            if column.computation is None:
+                continue
+            indexes = column.computation_indexes or []
+            sources = [other.key for other in self.columns if other.index in indexes]
+            values = [found[key] for key in sources if key in found]
+            if values:
+                found[column.key] = COMPUTATIONS[column.computation](values)
         return found
 
 

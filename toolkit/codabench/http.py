@@ -158,7 +158,7 @@ class Transport:
             except requests.HTTPError as error:
                 raise refusal_error(error.response, f"the download of {path.name}") from error
 
-    def _json(self, session: requests.Session, method: str, path: str, **content) -> Any:
+    def _json(self, session: requests.Session, method: str, path: str, **content: Any) -> Any:
         url = f"{self.url}/api/{path}"
         with _connection_errors(url):
             # A POST that is sent elsewhere would become a GET there, and look as if it had worked.
@@ -272,7 +272,7 @@ def _connection_errors(url: str) -> Iterator[None]:
 @contextmanager
 def _session(*retried: str) -> Iterator[requests.Session]:
     """A session whose requests are tried again where their method is among `retried`."""
-    retries = 0
+    retries: Retry | int = 0
     if retried:
         retries = Retry(
             RETRIES,

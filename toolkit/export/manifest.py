@@ -3,6 +3,7 @@ which `evaluate` chooses for it. docs/manifest.md describes every key.
 """
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,14 +97,24 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     records.write(manifest, folder / FILE)
 
 
+def read_zip_manifest(path: Path) -> Manifest | None:
+    """The manifest of the zip at `path`; None where it has none, or somebody else's.
+
+    Raises InputError when `path` is no zip.
+    """
+    with open_zip(path) as archive:
+        try:
+            return records.parse(Manifest, archive.read(FILE))
+        except (KeyError, ValueError, zipfile.BadZipFile):
+            return None
+
+
 def read_families(path: Path) -> tuple[str, ...]:
     """The families of corruptions that the networks in the zip at `path` were trained on; none
     where it does not say."""
-    with open_zip(path) as archive:
-        try:
-            manifest = records.parse(Manifest, archive.read(FILE))
-        except (KeyError, ValueError):  # no manifest, or somebody else's
-            return ()
+    manifest = read_zip_manifest(path)
+    if manifest is None:
+        return ()
     names = [family for network in manifest.networks for family in network.families]
     return tuple(dict.fromkeys(names))
 

@@ -59,7 +59,7 @@ class Engine:
     argv: Callable[[Container, str], list[str]]
     environment: dict[str, str] | None = None
     passed_over: tuple[str, ...] = ()
-    kill: Callable[[str], None] = field(default=lambda name: None)
+    kill: Callable[[str], object] = field(default=lambda name: None)
 
     def run(self, container: Container, stdout: Path, stderr: Path, seconds: float) -> int | None:
         """Runs `container` to its end and returns its exit code; None when that took longer than

@@ -61,7 +61,7 @@ class Form:
     """One form of the network: a zip's `texts` by name, and the `files` beside them."""
 
     name: str
-    texts: dict[str, str]
+    texts: dict[str, str | bytes]
     files: tuple[Path, ...]
 
     def write_zip(self, path: Path) -> None:
@@ -135,7 +135,7 @@ def _our_forms(
             "class_names": [str(number) for number in range(network.output_shape[-1])],
             "networks": [described | {"views": views}],
         }
-        texts = {
+        texts: dict[str, str | bytes] = {
             "model.py": OUR_SOURCE.substitute(precision=precision),
             "cbtool_model.py": package.model_source(),
             "manifest.json": json.dumps(manifest),

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 
 NETWORK_EVENTS = (
     "socket.connect",
@@ -82,7 +83,7 @@ class Guard:
         for path in paths:
             self.check(path)
 
-    def check(self, path) -> None:
+    def check(self, path: str | bytes | os.PathLike | int | None) -> None:
         if isinstance(path, int) or path is None:
             return
         real = os.path.realpath(os.fsdecode(path))
@@ -161,7 +162,7 @@ def peak_bytes() -> int:
 def called_by_a_package() -> bool:
     """Whether the innermost caller that is not Python's own lies in an installed package, not in
     the submission."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if "site-packages" in frame.f_code.co_filename:
             return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core.errors import InputError
+from toolkit.export.manifest import read_zip_manifest
 from toolkit.runtime import checks, sandbox
 
 FIRST_IMAGES = 64  # images in the first call, one slice, which also builds the graph
@@ -73,9 +74,11 @@ def measure(
 ) -> Timing:
     """Times the zip at `path`, projected to `images` images. Raises as `sandbox.run`,
     SubmissionError if it fails."""
-    manifest = checks.read_manifest(path)
+    manifest = read_zip_manifest(path)
     count = min(images, MEASURED_IMAGES)
-    sample = checks.draw_images(manifest, max(count, FIRST_IMAGES))
+    sample = checks.draw_images(
+        max(count, FIRST_IMAGES), manifest.image_shape if manifest else None
+    )
     outcome = sandbox.run(
         path, {"first": sample[:FIRST_IMAGES], "measured": sample[:count]}, python, time_limit
     )
@@ -89,7 +92,7 @@ def measure(
         + first
         + max(0, images - FIRST_IMAGES) / speed
     )
-    networks = manifest.get("networks", ())
+    networks = manifest.networks if manifest else ()
     return Timing(
         images,
         count,
@@ -99,10 +102,10 @@ def measure(
         speed,
         projected,
         outcome.peak_bytes,
-        max((len(network["views"]) for network in networks), default=1),
-        sum(network["gflop"] * len(network["views"]) for network in networks),
+        max((len(network.views) for network in networks), default=1),
+        sum(network.gflop * len(network.views) for network in networks),
         measure_ceiling(python),
-        manifest.get("time_limit", 0.0),
+        manifest.time_limit if manifest else 0.0,
     )
 
 

@@ -1,7 +1,6 @@
 """What can be wrong with a submission zip: one function a check, all reported at once."""
 
 import io
-import json
 import sys
 import zipfile
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from PIL import Image
 from toolkit.core.errors import SubmissionError
 from toolkit.core.files import open_zip
 from toolkit.data import synthetic
+from toolkit.export.manifest import read_zip_manifest
 from toolkit.runtime import sandbox
 from toolkit.runtime.checks import behaviour, contents
 from toolkit.runtime.checks.check import Check, Subject
@@ -49,11 +49,12 @@ def validate(
     with open_zip(path) as archive:
         entries = tuple(archive.infolist())
         source = _text(archive, "model.py")
-    manifest = read_manifest(path)
+    manifest = read_zip_manifest(path)
     outcome = None
     if source is not None:
+        inputs = _inputs(manifest.image_shape if manifest else None)
         try:
-            outcome = sandbox.run(path, _inputs(manifest), python, time_limit)
+            outcome = sandbox.run(path, inputs, python, time_limit)
         except Stopped as error:
             outcome = Outcome(error.reason, error.sentence)
         except SubmissionError as error:
@@ -62,26 +63,13 @@ def validate(
     return [check(subject) for check in CHECKS]
 
 
-def read_manifest(path: Path) -> dict:
-    """The manifest of a zip that cbtool built; {} for anybody else's. Raises InputError when `path`
-    is no zip."""
-    with open_zip(path) as archive:
-        try:
-            manifest = json.loads(_text(archive, "manifest.json") or "{}")
-        except ValueError:
-            return {}
-    return (
-        manifest if isinstance(manifest, dict) and _are_described(manifest.get("networks")) else {}
-    )
-
-
-def draw_images(manifest: dict, n: int) -> np.ndarray:
-    """`n` drawn cells of the size the manifest states, or the competition's: uint8 [n, h, w, 3].
+def draw_images(n: int, image_shape: tuple[int, int, int] | None = None) -> np.ndarray:
+    """`n` drawn cells of `image_shape`, (h, w, 3), or else the competition's: uint8 [n, h, w, 3].
 
     From the 321st on they repeat.
     """
     images = _draw_cells()[: min(n, len(_draw_cells()))]
-    height, width = manifest.get("image_shape", images.shape[1:3])[:2]
+    height, width = (image_shape or images.shape[1:])[:2]
     if (height, width) != images.shape[1:3]:
         resized = [Image.fromarray(image).resize((width, height)) for image in images]
         images = np.stack([np.asarray(image) for image in resized])
@@ -100,17 +88,8 @@ def _draw_cells() -> np.ndarray:
     return np.concatenate(turned + mirrored)
 
 
-def _are_described(networks) -> bool:
-    """Whether these are networks as our manifests describe them, and not somebody else's use of the
-    word."""
-    keys = {"gflop", "views", "weights"}
-    return isinstance(networks, list) and all(
-        isinstance(each, dict) and keys <= each.keys() for each in networks
-    )
-
-
-def _inputs(manifest: dict) -> dict[str, np.ndarray]:
-    images = draw_images(manifest, behaviour.IMAGE_COUNTS[-1])
+def _inputs(image_shape: tuple[int, int, int] | None) -> dict[str, np.ndarray]:
+    images = draw_images(behaviour.IMAGE_COUNTS[-1], image_shape)
     return {
         f"{dtype}-{n}": images[:n].astype(dtype)
         for dtype in ("uint8", "float32")

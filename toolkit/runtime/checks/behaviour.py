@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from toolkit.data.dataset import COMPETITION_CLASSES
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
 
 STAGES_BEFORE_PREDICT = (
@@ -13,10 +12,11 @@ STAGES_BEFORE_PREDICT = (
     "import",
     "load",
 )  # stages before predict has returned
+# What the check of each limit says where the submission kept to it.
+WITHIN_LIMIT = {"time": "within the limit", "memory": "enough", "output": "little"}
 IMAGE_COUNTS = (1, 7, 300)  # images in a call
-TIPPED_SHARE = (
-    0.01  # share of labels that rounding may tip: products of other sizes add up in another order
-)
+# Share of labels that rounding may tip: products of other sizes add up in another order.
+TIPPED_SHARE = 0.01
 RUN_HINT = "Run it in the folder of the unzipped files: python -c 'import model; model.Model()'."
 
 
@@ -59,10 +59,8 @@ def _check_not_stopped(subject: Subject, reason: str, hint: str) -> Check:
     if subject.outcome is None:
         return failed(reason, "not run", "See the check of the layout.")
     if subject.outcome.stage == reason:
-        return failed(reason, subject.outcome.error, hint)
-    return passed(
-        reason, {"time": "within the limit", "memory": "enough", "output": "little"}[reason]
-    )
+        return failed(reason, subject.outcome.error or reason, hint)
+    return passed(reason, WITHIN_LIMIT[reason])
 
 
 def check_predict(subject: Subject) -> Check:
@@ -83,10 +81,10 @@ def check_predict(subject: Subject) -> Check:
 
 def check_returns(subject: Subject) -> Check:
     """predict returns integers (n,) within the classes."""
-    if check_predict(subject).status == "failed":
+    if subject.outcome is None or check_predict(subject).status == "failed":
         return failed("returns", "not looked at: predict failed", "See the check of predict.")
     hint = "Return labels, for example: probabilities.argmax(axis=1)."
-    classes = len(subject.manifest.get("class_names", ())) or COMPETITION_CLASSES
+    classes = subject.class_count
     for name, call in subject.outcome.calls.items():
         images, n = _describe_images(name), int(name.split("-")[1])
         if call.output is None:
@@ -107,19 +105,19 @@ def check_returns(subject: Subject) -> Check:
 def check_slices(subject: Subject) -> Check:
     """The labels of an image depend neither on its neighbours in the call nor on its number
     type."""
-    if check_returns(subject).status == "failed":
+    if subject.outcome is None or check_returns(subject).status == "failed":
         return failed(
             "slices",
             "not compared: predict did not return labels",
             "See the checks of predict and returns.",
         )
-    outputs = {name: call.output for name, call in subject.outcome.calls.items()}
+    outputs = {name: subject.outcome.output(name) for name in subject.outcome.calls}
     whole = outputs[f"uint8-{IMAGE_COUNTS[-1]}"]
     differing = {
         name: int(np.count_nonzero(labels != whole[: len(labels)]))
         for name, labels in outputs.items()
     }
-    worst = max(differing, key=differing.get)
+    worst = max(differing, key=lambda name: differing[name])
     found = (
         f"{worst}: {differing[worst]} labels differ from those of the same images in one call of "
         f"{len(whole)}"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from toolkit.data.dataset import COMPETITION_CLASSES
+from toolkit.export.manifest import Manifest
 from toolkit.runtime.sandbox import Outcome
 
 
@@ -21,19 +23,31 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """A zip and what it did: its entries, the text of its model.py and manifest, the outcome of
-    running it."""
+    """A zip and what it did. source: the text of its model.py. manifest: None where cbtool did not
+    build it. outcome: of running it; None before that, or where there is nothing to run."""
 
     path: Path
     entries: tuple[zipfile.ZipInfo, ...]
     source: str | None
-    manifest: dict
+    manifest: Manifest | None
     outcome: Outcome | None
 
     @property
     def time_limit(self) -> float:
         """Seconds that the zip itself keeps to; 0 where it has no such limit."""
-        return self.manifest.get("time_limit", 0.0)
+        return self.manifest.time_limit if self.manifest else 0.0
+
+    @property
+    def class_count(self) -> int:
+        """How many classes the zip says there are, or else the competition."""
+        named = len(self.manifest.class_names) if self.manifest else 0
+        return named or COMPETITION_CLASSES
+
+    @property
+    def weight_files(self) -> dict[str, str]:
+        """The files of weights that the manifest names, with their SHA-256."""
+        networks = self.manifest.networks if self.manifest else ()
+        return {network.weights.file: network.weights.sha256 for network in networks}
 
     @property
     def names(self) -> set[str]:

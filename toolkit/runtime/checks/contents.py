@@ -151,7 +151,7 @@ def check_references(subject: Subject) -> Check:
         and len(text.split()) == len(text.splitlines()) == 1
         and text not in FILE_ENDINGS
     }
-    files |= {network["weights"]["file"] for network in subject.manifest.get("networks", ())}
+    files |= set(subject.weight_files)
     missing = sorted(name for name in files if name.removeprefix("./") not in subject.names)
     if missing:
         found = f"model.py names files that are not in the zip: {', '.join(missing)}"
@@ -162,8 +162,7 @@ def check_references(subject: Subject) -> Check:
 def check_weights(subject: Subject) -> Check:
     """The files of weights are whole: HDF5 and .keras files open, and ours are the bytes the
     manifest states."""
-    stated = [network["weights"] for network in subject.manifest.get("networks", ())]
-    digests = {entry["file"]: entry["sha256"] for entry in stated if "sha256" in entry}
+    digests = subject.weight_files
     looked_at = 0
     with zipfile.ZipFile(subject.path) as archive:
         for name in sorted(subject.names):
