@@ -528,7 +528,7 @@ def test_competitions_are_listed_shown_joined_and_fetched(standin, home):
         and standin.joined[6] == "approved"
     )
     assert "approved" in in_process("competitions", "join", 6).stdout  # once more does no harm
-    assert "has to approve you" in in_process("competitions", "join", 4).stdout
+    assert "must approve you" in in_process("competitions", "join", 4).stdout
     assert "offers no files" in in_process("competitions", "download", 1).stdout
     standin.phase_changes = {"starting_kit": {"key": "kit"}, "public_data": "data"}
     standin.files = {"kit": "kit.zip", "data": "data.zip"}

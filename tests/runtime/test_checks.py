@@ -171,7 +171,7 @@ DEFECTS = {
             source=GOOD.replace(PREDICT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
         ),
         "memory",
-        "want of memory",
+        "memory ran out",
     ),
     "leaves the folder": (
         dict(files=[("weights.txt", "3"), ("../up.txt", "")]),
@@ -347,7 +347,7 @@ def test_a_killed_process_is_named_as_such(tmp_path):
         tmp_path / "killed.zip",
         GOOD.replace(PREDICT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     )
-    with pytest.raises(LimitError, match="want of memory"):
+    with pytest.raises(LimitError, match="memory ran out"):
         sandbox.run(path, {"images": np.zeros((1, 96, 96, 3), np.uint8)})
 
 

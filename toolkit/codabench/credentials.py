@@ -4,12 +4,13 @@ can read."""
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import platformdirs
 
+from toolkit.core import records
 from toolkit.core.errors import InputError, PlatformError
 from toolkit.core.files import atomic, write_error
 
@@ -27,18 +28,35 @@ class Account:
     username: str | None = None
 
 
+@dataclass(frozen=True)
+class _Login:
+    """A token, which no representation shows, and whose it is."""
+
+    token: str | None = field(default=None, repr=False)
+    username: str | None = None
+
+
+@dataclass(frozen=True)
+class _Logins:
+    """The stored file. current: where the last login was. accounts: by address."""
+
+    current: str | None = None
+    accounts: dict[str, _Login] = field(default_factory=dict)
+
+
 def find_account(url: str | None = None) -> Account:
     """The account at `url`; by default at CODABENCH_URL, else where the last login was, else at
     codabench.org.
 
-    CODABENCH_TOKEN goes before the stored token. Raises InputError for an address that is none.
+    CODABENCH_TOKEN takes precedence over the stored token. Raises InputError for an address that is
+    none.
     """
     stored = _read()
-    url = normalise_url(url or os.environ.get("CODABENCH_URL") or stored["current"] or DEFAULT_URL)
-    known = stored["accounts"].get(url, {})
+    url = normalise_url(url or os.environ.get("CODABENCH_URL") or stored.current or DEFAULT_URL)
     if token := os.environ.get("CODABENCH_TOKEN", "").strip():
         return Account(url, token)
-    return Account(url, known.get("token"), known.get("username"))
+    known = stored.accounts.get(url, _Login())
+    return Account(url, known.token, known.username)
 
 
 def require_account(url: str | None = None) -> Account:
@@ -52,20 +70,19 @@ def require_account(url: str | None = None) -> Account:
 
 
 def store(account: Account) -> Path:
-    """Keeps `account`, and makes it the one that is used by default. Returns the file."""
-    stored = _read()
-    stored["current"] = account.url
-    stored["accounts"][account.url] = {"token": account.token, "username": account.username}
-    return _write(stored)
+    """Stores `account`, and makes it the default one. Returns the file."""
+    login = _Login(account.token, account.username)
+    return _write(_Logins(account.url, _read().accounts | {account.url: login}))
 
 
 def forget(account: Account) -> bool:
-    """Forgets the stored token for `account`'s server, and says whether there was one."""
+    """Removes the stored token for `account`'s server, and says whether there was one."""
     stored = _read()
-    found = stored["accounts"].pop(account.url, None)
-    if found:
-        _write(stored)
-    return found is not None
+    if account.url not in stored.accounts:
+        return False
+    others = {url: login for url, login in stored.accounts.items() if url != account.url}
+    _write(replace(stored, accounts=others))
+    return True
 
 
 def normalise_url(url: str) -> str:
@@ -84,22 +101,17 @@ def _file() -> Path:
     return platformdirs.user_config_path("cbtool") / "codabench.json"
 
 
-def _read() -> dict:
+def _read() -> _Logins:
     path = _file()
-    try:
-        with suppress(OSError):
-            if path.stat().st_mode & 0o077:  # somebody has copied it about
-                path.chmod(OWNER_ONLY)
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {"current": found["current"], "accounts": dict(found["accounts"])}
-    except FileNotFoundError:
-        return {"current": None, "accounts": {}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        # The error's text may hold what was read.
-        raise InputError(f"{path} cannot be read.", "Remove it, and run: cbtool login.") from error
+    if not path.exists():
+        return _Logins()
+    with suppress(OSError):
+        if path.stat().st_mode & 0o077:  # copied by somebody, with wider rights
+            path.chmod(OWNER_ONLY)
+    return records.read(_Logins, path, "Remove it, and run: cbtool login.")
 
 
-def _write(values: dict) -> Path:
+def _write(logins: _Logins) -> Path:
     path = _file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -107,5 +119,6 @@ def _write(values: dict) -> Path:
         raise write_error(path, error) from error
     with atomic(path) as unfinished:
         unfinished.touch(mode=OWNER_ONLY)  # before there is anything to read in it
-        unfinished.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(records.values(logins), indent=1) + "\n"
+        unfinished.write_text(text, encoding="utf-8")
     return path

@@ -5,13 +5,12 @@ earlier one was stopped.
 """
 
 import fcntl
-import json
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
@@ -19,8 +18,9 @@ import platformdirs
 from toolkit.codabench import schema
 from toolkit.codabench.client import Client
 from toolkit.codabench.eligibility import Plan
+from toolkit.core import records
 from toolkit.core.errors import InputError, LimitError, PlatformError
-from toolkit.core.files import digest, write_error, write_text
+from toolkit.core.files import digest, write_error
 from toolkit.core.progress import Progress, silent
 
 STEM_LENGTH = (
@@ -207,16 +207,11 @@ def save(upload: Upload) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise write_error(folder, error) from error
-    write_text(_record(upload.name), json.dumps(asdict(upload), indent=1) + "\n")
+    records.write(upload, _record(upload.name))
 
 
 def _read(path: Path) -> Upload:
-    try:
-        return Upload(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"the record of an upload, {path}, cannot be read.", "Remove it."
-        ) from error
+    return records.read(Upload, path, "Remove this record of an upload.")
 
 
 def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
@@ -225,7 +220,7 @@ def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
     if not path.is_file() or digest(path) != upload.sha256:
         raise InputError(
             f"{path} is not the zip any more whose upload was begun.",
-            "Begin anew: cbtool upload ZIP --competition ID.",
+            "Start again: cbtool upload ZIP --competition ID.",
         )
     fresh = not upload.key
     if fresh:

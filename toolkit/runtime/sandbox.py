@@ -167,7 +167,7 @@ def _raise_for(end: processes.ProcessEnd, time_limit: float, log: Path) -> None:
     if end.exceeded == "memory":
         raise Stopped(
             "memory",
-            "the submission was killed, most likely for want of memory.",
+            "the submission was killed, most likely because memory ran out.",
             "Predict smaller slices, or use a smaller network.",
         )
     if end.code != 0:

@@ -44,7 +44,7 @@ def check_time(subject: Subject) -> Check:
 
 
 def check_memory(subject: Subject) -> Check:
-    """It was not killed for want of memory."""
+    """The system did not kill it because memory ran out."""
     return _check_not_stopped(subject, "memory", "Predict slices of X, not all of it at once.")
 
 
