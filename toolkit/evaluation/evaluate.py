@@ -112,11 +112,8 @@ def _choose_views(
     for number, view in enumerate(names):
         progress(number, 2 * len(names), f"view {view}")
         probabilities[view] = _load_model(run, (view,)).probabilities(copies.images)
-    choice = None
-    chosen = (PLAIN_VIEW,)
-    if augmented:
-        choice = tta.choose_views(probabilities, copies.labels)
-        chosen = choice.chosen.views
+    choice = tta.choose_views(probabilities, copies.labels) if augmented else None
+    chosen = choice.chosen.views if choice else (PLAIN_VIEW,)
     mean = np.mean([probabilities[view] for view in chosen], axis=0)
     return choice, Predictions(copies.ids, mean, copies.labels)
 

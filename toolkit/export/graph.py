@@ -1,6 +1,11 @@
-"""From a trained Keras network to the operations and weights that `submission/model.py` runs."""
+"""From a trained Keras network to the operations and weights that `submission/model.py` runs.
 
+The translation is layer by layer and literal; `toolkit.export.optimize` makes the result fast.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,9 +13,9 @@ import numpy as np
 from submission.model import ACTIVATIONS
 from toolkit.core.errors import InputError
 
-# What only training needs: dropout of features, and of whole branches (a private class of
-# keras.applications).
-IN_TRAINING_ONLY = ("Dropout", "StochasticDepth")
+# Layers that only training needs: dropout of features, and of whole branches (a private class of
+# keras.applications). In prediction both are the identity.
+TRAINING_LAYERS = ("Dropout", "StochasticDepth")
 
 
 @dataclass(frozen=True)
@@ -21,19 +26,21 @@ class Operation:
     name: str
     op: str
     inputs: list[str]
-    attributes: dict = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     positions: int = 1
 
     @property
-    def entry(self) -> dict:
+    def entry(self) -> dict[str, Any]:
         """The manifest's form, without the weights."""
         return {"name": self.name, "op": self.op, "inputs": self.inputs, **self.attributes}
 
     @property
     def flop(self) -> int:
         """Multiplications and additions of its kernel for one image."""
-        return 2 * self.weights["kernel"].size * self.positions if "kernel" in self.weights else 0
+        if "kernel" not in self.weights:
+            return 0
+        return 2 * self.weights["kernel"].size * self.positions
 
 
 def operations(model: keras.Model) -> list[Operation]:
@@ -45,12 +52,15 @@ def operations(model: keras.Model) -> list[Operation]:
     translation.
     """
     done: list[Operation] = []
-    results: dict[int, str] = {}  # id of a Keras tensor: name of the operation that makes it
+    # Tensors are told apart by identity: Keras' have no names that are theirs alone. The id of a
+    # tensor, the name of the operation that makes it.
+    results: dict[int, str] = {}
     for node in _nodes(model):
         inputs = [results[id(tensor)] for tensor in node.input_tensors]
         if isinstance(node.operation, keras.layers.InputLayer):
             result = "pixels"
         elif isinstance(node.operation, keras.Sequential):
+            # The head of a network is one node: its layers are no nodes of this graph.
             result = inputs[0]
             for layer in node.operation.layers:
                 result = _add(layer, [result], done)
@@ -62,29 +72,33 @@ def operations(model: keras.Model) -> list[Operation]:
     return done
 
 
-def _nodes(model: keras.Model) -> list:
-    """The nodes of `model`'s graph, inputs first. A layer may belong to other graphs too: only this
-    one's nodes count."""
-    nodes = {
-        node.operation.name: node for depth in model._nodes_by_depth.values() for node in depth
-    }
+def _nodes(model: keras.Model) -> list[Any]:
+    """The nodes of `model`'s graph, inputs first.
+
+    A layer may belong to other graphs too, as a backbone's layers do: only this one's nodes count,
+    which Keras keeps in a private attribute.
+    """
+    nodes = {}
+    for depth in model._nodes_by_depth.values():
+        for node in depth:
+            nodes[node.operation.name] = node
     return [nodes[operation.name] for operation in model.operations]
 
 
 def _add(layer: keras.layers.Layer, inputs: list[str], done: list[Operation]) -> str:
     """Adds what `layer` does to `done`; returns the name of the result."""
-    if type(layer).__name__ in IN_TRAINING_ONLY:
+    if type(layer).__name__ in TRAINING_LAYERS:
         return inputs[0]
     if isinstance(layer, keras.layers.Activation):
         return _activate(layer, done, inputs[0], layer.name)
-    result = inputs
-    for operation in _translated(layer):
-        done.append(replace(operation, inputs=result))
-        result = [operation.name]
-    return _activate(layer, done, result[0], f"{layer.name}_activation")
+    names = inputs
+    for operation in _translate(layer):
+        done.append(replace(operation, inputs=names))
+        names = [operation.name]
+    return _activate(layer, done, names[0], f"{layer.name}_activation")
 
 
-def _add_arithmetic(node, inputs: list[str], done: list[Operation]) -> str:
+def _add_arithmetic(node: Any, inputs: list[str], done: list[Operation]) -> str:
     """Adds a sum or product that a network forms without a layer, of two results or of one and a
     number."""
     name, kind = node.operation.name, type(node.operation).__name__.lower()
@@ -102,18 +116,18 @@ def _add_arithmetic(node, inputs: list[str], done: list[Operation]) -> str:
     return name
 
 
-def _translated(layer: keras.layers.Layer) -> list[Operation]:
+def _translate(layer: keras.layers.Layer) -> list[Operation]:
     """What `layer` does but for its activation, each operation on the result of the one before
     it."""
     if type(layer).__name__ == "LayerScale":  # a private class of keras.applications
         return [_scale(layer.name, layer.gamma, 0.0)]
+    # Not isinstance: a subclass may compute something else.
     if type(layer) not in TRANSLATIONS:
         raise InputError(
             f"the layer {layer.name} ({type(layer).__name__}) cannot be exported.",
             "Use a backbone of toolkit/models/backbones.py.",
         )
-    made = TRANSLATIONS[type(layer)](layer)
-    return made if isinstance(made, list) else [made]
+    return TRANSLATIONS[type(layer)](layer)
 
 
 def _activate(layer: keras.layers.Layer, done: list[Operation], source: str, name: str) -> str:
@@ -130,7 +144,7 @@ def _activate(layer: keras.layers.Layer, done: list[Operation], source: str, nam
     return name
 
 
-def _scale(name: str, scale, offset) -> Operation:
+def _scale(name: str, scale: Any, offset: Any) -> Operation:
     """Scale · x + offset, each one number or one a channel."""
     values = {"scale": scale, "offset": offset}
     return Operation(
@@ -142,82 +156,99 @@ def _scale(name: str, scale, offset) -> Operation:
     )
 
 
-def _rescale(layer: keras.layers.Rescaling) -> Operation:
-    return _scale(layer.name, layer.scale, layer.offset)
+def _rescale(layer: keras.layers.Rescaling) -> list[Operation]:
+    return [_scale(layer.name, layer.scale, layer.offset)]
 
 
-def _batch_norm(layer: keras.layers.BatchNormalization) -> Operation:
+def _batch_norm(layer: keras.layers.BatchNormalization) -> list[Operation]:
+    """In prediction the statistics are constants: gamma · (x - mean) / sqrt(variance + epsilon) +
+    beta is one scale and one offset a channel (Ioffe and Szegedy, arXiv:1502.03167), computed in
+    float64 and rounded once."""
     gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in layer.get_weights())
     scale = gamma / np.sqrt(variance + layer.epsilon)
-    return _scale(layer.name, scale, beta - mean * scale)
+    return [_scale(layer.name, scale, beta - mean * scale)]
 
 
 def _layer_norm(layer: keras.layers.LayerNormalization) -> list[Operation]:
+    """The norm, whose mean and variance depend on the image, and its gamma and beta, which do not
+    and can be folded."""
     norm = Operation(f"{layer.name}_unscaled", "layer_norm", [], {"epsilon": layer.epsilon})
     return [norm, _scale(layer.name, *layer.get_weights())]
 
 
-def _linear(op: str):
-    def translate(layer: keras.layers.Layer) -> Operation:
-        kernel, *bias = (np.asarray(value, np.float32) for value in layer.get_weights())
-        outputs = layer.output.shape[-1]
-        attributes = (
-            {}
-            if op == "dense"
-            else {"strides": list(layer.strides), "padding": layer.padding.upper()}
-        )
-        weights = {"kernel": kernel, "bias": bias[0] if bias else np.zeros(outputs, np.float32)}
-        return Operation(
-            layer.name, op, [], attributes, weights, int(np.prod(layer.output.shape[1:-1]))
-        )
+def _convolution(op: str) -> Callable[[keras.layers.Layer], list[Operation]]:
+    def translate(layer: keras.layers.Layer) -> list[Operation]:
+        strides = {"strides": list(layer.strides), "padding": layer.padding.upper()}
+        return [_product(layer, op, strides)]
 
     return translate
 
 
-def _pad(layer: keras.layers.ZeroPadding2D) -> Operation:
-    return Operation(layer.name, "pad", [], {"margins": [list(margin) for margin in layer.padding]})
+def _dense(layer: keras.layers.Dense) -> list[Operation]:
+    return [_product(layer, "dense", {})]
 
 
-def _max_pool(layer: keras.layers.MaxPooling2D) -> Operation:
+def _product(layer: keras.layers.Layer, op: str, attributes: dict[str, Any]) -> Operation:
+    """A layer with a kernel, and a bias of zeros where it has none: the rewrites need one to fold
+    into."""
+    kernel, *bias = (np.asarray(value, np.float32) for value in layer.get_weights())
+    if not bias:
+        bias = [np.zeros(layer.output.shape[-1], np.float32)]
+    positions = int(np.prod(layer.output.shape[1:-1]))
+    weights = {"kernel": kernel, "bias": bias[0]}
+    return Operation(layer.name, op, [], attributes, weights, positions)
+
+
+def _pad(layer: keras.layers.ZeroPadding2D) -> list[Operation]:
+    margins = [list(margin) for margin in layer.padding]
+    return [Operation(layer.name, "pad", [], {"margins": margins})]
+
+
+def _max_pool(layer: keras.layers.MaxPooling2D) -> list[Operation]:
     attributes = {
         "size": list(layer.pool_size),
         "strides": list(layer.strides),
         "padding": layer.padding.upper(),
     }
-    return Operation(layer.name, "max_pool", [], attributes)
+    return [Operation(layer.name, "max_pool", [], attributes)]
 
 
-def _relu(layer: keras.layers.ReLU) -> Operation:
+def _relu(layer: keras.layers.ReLU) -> list[Operation]:
     if layer.max_value not in (None, 6) or layer.negative_slope or layer.threshold:
         raise InputError(
             f"the layer {layer.name} is an unusual ReLU and cannot be exported.",
             "Use ReLU or ReLU6.",
         )
-    return Operation(layer.name, "relu6" if layer.max_value else "relu", [])
+    return [Operation(layer.name, "relu6" if layer.max_value else "relu", [])]
 
 
-def _mean(layer: keras.layers.GlobalAveragePooling2D) -> Operation:
-    return Operation(layer.name, "mean", [], {"keep": bool(layer.keepdims)})
+def _mean(layer: keras.layers.GlobalAveragePooling2D) -> list[Operation]:
+    return [Operation(layer.name, "mean", [], {"keep": bool(layer.keepdims)})]
 
 
-def _reshape(layer: keras.layers.Reshape) -> Operation:
-    return Operation(layer.name, "reshape", [], {"shape": list(layer.target_shape)})
+def _reshape(layer: keras.layers.Reshape) -> list[Operation]:
+    return [Operation(layer.name, "reshape", [], {"shape": list(layer.target_shape)})]
 
 
-def _resize(layer: keras.layers.Resizing) -> Operation:
-    return Operation(layer.name, "resize", [], {"size": [layer.height, layer.width]})
+def _resize(layer: keras.layers.Resizing) -> list[Operation]:
+    return [Operation(layer.name, "resize", [], {"size": [layer.height, layer.width]})]
 
 
-def _plain(op: str):
-    return lambda layer: Operation(layer.name, op, [])
+def _plain(op: str) -> Callable[[keras.layers.Layer], list[Operation]]:
+    """The translation of a layer that has nothing but its name."""
+
+    def translate(layer: keras.layers.Layer) -> list[Operation]:
+        return [Operation(layer.name, op, [])]
+
+    return translate
 
 
-TRANSLATIONS = {
+TRANSLATIONS: dict[type, Callable[[Any], list[Operation]]] = {
     keras.layers.Rescaling: _rescale,
     keras.layers.Resizing: _resize,
-    keras.layers.Conv2D: _linear("conv"),
-    keras.layers.DepthwiseConv2D: _linear("depthwise"),
-    keras.layers.Dense: _linear("dense"),
+    keras.layers.Conv2D: _convolution("conv"),
+    keras.layers.DepthwiseConv2D: _convolution("depthwise"),
+    keras.layers.Dense: _dense,
     keras.layers.BatchNormalization: _batch_norm,
     keras.layers.LayerNormalization: _layer_norm,
     keras.layers.ReLU: _relu,

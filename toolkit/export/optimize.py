@@ -33,7 +33,8 @@ def fold_scales_forward(operations: list[Operation]) -> list[Operation]:
     bias), for each input channel by itself. Not where zeros are padded to what was scaled: those
     zeros would be scaled, too, and an offset would be missing at the edges.
     """
-    uses, done = _count_uses(operations), {}
+    uses = _count_uses(operations)
+    done: dict[str, Operation] = {}
     for operation in operations:
         before = done.get(operation.inputs[0])
         # Depthwise convolutions are left as they are: those of our backbones pad zeros themselves,
@@ -115,7 +116,8 @@ def _join_to_products(
 
     Only where nothing else uses the product's result: that user would get the joined one's.
     """
-    uses, done = _count_uses(operations), {}
+    uses = _count_uses(operations)
+    done: dict[str, Operation] = {}
     # An operation that vanishes hands its users over to the product: its name, the product's name.
     renamed: dict[str, str] = {}
     for operation in operations:
@@ -124,7 +126,7 @@ def _join_to_products(
             operation, inputs=[renamed.get(name, name) for name in operation.inputs]
         )
         product = done.get(operation.inputs[0])
-        if operation.op == kind and only_use and _can_be_joined(product):
+        if product and operation.op == kind and only_use and _can_be_joined(product):
             done[product.name] = join(product, operation)
             renamed[operation.name] = product.name
         else:
@@ -132,13 +134,9 @@ def _join_to_products(
     return list(done.values())
 
 
-def _can_be_joined(operation: Operation | None) -> bool:
+def _can_be_joined(operation: Operation) -> bool:
     """Whether it is a product without activation: after one, folding would no longer be linear."""
-    return (
-        operation is not None
-        and operation.op in LINEAR
-        and "activation" not in operation.attributes
-    )
+    return operation.op in LINEAR and "activation" not in operation.attributes
 
 
 def _scale_outputs(product: Operation, scaling: Operation) -> Operation:
