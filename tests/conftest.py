@@ -80,8 +80,9 @@ def small_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_run(small_data, tmp_path_factory) -> Path:
-    """A run that version 0.1 trained on `small_data`, evaluated by today's code in this process."""
+def small_evaluation(small_data, tmp_path_factory) -> tuple[Path, str]:
+    """A run that version 0.1 trained on `small_data`, evaluated by today's code in this process,
+    and what that printed."""
     folder = tmp_path_factory.mktemp("small") / "run"
     shutil.copytree(OLD / "runs" / "run", folder)
     provenance = json.loads((folder / "provenance.json").read_text())
@@ -89,7 +90,13 @@ def small_run(small_data, tmp_path_factory) -> Path:
     (folder / "provenance.json").write_text(json.dumps(provenance))
     result = in_process("evaluate", "--run", folder)
     assert result.returncode == 0, result.stderr
-    return folder
+    return folder, result.stdout
+
+
+@pytest.fixture(scope="session")
+def small_run(small_evaluation) -> Path:
+    """The folder of that run."""
+    return small_evaluation[0]
 
 
 @pytest.fixture(scope="session")

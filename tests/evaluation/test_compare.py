@@ -30,12 +30,17 @@ def test_a_run_that_is_correct_more_often_is_better_and_one_that_says_the_same_i
             predictions, probabilities=np.eye(8, dtype=np.float32)[predictions.labels]
         )
 
+    def half_wrong(predictions):
+        probabilities = perfect(predictions).probabilities
+        probabilities[::2] = np.roll(probabilities[::2], 1, axis=1)
+        return dataclasses.replace(predictions, probabilities=probabilities)
+
     better = changed(small_run, tmp_path / "better", perfect)
-    found = compare(better, Run(small_run), "validation")
-    for condition, difference in found.items():
-        accuracy = json.loads(Run(small_run).metrics.read_text())["validation"][condition]
-        assert difference.value == pytest.approx(1 - accuracy) and difference.low > 0
-    result = in_process("runs", "compare", small_run, better.folder, "--json")
+    worse = changed(small_run, tmp_path / "worse", half_wrong)
+    found = compare(better, worse, "validation")
+    for difference in found.values():
+        assert difference.value == pytest.approx(0.5) and difference.low > 0
+    result = in_process("runs", "compare", worse.folder, better.folder, "--json")
     report = json.loads(result.stdout)
     assert report["clean"]["verdict"] == report["shift"]["verdict"] == "B"
     assert report["shift"]["value"] == pytest.approx(-found["shift"].value)

@@ -13,13 +13,12 @@ from toolkit.data import dataset, splitting
 from toolkit.evaluation import results, shift_benchmark
 from toolkit.evaluation.predictions import read_predictions
 from toolkit.export import manifest, zip_ledger
-from toolkit.training import run_table
+from toolkit.training import headline, run_table
 from toolkit.training.run_folder import Run
 
 ZIP, DATA, RUN = OLD / "submission.zip", OLD / "cells.npz", Run(OLD / "runs" / "run")
 SCORE = json.loads((OLD / "score.json").read_text())
-NAMES = {"foretold": "estimated_score", "foretold_low": "estimated_low"}
-NAMES["foretold_high"] = "estimated_high"
+NAMES = {former: key for key, former in headline.FORMER_KEYS.items()}
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from tests.support.commands import assert_one_sentence, in_process
+from tests.support.commands import ROOT, assert_one_sentence, in_process
 from tests.support.submissions import GOOD, made
 from toolkit.data import dataset
 from toolkit.evaluation.predictions import read_predictions
@@ -17,15 +20,15 @@ from toolkit.training import run_folder
 def test_the_zip_labels_every_held_out_image_as_evaluate_did(
     small_run, small_zip, small_data, evaluator
 ):
+    """In the competition's environment; the next test is in this one."""
     metrics = json.loads(run_folder.Run(small_run).metrics.read_text())["validation"]
-    for python in ([], evaluator):
-        result = in_process(
-            "score", small_zip, "--data", small_data, "--run", small_run, "--json", *python
-        )
-        report = json.loads(result.stdout)
-        assert result.returncode == 0, result.stderr
-        assert report["labels_differing_from_evaluate"] == 0
-        assert report["accuracy"] == pytest.approx(metrics["clean"])
+    result = in_process(
+        "score", small_zip, "--data", small_data, "--run", small_run, "--json", *evaluator
+    )
+    report = json.loads(result.stdout)
+    assert result.returncode == 0, result.stderr
+    assert report["labels_differing_from_evaluate"] == 0
+    assert report["accuracy"] == pytest.approx(metrics["clean"])
 
 
 def test_shifted_scores_of_the_zip_are_those_of_evaluate(small_run, small_zip, small_data):
@@ -33,6 +36,7 @@ def test_shifted_scores_of_the_zip_are_those_of_evaluate(small_run, small_zip, s
     command = ("score", small_zip, "--data", small_data, "--run", small_run, "--shift")
     report = json.loads(in_process(*command, "--runs", small_run.parent, "--json").stdout)
     assert report["labels_differing_from_evaluate"] == 0
+    assert report["accuracy"] == pytest.approx(metrics["clean"])
     for key in (
         "clean",
         "shift",
@@ -79,6 +83,28 @@ def test_a_test_set_may_lack_a_class(tmp_path, cells):
     result = in_process("score", made(tmp_path / "three.zip"), "--data", tmp_path / "some.npz")
     assert result.returncode == 0, result.stderr
     assert f"{(some.labels == 3).mean():.4f}" in result.stdout
+
+
+def test_scoring_a_zip_and_reading_the_ledger_import_nothing_heavy(tmp_path, cells):
+    """In a process of its own: what it has imported is the point."""
+    dataset.save(cells.take(np.arange(8)), tmp_path / "cells.npz")
+    made(tmp_path / "three.zip")
+    code = (
+        "import sys; from tools.cli import main;"
+        "assert main(['score', 'three.zip', '--data', 'cells.npz', '--shift']) == 0;"
+        "assert main(['runs', 'zips', '.']) == 2;"
+        "heavy = {'tensorflow', 'keras', 'keras_cv', 'sklearn', 'scipy'} & set(sys.modules);"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_failures_of_the_zip_exit_with_1(tmp_path, cells):
