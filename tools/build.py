@@ -12,8 +12,7 @@ from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
 with lazy_imports():
-    from toolkit.data import splitting
-    from toolkit.export import manifest, package, zip_ledger
+    from toolkit.export import manifest, package
     from toolkit.training import run_folder
 
 
@@ -82,12 +81,11 @@ def build(
     chosen = [run_folder.open_finished(folder) for folder in folders]
     with output.stages() as stages, stages.stage("build") as progress:
         for run in chosen:
+            # The training file is large: it is read only where a package has to be made.
             if not package.is_current(run, weights):
                 samples = load_data(run, data_file)
-                rows = splitting.read(run.split).rows("validation", samples)
-                package.export_run(run, samples.images[rows], weights or "float16", progress)
-        digest = package.write_zip([run.package for run in chosen], out, time_limit, images)
-    zip_ledger.note_build(chosen, out, digest)
+                package.export_on_validation(run, samples, weights, progress)
+        digest = package.build(chosen, out, None, weights, time_limit, images)
     for run in chosen:
         comparison = json.loads((run.package / package.EQUIVALENCE).read_text(encoding="utf-8"))
         output.table(

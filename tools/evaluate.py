@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from toolkit.core.errors import InputError
 from tools import options, output
 from tools.lazy import lazy_imports
 
@@ -80,13 +79,8 @@ def evaluate(
 
 def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
     """The samples `run` was trained on, from `data_file` or from where they were."""
-    provenance = run_folder.read_provenance(run)
-    file = data_file or Path(provenance["data"])
-    if data_file is None and not file.exists():
-        raise InputError(
-            f"the training file is no longer at {file}.", "Say where it is, with --data FILE."
-        )
-    return dataset.load(file, len(provenance["class_names"]))
+    classes = len(run_folder.read_provenance(run)["class_names"])
+    return dataset.load(data_file or run_folder.training_file(run), classes)
 
 
 def benchmark_result(

@@ -14,9 +14,8 @@ from tools.lazy import lazy_imports, quiet_tensorflow
 
 with lazy_imports():
     from toolkit.core import config
-    from toolkit.data import cleaning, dataset, splitting
-    from toolkit.models import network
-    from toolkit.training import prepare, run_folder, trainer
+    from toolkit.data import cleaning, dataset
+    from toolkit.training import fit, prepare, run_folder, trainer
 
 
 @click.command()
@@ -114,18 +113,9 @@ def _resume(folder: Path, data_file: Path | None) -> None:
 
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
-    data_file = data_file or Path(run_folder.read_provenance(run)["data"])
-    samples = dataset.load(data_file, chosen.data.classes)
-    run_folder.require_data(run, samples)
-    with output.stages() as stages:
-        with stages.stage("clean"):
-            model = _start(chosen, samples)
-            parts = (
-                splitting.read(run.split)
-                if run.split.exists()
-                else prepare.prepare(run, samples, chosen)[1]
-            )
-        _fit(model, run, samples, parts, chosen, stages)
+    samples = dataset.load(data_file or run_folder.training_file(run), chosen.data.classes)
+    with output.stages() as stages, stages.stage("train") as progress:
+        fit.resume(run, samples, progress)
     _report(run)
 
 
@@ -136,32 +126,16 @@ def train_run(
     data_file: Path,
     stages: output.Stages,
 ) -> tuple[run_folder.Run, cleaning.Cleaning]:
-    """Makes the run, cleans, splits and trains, a stage at a time. Returns the run and what
-    cleaning found."""
+    """Cleans, splits and trains, a stage at a time. Returns the run and what cleaning found."""
     with stages.stage("clean"):
-        model = _start(chosen, samples)
-        run = run_folder.begin(folder, chosen, samples, data_file)
-        found, parts = prepare.prepare(run, samples, chosen)
-    _fit(model, run, samples, parts, chosen, stages)
-    return run, found
-
-
-def _start(chosen: config.Config, samples: dataset.Samples) -> network.Network:
-    with quiet_tensorflow():
-        return trainer.start(chosen, samples)
-
-
-def _fit(
-    model: network.Network,
-    run: run_folder.Run,
-    samples: dataset.Samples,
-    parts: splitting.Split,
-    chosen: config.Config,
-    stages: output.Stages,
-) -> None:
-
+        # First what fails at once: cleaning a large file takes a minute.
+        run_folder.require_new(folder)
+        with quiet_tensorflow():
+            network = trainer.start(chosen, samples)
+        prepared = prepare.prepare(samples, chosen)
     with stages.stage("train") as progress:
-        trainer.train(model, run, samples, parts, chosen, progress)
+        run = fit.fit(prepared, chosen, folder, data_file, network, progress)
+    return run, prepared.cleaning
 
 
 def _report(run: run_folder.Run) -> None:

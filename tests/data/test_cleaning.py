@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.support.commands import COMPETITION, cbtool
+from tests.support.commands import COMPETITION, in_process
 from toolkit.core.config import CleanConfig
 from toolkit.core.errors import InputError
 from toolkit.data import cleaning, dataset
@@ -83,7 +83,7 @@ def test_only_constant_images_is_an_error(cells):
 
 def test_the_command_writes_a_row_an_image_and_two_pictures(training_file, tmp_path):
     before = training_file.read_bytes()
-    result = cbtool("data", "clean", training_file, "--out", tmp_path)
+    result = in_process("data", "clean", training_file, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     with (tmp_path / "clean.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -101,6 +101,7 @@ def test_the_command_writes_a_row_an_image_and_two_pictures(training_file, tmp_p
     assert training_file.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not COMPETITION.exists(), reason="the competition's images are not at hand")
 def test_the_whole_competition_set_loses_its_1800_pictures_and_at_most_35_cells(tmp_path):
     file = tmp_path / "training_set.npz"

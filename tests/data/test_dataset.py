@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core.errors import InputError
 from toolkit.data import dataset
 
@@ -143,13 +143,13 @@ def test_commands_refuse_bad_files_and_write_nothing(command, case, tmp_path, im
     if case != "missing":
         written(file, **bad_files(tmp_path, images)[case][0])
     words = {"missing": "no file", "NaN": "NaN", "empty class": "no image of class 7"}[case]
-    result = cbtool(*command.format(file).split(), cwd=tmp_path)
+    result = in_process(*command.format(file).split(), cwd=tmp_path)
     assert_one_sentence(result, words)
     assert not (tmp_path / "out").exists()
 
 
 def test_inspect_shows_counts_and_writes_a_sheet_a_class(training_file, tmp_path):
-    result = cbtool("data", "inspect", training_file, "--out", tmp_path / "sheets", "--json")
+    result = in_process("data", "inspect", training_file, "--out", tmp_path / "sheets", "--json")
     report = json.loads(result.stdout)
     samples = dataset.load(training_file)
     assert result.returncode == 0

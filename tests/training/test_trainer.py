@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool, history_of
+from tests.support.commands import assert_one_sentence, history_of, in_process
 from toolkit.core import config
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, shift, splitting
@@ -16,6 +16,7 @@ from toolkit.models import pretrained as weights
 from toolkit.models.network import build as build_network
 from toolkit.training import run_folder as runs
 from toolkit.training import trainer
+from toolkit.training.fit import fit
 from toolkit.training.prepare import prepare
 
 
@@ -65,18 +66,28 @@ def test_the_run_says_what_it_was_made_of(run_folder, training_file):
     assert kept == set(parts.train + parts.validation + parts.test)
 
 
+@pytest.fixture(scope="module")
+def small(cells):
+    """The drawn cells at a third of their resolution."""
+    return cells.with_images(np.ascontiguousarray(cells.images[:, ::3, ::3]))
+
+
 QUICK = ("split.validation=0.2", "split.test=0.2", "train.batch_size=32")
 
 
-def trained_on(cells, tmp_path, *settings):
-    """The network of preset tiny with `settings`, trained on `cells`, and its history; initial
-    weights by layer."""
+def trained_on(samples, tmp_path, *settings):
+    """The network of preset tiny with `settings`, trained on `samples`, and its history;
+    initial weights by layer."""
     chosen = config.preset("tiny", (*QUICK, *settings))
-    network = trainer.start(chosen, cells)
+    network = trainer.start(chosen, samples)
     before = {layer.name: layer.get_weights() for layer in network.model.layers}
-    run = runs.begin(tmp_path / "run", chosen, cells, tmp_path)
-    _, parts = prepare(run, cells, chosen)
-    return network, trainer.train(network, run, cells, parts, chosen), before
+    run = fit(prepare(samples, chosen), chosen, tmp_path / "run", network=network)
+    return network, numbers_of(run), before
+
+
+def numbers_of(run):
+    """The rows of the run's history."""
+    return [{name: float(value) for name, value in row.items()} for row in history_of(run)]
 
 
 def changed_layers(network, before):
@@ -102,21 +113,21 @@ HEAD = {"head_0_dense", "head_0_norm", "scores"}
         ("0.5", HEAD | {"conv_1"}),
     ],
 )
-def test_a_phase_trains_what_it_names(trainable, changed, cells, tmp_path):
+def test_a_phase_trains_what_it_names(trainable, changed, small, tmp_path):
     value = trainable if trainable[0].isdigit() else repr(trainable)
     phase = f"train.phases=[{{trainable={value}, epochs=1, learning_rate=1e-3}}]"
-    network, _, before = trained_on(cells, tmp_path, phase)
+    network, _, before = trained_on(small, tmp_path, phase)
     assert changed_layers(network, before) == changed
 
 
-def test_a_head_phase_on_stored_features_learns_as_on_images(cells, tmp_path):
+def test_a_head_phase_on_stored_features_learns_as_on_images(small, tmp_path):
     """Without augmentation the backbone runs once; the head sees the same features in the same
     order."""
     phase = "train.phases=[{trainable='head', epochs=3, learning_rate=1e-3}]"
     flat = ("augment=[]", "model.dropout=0.0", phase)
-    _, stored, _ = trained_on(cells, tmp_path / "stored", *flat)
+    _, stored, _ = trained_on(small, tmp_path / "stored", *flat)
     never = "augment=[{name='flip', rate=0.0}]"  # an augmentation that changes nothing, but is one
-    _, fed, _ = trained_on(cells, tmp_path / "fed", *flat, never)
+    _, fed, _ = trained_on(small, tmp_path / "fed", *flat, never)
     for first, second in zip(stored, fed):
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-3)
         assert first["val_loss"] == pytest.approx(second["val_loss"], rel=1e-3)
@@ -147,20 +158,20 @@ def test_a_head_phase_on_stored_features_learns_as_on_images(cells, tmp_path):
     ],
     ids=lambda settings: settings[0],
 )
-def test_every_way_of_training_learns(settings, cells, tmp_path):
-    _, rows, _ = trained_on(cells, tmp_path, "train.phases.1.epochs=2", *settings)
+def test_every_way_of_training_learns(settings, small, tmp_path):
+    _, rows, _ = trained_on(small, tmp_path, "train.phases.1.epochs=2", *settings)
     assert len(rows) == 3
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
-def test_averaged_weights_are_what_is_kept(cells, tmp_path):
+def test_averaged_weights_are_what_is_kept(small, tmp_path):
     """With a momentum near 1 the average stays where it begins, after the first step; training
     itself goes further."""
     rate = 1e-3  # Adam's first step moves every weight by it
     phase = f"train.phases=[{{trainable='all', epochs=1, learning_rate={rate}}}]"
     moved = []
     for momentum in ("0.0", "0.9999"):
-        _, _, before = trained_on(cells, tmp_path / momentum, phase, f"train.ema={momentum}")
+        _, _, before = trained_on(small, tmp_path / momentum, phase, f"train.ema={momentum}")
         with np.load(runs.Run(tmp_path / momentum / "run").checkpoint) as kept:
             moved.append(np.abs(kept["conv_1/kernel"] - before["conv_1"][0]).max())
     assert moved[1] == pytest.approx(rate, rel=0.01) and moved[0] > 1.5 * rate
@@ -168,23 +179,28 @@ def test_averaged_weights_are_what_is_kept(cells, tmp_path):
 
 def test_layers_beyond_the_network_are_an_error(training_file, tmp_path):
     settings = ["--set", "train.phases.1.trainable=124"]
-    result = cbtool(
+    result = in_process(
         "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
     )
     assert_one_sentence(result, "only 7 layers")
     assert not (tmp_path / "run").exists()
 
 
+OTHERS = [name for name in config.preset_names() if name not in ("tiny", "lite")]
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("name", "settings"),
     [
-        pytest.param(name, marks=pytest.mark.slow) if "large" in name else name
-        for name in config.preset_names()
+        ("tiny", ()),
+        ("lite", ()),
+        ("report-block-convnext-xlarge", ("model.backbone=convnext-tiny",)),
+        *(pytest.param(name, (), marks=pytest.mark.slow) for name in OTHERS),
     ],
 )
-def test_every_preset_takes_two_steps(name, cells, tmp_path):
+def test_every_preset_takes_two_steps(name, settings, cells, tmp_path):
     """The last phase as it stands, but for the images, the epochs and pretrained weights."""
-    chosen = config.preset(name, ("model.weights=none", "train.batch_size=2"))
+    chosen = config.preset(name, ("model.weights=none", "train.batch_size=2", *settings))
     phases = tuple(dataclasses.replace(phase, epochs=1) for phase in chosen.train.phases[-1:])
     chosen = dataclasses.replace(chosen, train=dataclasses.replace(chosen.train, phases=phases))
     network = trainer.start(chosen, cells)
@@ -237,7 +253,7 @@ def test_training_starts_from_a_file_of_weights(run_folder, cells):
 def test_a_run_is_never_overwritten(run_folder, training_file):
     before = runs.Run(run_folder).history.read_bytes()
     assert_one_sentence(
-        cbtool("train", "--preset", "tiny", "--data", training_file, "--run", run_folder),
+        in_process("train", "--preset", "tiny", "--data", training_file, "--run", run_folder),
         "is not empty",
     )
     assert runs.Run(run_folder).history.read_bytes() == before
@@ -252,11 +268,13 @@ def test_a_diverging_training_says_so(training_file, tmp_path):
         "--set",
         "split.test=0.2",
     ]
-    result = cbtool(
+    result = in_process(
         "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
     )
     assert_one_sentence(result, "training diverged")
-    assert_one_sentence(cbtool("evaluate", "--run", tmp_path / "run"), "did not come to its end")
+    assert_one_sentence(
+        in_process("evaluate", "--run", tmp_path / "run"), "did not come to its end"
+    )
 
 
 def test_seeds_make_a_run_each(training_file, tmp_path):
@@ -265,7 +283,7 @@ def test_seeds_make_a_run_each(training_file, tmp_path):
         for setting in (*QUICK, "train.phases.0.epochs=1", "train.phases.1.epochs=1")
         for part in ("--set", setting)
     ]
-    result = cbtool(
+    result = in_process(
         "train",
         "--preset",
         "tiny",

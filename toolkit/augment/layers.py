@@ -1,5 +1,7 @@
 """Layers in the manner of keras-cv for what it lacks: noise, lost resolution, highlighted edges."""
 
+from typing import Any
+
 import tensorflow as tf
 from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
@@ -12,7 +14,7 @@ class _PixelLayer(VectorizedBaseImageAugmentationLayer):
         super().__init__(seed=seed)
         self.factor = factor
 
-    def augment_labels(self, labels, transformations, **kwargs):
+    def augment_labels(self, labels: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
         return labels
 
     def strengths(self, n: tf.Tensor) -> tf.Tensor:
@@ -24,13 +26,15 @@ class GaussianNoise(_PixelLayer):
     """Adds normal noise of a standard deviation up to 100 · factor grey levels, half of the images
     the same in every channel."""
 
-    def get_random_transformation_batch(self, batch_size, images=None, **kwargs):
+    def get_random_transformation_batch(
+        self, batch_size: tf.Tensor, images: tf.Tensor = None, **kwargs: Any
+    ) -> Any:
         shape = tf.shape(images)
         colour = self._random_generator.normal(shape)
         grey = tf.cast(self._random_generator.uniform([batch_size, 1, 1, 1]) < 0.5, tf.float32)
         return self.strengths(batch_size) * 100.0 * (grey * colour[..., :1] + (1.0 - grey) * colour)
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
         return tf.clip_by_value(images + transformations, 0.0, 255.0)
 
 
@@ -38,13 +42,15 @@ class ImpulseNoise(_PixelLayer):
     """Turns up to the share 0.5 · factor of the pixels black or white, half of the images channel
     by channel."""
 
-    def get_random_transformation_batch(self, batch_size, images=None, **kwargs):
+    def get_random_transformation_batch(
+        self, batch_size: tf.Tensor, images: tf.Tensor = None, **kwargs: Any
+    ) -> Any:
         shape = tf.shape(images)
         colour = self._random_generator.uniform(shape)
         whole = self._random_generator.uniform([batch_size, 1, 1, 1]) < 0.5
         return self.strengths(batch_size) * 0.25, tf.where(whole, colour[..., :1], colour)
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
         share, place = transformations
         return tf.where(place < share, 0.0, tf.where(place > 1.0 - share, 255.0, images))
 
@@ -53,10 +59,10 @@ class Pixelate(_PixelLayer):
     """Shows every image at a lower resolution, down to 1 - 0.9 · factor of its own, in square
     pixels."""
 
-    def get_random_transformation_batch(self, batch_size, **kwargs):
+    def get_random_transformation_batch(self, batch_size: tf.Tensor, **kwargs: Any) -> tf.Tensor:
         return 1.0 - 0.9 * self.strengths(batch_size)[:, 0, 0, 0]
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
         height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (1, 2))
         rows, columns = (self._sources(size, transformations) for size in (height, width))
         return tf.gather(
@@ -79,7 +85,7 @@ class Edges(_PixelLayer):
     Sobel's gradient.
     """
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
         grey = tf.image.rgb_to_grayscale(images)
         border = tf.concat([grey[:, :4], grey[:, -4:]], axis=1)
         background = grey >= tf.reduce_mean(border, axis=[1, 2], keepdims=True) - 10.0

@@ -12,7 +12,7 @@ from keras_cv.src.utils import fill_utils
 class MixUp(keras_cv.layers.MixUp):
     """Weighted mean of two images (Zhang et al., arXiv:1710.09412)."""
 
-    def _mixup(self, images):
+    def _mixup(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
         n = tf.shape(images)[0]
         order = self._random_generator.permutation(n)
         share = self._random_generator.beta(self.alpha, n)
@@ -27,9 +27,10 @@ class CutMix(keras_cv.layers.CutMix):
     border would have covered outside of the image.
     """
 
-    def _cutmix(self, images):
+    def _cutmix(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
         n, height, width = (tf.shape(images)[axis] for axis in range(3))
         order = self._random_generator.permutation(n)
+        # The area of the rectangle is 1 - share of the image, before its border cuts it off.
         ratio = tf.sqrt(1.0 - self._random_generator.beta(self.alpha, n))
         cut_height = tf.cast(ratio * tf.cast(height, tf.float32), tf.int32)
         cut_width = tf.cast(ratio * tf.cast(width, tf.float32), tf.int32)
@@ -64,13 +65,14 @@ class FourierMix(keras_cv.layers.FourierMix):
     is transformed at once.
     """
 
-    def _fourier_mix(self, images):
+    def _fourier_mix(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
         shape = tf.shape(images)
         n, height, width = shape[0], shape[1], shape[2]
         order = self._random_generator.permutation(n)
         share = self._random_generator.beta(self.alpha, n)
         masks = self._masks(n, height, width)
-        # The share of pixels above its threshold is each image's mixing ratio.
+        # The threshold is the value at the rank of the share: this share of the pixels lies above
+        # it. `share` is then counted again: equal values fall on one side together.
         pixels = height * width
         kept = tf.cast(tf.round(share * tf.cast(pixels, tf.float32)), tf.int32)
         falling = tf.sort(tf.reshape(masks, [n, pixels]), direction="DESCENDING")
@@ -79,7 +81,7 @@ class FourierMix(keras_cv.layers.FourierMix):
         share = tf.reduce_mean(masks, axis=[1, 2, 3])
         return masks * images + (1.0 - masks) * tf.gather(images, order), masks, share, order
 
-    def _masks(self, n, height, width):
+    def _masks(self, n: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         """Grey images whose spectrum falls with the frequency to the power -decay_power, float32
         [n, h, w]."""
         rows = _frequencies(height)

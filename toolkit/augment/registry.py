@@ -1,4 +1,7 @@
-"""The table of augmentations: each name's keras-cv layer for a strength in 0..1."""
+"""The table of augmentations: each name's keras-cv layer for a strength in 0..1.
+
+A table of lambdas, so that a line shows all there is to an operation: name, layer, range.
+"""
 
 from collections.abc import Callable
 

@@ -8,7 +8,7 @@ bytes on every machine.
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
@@ -26,8 +26,8 @@ def affine(
     picture: Image.Image,
     degrees: float = 0.0,
     zoom: float = 1.0,
-    shift: tuple = (0, 0),
-    mirrored=False,
+    shift: Sequence[float] | np.ndarray = (0, 0),
+    mirrored: bool = False,
 ) -> Image.Image:
     """`picture` turned about its middle, anticlockwise, enlarged by `zoom` and moved by `shift`
     pixels; black around it, or its mirror images."""
@@ -80,7 +80,7 @@ def _mirrored(picture: Image.Image, strength: float, generator: np.random.Genera
     return ImageOps.pad(turned.resize(size, Image.Resampling.BILINEAR), picture.size)
 
 
-def _enhanced(kind) -> Corruption:
+def _enhanced(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Corruption:
     """Brightness, contrast or colour times a factor between 1/4 and 4."""
     return lambda picture, strength, generator: kind(picture).enhance(
         4.0 ** (strength * generator.choice([-1.0, 1.0]))
@@ -323,7 +323,7 @@ def _drawn() -> list[Image.Image]:
     return [Image.fromarray(image) for image in samples.images]
 
 
-def _other(size, generator: np.random.Generator) -> Image.Image:
+def _other(size: Sequence[int], generator: np.random.Generator) -> Image.Image:
     pictures = _drawn()
     other = pictures[generator.integers(len(pictures))]
     return other if other.size == tuple(size) else other.resize(size, Image.Resampling.BILINEAR)

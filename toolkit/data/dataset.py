@@ -156,7 +156,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _read_member(path: Path, archive, key: str) -> np.ndarray:
+def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
     try:
         return archive[key]
     except ValueError as error:

@@ -17,7 +17,9 @@ from toolkit.core import config, records
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.files import atomic, digest
 from toolkit.core.progress import Progress, silent
-from toolkit.export import equivalence, manifest
+from toolkit.data import splitting
+from toolkit.data.dataset import Samples
+from toolkit.export import equivalence, manifest, zip_ledger
 from toolkit.export.graph import Operation
 from toolkit.export.manifest import (
     FORMAT,
@@ -33,6 +35,7 @@ from toolkit.models.network import build as build_network
 from toolkit.training.run_folder import Run, read_provenance
 
 EQUIVALENCE = "equivalence.json"  # how the rewrites compare with the trained network
+TIME_LIMIT = 600.0  # seconds that the competition gives a submission
 # The same for every file, so that the same run gives the same bytes: the earliest date a zip can
 # hold.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -154,6 +157,45 @@ def to_hdf5(operations: list[Operation]) -> memoryview:
             for key, values in operation.weights.items():
                 file.create_dataset(f"{operation.name}/{key}", data=values)
     return memory.getbuffer()
+
+
+def export_on_validation(
+    run: Run, samples: Samples, dtype: str | None = None, progress: Progress = silent
+) -> None:
+    """`export_run` with the validation part of `samples`, those that `run` was trained on."""
+    rows = splitting.read(run.split).rows("validation", samples)
+    export_run(run, samples.images[rows], dtype or "float16", progress)
+
+
+def build(
+    runs: list[Run],
+    path: Path,
+    samples: Samples | None = None,
+    dtype: str | None = None,
+    time_limit: float = TIME_LIMIT,
+    images: int = 0,
+    progress: Progress = silent,
+) -> str:
+    """Writes the networks of `runs` as the zip that is submitted, and notes it in the ledger beside
+    them. Returns its SHA-256.
+
+    samples: those that the runs were trained on, for runs that have no package yet; evaluated ones
+    have. dtype: of the kernels; None for what the package has, or float16. time_limit, images: as
+    in `write_zip`. Raises InputError for a run without a package where `samples` is None, and what
+    `export_run` and `write_zip` raise.
+    """
+    for run in runs:
+        if is_current(run, dtype):
+            continue
+        if samples is None:
+            raise InputError(
+                f"the run {run.folder} has no package of this version yet.",
+                f"Evaluate it first: cbtool evaluate --run {run.folder}.",
+            )
+        export_on_validation(run, samples, dtype, progress)
+    sha256 = write_zip([run.package for run in runs], path, time_limit, images)
+    zip_ledger.note_build(runs, path, sha256)
+    return sha256
 
 
 def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: int = 0) -> str:

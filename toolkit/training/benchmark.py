@@ -137,7 +137,7 @@ def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -
         .enumerate()
     )
 
-    def ready(number, batch):
+    def ready(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         seed = tf.stack([0, tf.cast(number, tf.int32)])
         return augmentation(tf.cast(batch[0], tf.float32), batch[1], seed)
 

@@ -1,24 +1,34 @@
 """The first stage of a run: clean the samples and split what is kept."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from toolkit.core.config import Config
 from toolkit.data import cleaning, splitting
+from toolkit.data.cleaning import Cleaning
 from toolkit.data.dataset import Samples
-from toolkit.training.run_folder import Run
+from toolkit.data.splitting import Split
 
 
-def prepare(
-    run: Run, samples: Samples, settings: Config
-) -> tuple[cleaning.Cleaning, splitting.Split]:
-    """Cleans and splits `samples` as `settings` say; writes clean.csv and split.json into the
-    run."""
+@dataclass(frozen=True)
+class Prepared:
+    """Samples, which of them are kept and why, and the part of each that is."""
+
+    samples: Samples
+    cleaning: Cleaning
+    parts: Split
+
+
+def prepare(samples: Samples, settings: Config) -> Prepared:
+    """Cleans and splits `samples` as `settings` say. Nothing is written.
+
+    Raises InputError when every image is constant, or a class has too few images to be split.
+    """
     if settings.clean.enabled:
         found = cleaning.clean(samples, settings.clean)
     else:
         found = cleaning.keep_all(samples, settings.clean)
-    cleaning.write_csv(found, run.clean)
     kept = np.flatnonzero(found.kept)
     parts = splitting.split(samples, kept, found.groups[kept], settings.split)
-    splitting.write(parts, run.split)
-    return found, parts
+    return Prepared(samples, found, parts)

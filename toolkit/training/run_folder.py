@@ -81,25 +81,30 @@ class Run:
         return self.folder / "predictions" / f"{part}-{condition}.npz"
 
 
-def begin(folder: Path, settings: Config, samples: Samples, data: Path) -> Run:
+def require_new(folder: Path) -> None:
+    """Raises InputError when `folder` holds anything: a run is never overwritten."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            f"{folder} is not empty.", "Give --run a new folder; a run is never overwritten."
+        )
+
+
+def begin(folder: Path, settings: Config, samples: Samples, data: Path | None) -> Run:
     """Makes the run folder and writes its configuration and provenance.
 
-    Raises InputError when the folder holds anything already: a run is never overwritten.
+    data: the file of `samples`, None where there is none. Raises InputError when the folder holds
+    anything already.
     """
     run = Run(Path(folder))
+    require_new(run.folder)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
-        if any(run.folder.iterdir()):
-            raise InputError(
-                f"{run.folder} is not empty.",
-                "Give --run a new folder; a run is never overwritten.",
-            )
     except OSError as error:
         raise write_error(run.folder / "config.toml", error) from error
     config.write(settings, run.config)
     provenance = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "data": str(Path(data).resolve()),
+        "data": str(Path(data).resolve()) if data else None,
         "fingerprint": samples.fingerprint,
         "image_shape": samples.images.shape[1:],
         "class_names": samples.class_names,
@@ -142,6 +147,21 @@ def require_data(run: Run, samples: Samples) -> None:
             "the data is not what this run was begun with (its pixels or labels differ).",
             "Give that file, with --data.",
         )
+
+
+def training_file(run: Run) -> Path:
+    """The file that `run` was trained on. Raises InputError when it is unknown or has gone."""
+    data = read_provenance(run)["data"]
+    if data is None:
+        raise InputError(
+            f"the run {run.folder} does not say which file it was trained on.",
+            "Say where it is, with --data FILE.",
+        )
+    if not Path(data).exists():
+        raise InputError(
+            f"the training file is no longer at {data}.", "Say where it is, with --data FILE."
+        )
+    return Path(data)
 
 
 def _open(folder: Path) -> Run:

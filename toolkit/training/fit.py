@@ -1,0 +1,58 @@
+"""From prepared samples and a configuration to a finished run folder."""
+
+from pathlib import Path
+
+from toolkit.core import config
+from toolkit.core.config import Config
+from toolkit.core.progress import Progress, silent
+from toolkit.data import cleaning, splitting
+from toolkit.data.dataset import Samples
+from toolkit.models.network import Network
+from toolkit.training import run_folder, trainer
+from toolkit.training.prepare import Prepared, prepare
+from toolkit.training.run_folder import Run
+
+
+def fit(
+    prepared: Prepared,
+    settings: Config,
+    folder: Path,
+    data: Path | None = None,
+    network: Network | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Trains the network of `settings` into `folder`, a new one, and returns the finished run.
+
+    data: the file that the samples were read from, which is noted in the run. network: what
+    `trainer.start` made of the same settings and samples; made here where it is None. Raises
+    InputError for settings that do not fit the samples, a folder that is not empty, or a training
+    that diverges; LimitError when memory runs out. What an interrupted training has reached is
+    kept in `folder`: see `resume`.
+    """
+    samples = prepared.samples
+    network = network or trainer.start(settings, samples)
+    run = run_folder.begin(folder, settings, samples, data)
+    _write(run, prepared)
+    trainer.train(network, run, samples, prepared.parts, settings, progress)
+    return run
+
+
+def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
+    """Continues the training of `run` after its last whole epoch, as if it had never stopped.
+
+    samples: those the run was begun with. Raises InputError for other samples or a damaged state,
+    and what `fit` raises.
+    """
+    run_folder.require_data(run, samples)
+    settings = config.read(run.config)
+    network = trainer.start(settings, samples)
+    if not run.split.exists():
+        _write(run, prepare(samples, settings))
+    trainer.train(network, run, samples, splitting.read(run.split), settings, progress)
+    return run
+
+
+def _write(run: Run, prepared: Prepared) -> None:
+    cleaning.write_csv(prepared.cleaning, run.clean)
+    # Last: a run that has a split was prepared to the end.
+    splitting.write(prepared.parts, run.split)
