@@ -420,7 +420,7 @@ def test_another_zip_under_the_same_name_is_not_sent(standin, zip_file):
     client = _client(standin)
     upload.begin(client, upload_plan(client, zip_file), zip_file)
     zip_file.write_bytes(zip_file.read_bytes() + b"x")
-    assert_one_sentence(in_process("upload", "--resume"), "is not the zip any more")
+    assert_one_sentence(in_process("upload", "--resume"), "has changed since")
     assert standin.count("POST /api/datasets/") == 0
 
 

@@ -1,5 +1,4 @@
-"""Whether CodaBench would take a zip, before any of it is sent; and what a participant should know
-first."""
+"""Whether CodaBench would accept a zip, before any of it is sent, and what to know before that."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from toolkit.core.errors import PlatformError
 from toolkit.core.files import digest
 
 LARGEST_PUT = 5 * 2**30  # bytes; S3 takes no more in one request
-TOLERATED_SKEW = timedelta(minutes=5)  # a clock further off than that is told
+TOLERATED_SKEW = timedelta(minutes=5)  # a clock that is off by more is reported
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Plan:
 
 
 def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> Plan:
-    """Looks whether the zip at `path` would be taken by competition `number`, in the phase called
+    """Asks whether competition `number` would accept the zip at `path`, in the phase called
     `wanted` or the current one.
 
     Raises PlatformError with the reason when it would not.

@@ -1,7 +1,7 @@
 """HTTP with CodaBench and its storage: sessions, retries, streams, and refusals as sentences.
 
-GETs and the signed upload are tried again when the network or the server fails for a moment;
-nothing else is: a POST that went unanswered may have done its work.
+GETs and the signed upload are retried when the network or the server fails for a moment. Nothing
+else is: a POST without an answer may have been processed.
 """
 
 import re
@@ -26,10 +26,8 @@ from toolkit.core.http import TRANSIENT_STATUSES, reason
 from toolkit.core.progress import Progress, silent
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and without a byte
-UPLOAD_TIMEOUT = (
-    60.0,
-    300.0,
-)  # the same, where blocks are sent and the storage then takes its time
+# The same for an upload: sending a block, and waiting for the storage to have stored the last.
+UPLOAD_TIMEOUT = (60.0, 300.0)
 RETRIES = 3
 BACKOFF_SECONDS = 0.3  # seconds; doubles each time
 BLOCK_BYTES = 1 << 16  # bytes read at a time
@@ -50,8 +48,8 @@ class _Token(AuthBase):
 
 
 class _Body:
-    """A file that is sent from disk as it goes, tells how far it is, and can be sent again from its
-    start."""
+    """A file that is sent from disk block by block, reports its progress, and can be rewound to be
+    sent again."""
 
     def __init__(self, file: IO[bytes], size: int, progress: Progress):
         self._file, self._size, self._progress = file, size, progress
@@ -94,7 +92,7 @@ class Transport:
             return self._json(session, "GET", path, params=query)
 
     def pages(self, path: str, query: dict) -> Iterator[dict]:
-        """The items of a list that comes bare, or in pages with the address of the next."""
+        """The items of a list, whether the server sends it whole or in pages."""
         found = self.get(path, query)
         page = 1
         while isinstance(found, dict):
@@ -106,8 +104,8 @@ class Transport:
         yield from found
 
     def send(self, method: str, path: str, values: dict | None = None) -> Any:
-        """One request, once, on a connection of its own: one that was kept may be closed at the
-        other end."""
+        """One request, never repeated, on a new connection: a kept one may be closed by the
+        server."""
         with _session() as session:
             return self._json(session, method, path, json=values)
 
@@ -140,8 +138,8 @@ class Transport:
         return response.content[-LOG_BYTES:].decode("utf-8", "replace")
 
     def download(self, url: str, path: Path, progress: Progress = silent) -> None:
-        """Fetches what lies at a signed address, or at one below the server's own, to `path`, whole
-        or not at all."""
+        """Downloads a signed address, or one below the server's own, to `path`, whole or not at
+        all."""
         auth = self._auth if url.startswith(f"{self.url}/") else _Token()
         with atomic(path) as unfinished, _connection_errors(url):
             try:
@@ -190,7 +188,7 @@ class Transport:
 
 @contextmanager
 def answer_errors(what: str) -> Iterator[None]:
-    """Turns answers that lack what they should have into a PlatformError about `what`."""
+    """Raises PlatformError about `what` where the block cannot parse an answer."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -202,7 +200,7 @@ def answer_errors(what: str) -> Iterator[None]:
 
 
 def refusal_error(response: requests.Response, what: str) -> PlatformError:
-    """The error for an answer that is none."""
+    """The error for an answer with an error status."""
     said, status = _refusal_text(response), response.status_code
     place = urlsplit(response.url).netloc
     if status in (401, 403) and any(
@@ -231,7 +229,7 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
 
 
 def _refusal_text(response: requests.Response) -> str:
-    """What a refusal says, in any of the shapes that CodaBench and its storage have, as one
+    """The text of a refusal, in any of the shapes that CodaBench and its storage use, as one
     line."""
     kind = response.headers.get("Content-Type", "")
     text = ""
@@ -271,7 +269,7 @@ def _connection_errors(url: str) -> Iterator[None]:
 
 @contextmanager
 def _session(*retried: str) -> Iterator[requests.Session]:
-    """A session whose requests are tried again where their method is among `retried`."""
+    """A session whose requests are retried where their method is among `retried`."""
     retries: Retry | int = 0
     if retried:
         retries = Retry(

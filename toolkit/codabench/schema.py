@@ -1,4 +1,4 @@
-"""What CodaBench's JSON says, of older and newer servers alike, as data."""
+"""CodaBench's JSON as dataclasses, from older and newer servers alike."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -85,7 +85,7 @@ class LeaderboardRow:
 
 
 def parse_competition(values: dict) -> Competition:
-    """Of GET competitions/<id>/."""
+    """The competition in the answer to GET competitions/<id>/."""
     boards = values["leaderboards"]
     columns = [
         column
@@ -107,7 +107,7 @@ def parse_competition(values: dict) -> Competition:
 
 
 def parse_phase(values: dict) -> CompetitionPhase:
-    """Of one of a competition's phases."""
+    """A phase in the same answer."""
     limited = values.get("has_max_submissions", True)
     files = {label: values[label] for label in ("public_data", "starting_kit") if values.get(label)}
     return CompetitionPhase(
@@ -130,8 +130,8 @@ def parse_phase(values: dict) -> CompetitionPhase:
 
 
 def parse_submission(values: dict) -> Submission:
-    """Of GET submissions/<id>/, of a row of the list, and of the answer to POST submissions/, which
-    says less."""
+    """The submission in the answer to GET submissions/<id>/, in a row of the list, or in the answer
+    to POST submissions/, which holds less."""
     scores: dict[str, float] = {}
     for score in values.get("scores") or ():
         if score["score"] is None:
@@ -155,7 +155,7 @@ def parse_submission(values: dict) -> Submission:
 
 
 def parse_leaderboard(values: dict) -> tuple[list[LeaderboardColumn], list[LeaderboardRow]]:
-    """Of GET phases/<id>/get_leaderboard/: its columns, each once, and its rows, best first."""
+    """The columns, each once, and the rows, best first, of GET phases/<id>/get_leaderboard/."""
     columns: dict[str, LeaderboardColumn] = {}
     for task in values["tasks"]:
         for column in _parse_columns(task["columns"], values.get("primary_index", 0)):
@@ -172,10 +172,10 @@ def parse_leaderboard(values: dict) -> tuple[list[LeaderboardColumn], list[Leade
 
 
 def find_failure_log(logs: dict[str, str]) -> str | None:
-    """The name of the log that tells best why a submission failed; None when all are empty.
+    """The name of the log that explains best why a submission failed; None when all are empty.
 
-    The first with a traceback, in the order of the run: a scoring that misses predictions only
-    repeats what an ingestion told. Else the last step's errors, else what was printed last.
+    The first with a traceback, in the order of the run: a scoring without predictions only repeats
+    the failure of the ingestion. Else the last step's errors, else what was printed last.
     """
     filled = [name for name, text in logs.items() if text.strip()]
     for name in filled:

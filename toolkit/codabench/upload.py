@@ -1,7 +1,7 @@
-"""A zip's way to a score: announced, uploaded, entered once and once only, followed.
+"""From a zip to its score: announce it, upload it, enter it exactly once, follow it.
 
-Each step is written down, in the user's state folder, so that a later call goes on wherever an
-earlier one was stopped.
+Each step is recorded in the user's state folder, so that a later call continues where an earlier
+one was stopped.
 """
 
 import fcntl
@@ -23,20 +23,19 @@ from toolkit.core.errors import InputError, LimitError, PlatformError
 from toolkit.core.files import digest, write_error
 from toolkit.core.progress import Progress, silent
 
-STEM_LENGTH = (
-    26  # characters of a name that are kept: with what makes it unique, the 35 that CodaBench keeps
-)
-SETTLE_SECONDS = 20.0  # seconds in which an entry that went unanswered is looked for in the list
+# Characters of a name that are kept: with a unique suffix, the 35 that CodaBench keeps.
+STEM_LENGTH = 26
+SETTLE_SECONDS = 20.0  # seconds in which an entry without an answer is looked for in the list
 LOOK_PAUSE = 2.0  # seconds between two looks there
 SCORE_GRACE = 30.0  # seconds after Finished in which scores, or Failed, may still come
-LONGEST_SILENCE = 600.0  # seconds without an answer that following bears
+LONGEST_SILENCE = 600.0  # seconds without an answer after which following ends
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two looks at a status, which grow
 
 
 @dataclass(frozen=True)
 class Upload:
-    """How far an upload is. name: what the zip is called there, unlike any other; key, address: of
-    its place there.
+    """How far an upload is. name: the zip's unique name on the server; key, address: of its place
+    there.
 
     entering: whether the entry was sent; submission: its number; status, scores: the last ones
     seen.
@@ -61,7 +60,7 @@ class Upload:
 
     @property
     def is_over(self) -> bool:
-        """Whether it was followed to its end."""
+        """Whether its end was seen."""
         return self.status in schema.FINAL
 
 
@@ -85,7 +84,7 @@ def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
 
 
 def begin(client: Client, plan: Plan, path: Path) -> Upload:
-    """A new upload of the zip at `path`, written down; nothing of it is sent yet."""
+    """Records a new upload of the zip at `path`; nothing is sent yet."""
     stem = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:STEM_LENGTH]
     upload = Upload(
         sha256=plan.sha256,
@@ -103,15 +102,15 @@ def begin(client: Client, plan: Plan, path: Path) -> Upload:
 
 
 def list_uploads() -> list[Upload]:
-    """The uploads that were begun on this machine, the latest first."""
+    """The uploads that were started on this machine, the latest first."""
     return sorted(
         map(_read, _folder().glob("*.json")), key=lambda upload: upload.started, reverse=True
     )
 
 
 def find_unfinished(path: Path | None) -> Upload:
-    """The latest upload that was not followed to its end, of the zip at `path` if given. Raises
-    InputError without any."""
+    """The latest upload whose end was not seen, of the zip at `path` if given. Raises InputError
+    without any."""
     for upload in list_uploads():
         if not upload.is_over and (path is None or Path(upload.file) == path.absolute()):
             return upload
@@ -158,9 +157,9 @@ def follow(
     seconds: float,
     scores_come: bool = True,
 ) -> schema.Submission:
-    """Looks at submission `number` until it has come to its end, and `tell`s of each look.
+    """Polls submission `number` until it ends, and calls `tell` with each answer.
 
-    Finished is not the end: scores come after it, and now and then Failed. scores_come: False where
+    Finished is not the end: scores come later, and sometimes Failed. scores_come: False where
     the phase hides them. Raises LimitError after `seconds`, PlatformError when CodaBench has not
     answered for LONGEST_SILENCE seconds.
     """
@@ -187,21 +186,21 @@ def follow(
         if now - started > seconds:
             raise LimitError(
                 f"submission {number} is not through after {seconds:g} seconds.",
-                "It goes on there; run: cbtool upload --resume.",
+                "It continues there; run: cbtool upload --resume.",
             )
         time.sleep(SHORTEST_PAUSE if finished else pause)
         pause = min(1.3 * pause, LONGEST_PAUSE)
 
 
 def record_status(upload: Upload, row: schema.Submission) -> Upload:
-    """`upload` as its submission stood when `row` came, written down."""
+    """Records the status and the scores of `row` in `upload`, and returns it."""
     upload = replace(upload, status=row.status, scores=row.scores)
     save(upload)
     return upload
 
 
 def save(upload: Upload) -> None:
-    """Writes down how far `upload` is, for this user's eyes: the address is signed."""
+    """Records how far `upload` is, readable by this user alone: the address is signed."""
     folder = _folder()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -215,11 +214,11 @@ def _read(path: Path) -> Upload:
 
 
 def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
-    """Announces and uploads the zip; once more with a new address where the old one has expired."""
+    """Announces and uploads the zip; again, with a new address, where the old one expired."""
     path = Path(upload.file)
     if not path.is_file() or digest(path) != upload.sha256:
         raise InputError(
-            f"{path} is not the zip any more whose upload was begun.",
+            f"{path} has changed since its upload was started.",
             "Start again: cbtool upload ZIP --competition ID.",
         )
     fresh = not upload.key
@@ -256,8 +255,8 @@ def _record_entry(upload: Upload, row: schema.Submission) -> Upload:
 
 
 def _find_row(client: Client, upload: Upload, seconds: float) -> schema.Submission | None:
-    """The row that an unanswered entry has made, which bears the upload's own name; None when none
-    appears in `seconds`."""
+    """The row that an entry without an answer made, by the upload's unique name; None when none
+    appears within `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         for row in client.list_submissions(upload.phase):
@@ -269,8 +268,8 @@ def _find_row(client: Client, upload: Upload, seconds: float) -> schema.Submissi
 
 
 def _explain(client: Client, upload: Upload, error: PlatformError) -> PlatformError:
-    """Why an entry made no row: an older server answers a used-up limit with a failure and no
-    reason."""
+    """The error for an entry that made no row: an older server answers a used-up limit with a
+    failure and no reason."""
     if reason := client.get_refusal(upload.phase):
         return PlatformError(
             f"CodaBench did not take it: {reason}.",
@@ -294,7 +293,7 @@ def _record(name: str) -> Path:
 
 @contextmanager
 def _locked(upload: Upload) -> Iterator[None]:
-    """Keeps a second process from sending the same upload at the same time."""
+    """Prevents a second process from sending the same upload at the same time."""
     with (_folder() / f"{upload.name}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What became of a submission in one task.
+    """The outcome of a submission in one task.
 
     status: "Finished" or "Failed", with `details` as CodaBench words them. scores: what it would
     store, by column key; posted: all that the scoring program wrote. logs: files by the names in
@@ -167,7 +167,7 @@ def substitute_variables(
 def command_variables(
     ingestion: bool, scoring: bool, only_during_scoring: bool = False
 ) -> dict[str, str]:
-    """What commands may say, and what the worker puts there, in its order."""
+    """The variables in commands and their values, in the order of the worker."""
     return {
         "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
         "$output": f"{APP}/output",
@@ -289,7 +289,7 @@ def _metadata(program: Path) -> Path | None:
 
 
 def _write_metadata(step: Step, output: Path) -> None:
-    """What the worker tells the scoring program of the prediction: the only place where its exit
+    """Writes what the scoring program learns about the prediction: the only place where its exit
     codes appear."""
     program, ingestion = step.exit_codes.get("program"), step.exit_codes.get("ingestion")
     values = {

@@ -267,7 +267,7 @@ def _programs(python: str, folder: Path) -> tuple[Path, set[Path]]:
 
 
 def _environment(programs: Path) -> dict[str, str]:
-    """What a container's processes get, and nothing of this user's."""
+    """The environment of the programs, without anything of this user's."""
     return {
         "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp",
@@ -283,30 +283,28 @@ def _missing_image(image: str, python: str) -> tuple[str, ...]:
 
 def _succeeds(command: list[str], seconds: float | None = 60) -> bool:
     with suppress(OSError, subprocess.TimeoutExpired):
-        return (
-            subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
-            ).returncode
-            == 0
+        ended = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
         )
+        return ended.returncode == 0
     return False
 
 
 def _make_writable(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():  # which may lead out of here
+        if not path.is_symlink():  # its target may lie outside
             path.chmod(0o777 if path.is_dir() else 0o666)
 
 
 def _replace_root(text: str, root: Path) -> str:
-    """`text` with the worker's places below another root, however often it has been moved."""
+    """`text` with the worker's folders below `root`; those that are there already stay."""
     return re.sub(
         rf"(?<!{re.escape(str(root))}){APP}(?=/({'|'.join(FOLDERS)})\b)", f"{root}{APP}", text
     )
 
 
 def _rewrite_program(program: Path, root: Path) -> None:
-    """Rewrites the worker's places in the program's own files."""
+    """Replaces the worker's folders in the program's own files."""
     for path in program.rglob("*"):
         if path.suffix in REWRITTEN_SUFFIXES and path.is_file() and not path.is_symlink():
             with suppress(UnicodeDecodeError):

@@ -20,12 +20,12 @@ from toolkit.runtime import sandbox_child
 TIME_LIMIT = 1200.0  # seconds; CodaBench's default queue allows no more for a step
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
 LOG_TAIL = 4000  # bytes of a log in which its last line is looked for
-USERS_OWN = ("XDG_", "MPLCONFIGDIR", "CODABENCH_")  # beginnings of environment variables
+PRIVATE_VARIABLES = ("XDG_", "MPLCONFIGDIR", "CODABENCH_")  # beginnings of environment variables
 HIDDEN_MODULES = ("toolkit", "tools", "submission")  # ours, which no evaluator has
 
 
 class Stopped(LimitError):
-    """The submission was ended. reason: "time", "memory" or "output"."""
+    """The submission was stopped. reason: "time", "memory" or "output"."""
 
     def __init__(self, reason: str, sentence: str, hint: str):
         super().__init__(sentence, hint)
@@ -100,32 +100,34 @@ def run(
     """
     with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
         root = Path(root_name).resolve()
-        places = {name: root / name for name in ("submission", "inputs", "results", "tmp")}
+        folders = {name: root / name for name in ("submission", "inputs", "results", "tmp")}
         try:
-            for place in places.values():
-                place.mkdir()
-            archive.extractall(places["submission"])
+            for folder in folders.values():
+                folder.mkdir()
+            archive.extractall(folders["submission"])
             for name, images in inputs.items():
-                np.save(places["inputs"] / f"{name}.npy", images)
+                np.save(folders["inputs"] / f"{name}.npy", images)
         except zipfile.BadZipFile as error:
             raise InputError(f"{path} is damaged: {error}.", "Build it again.") from error
         except OSError as error:
             raise write_error(root / "inputs", error) from error
         request = {
-            "folder": str(places["submission"]),
-            "inputs": {name: str(places["inputs"] / f"{name}.npy") for name in inputs},
-            "results": str(places["results"]),
+            "folder": str(folders["submission"]),
+            "inputs": {name: str(folders["inputs"] / f"{name}.npy") for name in inputs},
+            "results": str(folders["results"]),
             "hidden_modules": HIDDEN_MODULES,
         }
         (root / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        _execute(python, root, places["tmp"], time_limit)
-        return _outcome(places["results"])
+        _execute(python, root, folders["tmp"], time_limit)
+        return _outcome(folders["results"])
 
 
 def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> None:
     """Runs the child process to its end, or ends it after `time_limit` seconds."""
-    # Neither the user's folders, into which libraries write, nor what opens the user's account.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(USERS_OWN)}
+    # Without the user's folders, into which libraries write, and the token of the user's account.
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(PRIVATE_VARIABLES)
+    }
     environment = {
         **kept,
         "HOME": str(temporary),

@@ -1,4 +1,4 @@
-"""What can be wrong with a submission zip: one function a check, all reported at once."""
+"""The checks of a submission zip: one function each, all reported at once."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""What checks look at, and what they say."""
+"""A check of a submission, and what it looks at."""
 
 import zipfile
 from dataclasses import dataclass
