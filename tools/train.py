@@ -59,8 +59,8 @@ def train(
 
     Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); lite-clean, lite-report and
     lite-winner (the same without augmentation, under the report's and under the winners');
-    winner-convnext-xlarge (the winning recipe, for a GPU); tiny (a minute on drawn cells); and the
-    report's seven rows: report-base-unclean, report-vgg, report-convnext-base,
+    winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a small CNN, for trials);
+    and the report's seven rows: report-base-unclean, report-vgg, report-convnext-base,
     report-convnext-large, report-convnext-xlarge-plain, report-convnext-xlarge,
     report-block-convnext-xlarge.
 

@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from tests.support.commands import assert_one_sentence, cbtool
+from tests.support.commands import assert_one_sentence, in_process
 from toolkit.data import shift
 
 
 def test_training_is_timed_against_the_stock_network():
-    result = cbtool(
+    result = in_process(
         "bench", "train", "--backbone", "convnext-tiny", "--batch", "2", "--steps", "1", "--json"
     )
     assert result.returncode == 0, result.stderr
@@ -24,13 +24,13 @@ def test_training_is_timed_against_the_stock_network():
 def test_augmentation_is_timed_against_plain_layers(training_file):
     settings = ["--set", "augment=[{name='brightness', rate=0.5}, {name='mix-up'}]"]
     arguments = ["--preset", "tiny", *settings, "--data", training_file, "--seconds", "1", "--json"]
-    report = json.loads(cbtool("bench", "augment", *arguments).stdout)
+    report = json.loads(in_process("bench", "augment", *arguments).stdout)
     assert report["operations"] == 1
     assert report["ratio"] == pytest.approx(report["ours"] / report["naive"], rel=0.05)
 
 
 def test_prediction_is_timed_in_every_form():
-    result = cbtool(
+    result = in_process(
         "bench", "predict", "--backbone", "mobilenetv3-small", "--images", "32", "--json"
     )
     assert result.returncode == 0, result.stderr
@@ -55,27 +55,30 @@ def test_prediction_is_timed_in_every_form():
 
 
 def test_prediction_of_a_trained_run_is_timed_on_its_validation_part(evaluated):
-    result = cbtool("bench", "predict", "--run", evaluated)
+    result = in_process("bench", "predict", "--run", evaluated)
     assert result.returncode == 0, result.stderr
     assert "ours, bfloat16" in result.stdout and "simple-cnn" in result.stdout
 
 
 def test_prediction_needs_one_network():
-    both = cbtool("bench", "predict", "--backbone", "convnext-tiny", "--run", "x")
+    both = in_process("bench", "predict", "--backbone", "convnext-tiny", "--run", "x")
     assert both.returncode == 2 and "either --backbone NAME or --run DIR" in both.stderr
-    assert_one_sentence(cbtool("bench", "predict", "--backbone", "resnet"), "no backbone 'resnet'")
+    assert_one_sentence(
+        in_process("bench", "predict", "--backbone", "resnet"), "no backbone 'resnet'"
+    )
 
 
 def test_there_must_be_something_to_compare():
     assert_one_sentence(
-        cbtool("bench", "train", "--backbone", "simple-cnn"), "no stock network of 'simple-cnn'"
+        in_process("bench", "train", "--backbone", "simple-cnn"), "no stock network of 'simple-cnn'"
     )
     assert_one_sentence(
-        cbtool("bench", "augment", "--preset", "report-base-unclean"), "no augmentations to measure"
+        in_process("bench", "augment", "--preset", "report-base-unclean"),
+        "no augmentations to measure",
     )
 
 
 def test_corruptions_are_timed_in_chains_and_by_family():
-    report = json.loads(cbtool("bench", "shift", "--images", 100, "--json").stdout)
+    report = json.loads(in_process("bench", "shift", "--images", 100, "--json").stdout)
     assert set(report) == {f"{name}_images_per_second" for name in ("chains", *shift.FAMILIES)}
     assert all(speed > 10 for speed in report.values())

@@ -4,7 +4,9 @@ import os
 import signal
 import time
 
-from tests.support.commands import assert_one_sentence, cbtool, started
+import pytest
+
+from tests.support.commands import assert_one_sentence, in_process, started
 from toolkit.training import run_folder
 from tools import cli, output
 from tools.lazy import quiet_tensorflow
@@ -12,7 +14,7 @@ from tools.lazy import quiet_tensorflow
 
 def test_the_demo_walks_the_whole_road(tmp_path):
     folder = tmp_path / "demo"
-    result = cbtool("demo", "--out", folder)
+    result = in_process("demo", "--out", folder)
     assert result.returncode == 0, result.stderr
     for stage in ("draw", "clean", "train", "evaluate", "build", "validate", "time", "score"):
         assert f"{stage}: done in" in result.stderr
@@ -24,7 +26,7 @@ def test_the_demo_walks_the_whole_road(tmp_path):
         ).split()[2]
     )
     assert accuracy > 3 / 8  # three times chance: it has learnt
-    assert_one_sentence(cbtool("demo", "--out", folder), "not an empty folder")
+    assert_one_sentence(in_process("demo", "--out", folder), "not an empty folder")
 
 
 def test_ctrl_c_leaves_nothing_half_written_under_a_final_name(training_file, tmp_path):
@@ -51,7 +53,7 @@ def test_ctrl_c_leaves_nothing_half_written_under_a_final_name(training_file, tm
     assert "Interrupted" in stderr and "Traceback" not in stderr
     assert not run.finished.exists()
     assert [path for path in folder.rglob("*") if path.name.startswith(".")] == []
-    assert_one_sentence(cbtool("build", "--run", folder), "did not come to its end")
+    assert_one_sentence(in_process("build", "--run", folder), "did not come to its end")
 
 
 def test_wrong_use_exits_with_2():
@@ -62,15 +64,44 @@ def test_wrong_use_exits_with_2():
         ["time", "x.zip", "--images", "0"],
         ["data", "download", "mnist"],
     ):
-        result = cbtool(*arguments)
+        result = in_process(*arguments)
         assert result.returncode == 2
         assert "Error:" in result.stderr and "Traceback" not in result.stderr
-    both = cbtool("train", "--preset", "lite", "--config", "x.toml", "--data", "x.npz")
+    both = in_process("train", "--preset", "lite", "--config", "x.toml", "--data", "x.npz")
     assert both.returncode == 2 and "not both" in both.stderr
 
 
 def test_the_version_is_the_packages():
-    assert "0.1.0" in cbtool("--version").stdout
+    assert "0.1.0" in in_process("--version").stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "data.npz"), "data.npz: Permission denied (in "),
+        (TimeoutError("the peer is silent"), "the peer is silent (in "),
+        (BrokenPipeError(32, "Broken pipe"), "the output was closed"),
+        (OSError(28, "No space left on device", "zips.json"), "the disk is full: zips.json"),
+    ],
+)
+def test_errors_of_the_system_name_what_failed(error, words, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(cli.cli, "main", fail)
+    assert cli.main([]) == 2
+    text = capsys.readouterr().err
+    assert f"Error: {words}" in text and "Hint: " in text and "Traceback" not in text
+
+
+def test_the_traceback_of_a_system_error_can_be_asked_for(monkeypatch):
+    def fail(*arguments, **options):
+        raise PermissionError(13, "Permission denied", "data.npz")
+
+    monkeypatch.setattr(cli.cli, "main", fail)
+    monkeypatch.setenv("CBTOOL_TRACEBACK", "1")
+    with pytest.raises(PermissionError):
+        cli.main([])
 
 
 def test_memory_errors_exit_with_4(monkeypatch, capsys):

@@ -49,24 +49,26 @@ KINDS = (
 )
 
 
-def draw(per_class: int, seed: int = 0) -> Samples:
+def draw(per_class: int, seed: int = 0, side: int = SIDE) -> Samples:
     """`per_class` cells of each of the 8 classes, shuffled, then copies of two irrelevant pictures.
 
     As in the competition: the first picture comes equally often under every label, the second under
     label 5 only, both at the end of the file and in the competition's proportion to the cells.
+    side: of the images in pixels; smaller ones are averaged down from the competition's size.
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(KINDS)), per_class))
-    cells = np.stack([_cell(KINDS[label], rng) for label in labels])
+    cells = np.stack([_cell(KINDS[label], rng, side) for label in labels])
     copies = max(1, round(len(cells) * COPIES_PER_CELL))
-    first = np.repeat(_chequered_ball()[None], copies * len(KINDS), axis=0)
-    second = np.repeat(_striped_sunset()[None], copies, axis=0)
+    first = np.repeat(_reduced(_chequered_ball(), side)[None], copies * len(KINDS), axis=0)
+    second = np.repeat(_reduced(_striped_sunset(), side)[None], copies, axis=0)
     labels = np.concatenate([labels, np.tile(np.arange(len(KINDS)), copies), np.full(copies, 5)])
     images = np.concatenate([cells, first, second])
     return Samples(images, labels.astype(np.int64), np.arange(len(images)), CELL_NAMES)
 
 
-def _cell(kind: Kind, rng: np.random.Generator) -> np.ndarray:
+def _cell(kind: Kind, rng: np.random.Generator, side: int) -> np.ndarray:
+    """One cell, uint8 [side, side, 3]."""
     picture = Image.new("RGB", (SIDE * SCALE, SIDE * SCALE), _shade((238, 222, 214), rng, 6))
     pen = ImageDraw.Draw(picture)
     for _ in range(rng.integers(2, 6)):  # red cells in the plasma around
@@ -104,9 +106,9 @@ def _cell(kind: Kind, rng: np.random.Generator) -> np.ndarray:
             _shade(kind.granule, rng, 12),
         )
     picture = picture.filter(ImageFilter.GaussianBlur(SCALE * rng.uniform(0.3, 0.7))).resize(
-        (SIDE, SIDE), Image.Resampling.BOX
+        (side, side), Image.Resampling.BOX
     )
-    noisy = np.asarray(picture, np.float32) + rng.normal(0, 3, (SIDE, SIDE, 3))
+    noisy = np.asarray(picture, np.float32) + rng.normal(0, 3, (side, side, 3))
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
@@ -127,6 +129,11 @@ def _disc(
 def _shade(colour: Colour, rng: np.random.Generator, spread: int) -> Colour:
     red, green, blue = (int(np.clip(c + rng.normal(0, spread), 0, 255)) for c in colour)
     return red, green, blue
+
+
+def _reduced(image: np.ndarray, side: int) -> np.ndarray:
+    """`image` averaged down to uint8 [side, side, 3]."""
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
 
 
 def _chequered_ball() -> np.ndarray:
