@@ -8,8 +8,6 @@ import click
 import pytest
 
 from tests.support.commands import ROOT, assert_one_sentence, cbtool, in_process
-from tests.support.submissions import made
-from toolkit.data import dataset, synthetic
 from tools import cli, lazy
 
 HEAVY = {"tensorflow", "keras", "keras_cv", "sklearn", "scipy", "matplotlib", "imagehash"}
@@ -124,16 +122,6 @@ def test_help_imports_nothing_heavy():
 def test_what_ends_early_imports_nothing_heavy(arguments):
     modules = imports_of(f"from tools.cli import main; main({arguments})")
     assert "tools.cli" in modules and not modules & HEAVY
-
-
-def test_scoring_a_foreign_zip_imports_no_training_code(tmp_path):
-    cells = synthetic.draw(2, side=32)
-    dataset.save(cells, tmp_path / "cells.npz")
-    path = made(tmp_path / "three.zip")
-    arguments = ["score", str(path), "--data", str(tmp_path / "cells.npz")]
-    modules = imports_of(f"from tools.cli import main; assert main({arguments}) == 0")
-    assert "toolkit.runtime.sandbox" in modules
-    assert not modules & {"tensorflow", "keras", "keras_cv", "matplotlib", "imagehash"}
 
 
 def test_help_and_missing_files_are_answered_at_once(tmp_path):
