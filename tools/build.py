@@ -1,4 +1,4 @@
-"""`cbtool build`: from runs to the zip that CodaBench takes."""
+"""`cbtool build`: write the zip that CodaBench takes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ with lazy_imports():
     required=True,
     multiple=True,
     metavar="DIR",
-    help="The run folder. Given more than once, the zip averages the networks.",
+    help="The run folder. If repeated, the zip averages the networks.",
 )
 @click.option(
     "--out",
@@ -38,7 +38,7 @@ with lazy_imports():
     "--weights",
     type=click.Choice(["float16", "float32"]),
     help=(
-        "How kernels are stored; float32 doubles the zip. [default: as the package has them, or "
+        "How kernels are stored; float32 doubles the zip. [default: as in the package, else "
         "float16]"
     ),
 )
@@ -48,10 +48,7 @@ with lazy_imports():
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help=(
-        "The evaluator's limit: predict looks at images in fewer views where time runs short. 0 "
-        "for none."
-    ),
+    help=("The evaluator's time limit: predict uses fewer views when time runs short. 0 for none."),
 )
 @click.option(
     "--images",
@@ -59,8 +56,8 @@ with lazy_imports():
     default=0,
     metavar="N",
     help=(
-        "Size of the hidden test set, if the evaluator passes it in several calls. [default: it "
-        "comes in one]"
+        "Size of the hidden test set, if the evaluator passes it in several calls. [default: one "
+        "call]"
     ),
 )
 @options.training_file
@@ -74,9 +71,10 @@ def build(
 ) -> None:
     """Write a run's submission.zip.
 
-    It holds model.py, manifest.json and weights.h5, flat and stored. The same run gives the same
-    bytes. Where there is no package yet, the network is rewritten for speed, and each rewrite
-    compared with the trained network on validation images; the build stops when labels change.
+    The zip contains model.py, manifest.json and weights.h5, without folders or compression. The
+    same run gives the same bytes. Where there is no package yet, the network is first rewritten for
+    speed, and each rewrite is compared with the trained network on validation images; the build
+    stops when labels change.
     """
     chosen = [run_folder.open_finished(folder) for folder in folders]
     with output.stages() as stages, stages.stage("build") as progress:

@@ -1,4 +1,4 @@
-"""`cbtool data`: look at a training file, clean it, or download a public one."""
+"""`cbtool data`: inspect, clean, augment or download training data."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def data() -> None:
     "--out",
     type=options.PATH,
     metavar="DIR",
-    help="Folder for the contact sheets. [default: NAME-inspect beside you]",
+    help="Folder for the contact sheets. [default: NAME-inspect in the working folder]",
 )
 @options.classes
 @options.json
 def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
-    """Show what FILE.npz holds, and write a contact sheet per class."""
+    """Show what FILE.npz contains, and write a contact sheet per class."""
     samples = dataset.load(file, classes)
     out = out or Path(f"{file.stem}-inspect")
     with output.stages() as stages, stages.stage("copies"):
@@ -79,7 +79,7 @@ def _print(report: dict) -> None:
             (
                 "copies",
                 f"{report['copies']:,} of {report['different_pictures']:,} different pictures;"
-                f" one of them stands {report['most_copied']:,} times",
+                f" the most frequent one occurs {report['most_copied']:,} times",
             ),
             ("sheets", report["sheets"]),
         ],
@@ -96,14 +96,14 @@ def _print(report: dict) -> None:
     type=options.PATH,
     required=True,
     metavar="DIR",
-    help="Folder for clean.csv and the two pictures.",
+    help="Folder for clean.csv and the two plots.",
 )
 @options.classes
 def clean(file: Path, out: Path, classes: int) -> None:
     """Find outliers, copies and broken images in FILE.npz.
 
-    Writes DIR/clean.csv (id, reason, score, kept) and the PCA scatter before and after. FILE stays
-    as it is: `cbtool train` cleans by itself.
+    Writes DIR/clean.csv (id, reason, score, kept) and scatter plots of the PCA before and after.
+    FILE is not changed: `cbtool train` cleans by itself.
     """
     samples = dataset.load(file, classes)
     dataset.require_trainable(samples, file)
@@ -130,7 +130,7 @@ def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:
     "--preset",
     default="lite",
     show_default=True,
-    help="The named experiment whose augmentations to show.",
+    help="Preset whose augmentations to show.",
 )
 @options.settings
 @click.option(
@@ -143,10 +143,10 @@ def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:
 def augment_preview(
     file: Path, preset: str, settings: tuple[str, ...], out: Path | None, classes: int
 ) -> None:
-    """Draw what a preset's augmentations do to images of FILE.npz.
+    """Show a preset's augmentations on images of FILE.npz.
 
-    One sheet an operation, and one of the whole chain: rows of images, each above its augmented
-    copies. Single operations change every image; in the chain each is drawn at its rate.
+    Writes one sheet per augmentation and one for the whole chain: rows of images, each above its
+    augmented copies. A single augmentation changes every image; the chain applies each at its rate.
     """
     chosen = config.preset(preset, settings)
     samples = dataset.load(file, classes)
@@ -183,7 +183,7 @@ def augment_preview(
     default="train",
     show_default=True,
     help=(
-        "Its published part. The competition's images are the train part: train on that, score on "
+        "Part as published. The competition's images are the train part: train on that, score on "
         "the others."
     ),
 )
@@ -191,13 +191,13 @@ def augment_preview(
     "--out",
     type=options.PATH,
     metavar="FILE",
-    help="Where to write. [default: bloodmnist_SIZE_PART.npz]",
+    help="File to write. [default: bloodmnist_SIZE_PART.npz]",
 )
 def download(name: str, size: str, part: str, out: Path | None) -> None:
     """Download public training data (BloodMNIST, CC BY 4.0) and convert it.
 
-    A broken download goes on where it stopped. The published file (up to 1.5 GB) stays beside the
-    converted one.
+    An interrupted download continues where it stopped. The published file (up to 1.5 GB) is kept
+    beside the converted one.
     """
     out = out or Path(f"{name}_{size}_{part}.npz")
     with output.stages() as stages, stages.stage("download") as progress:

@@ -22,11 +22,11 @@ with lazy_imports():
 @options.run
 @options.training_file
 @options.part(
-    "The part whose scores count. `test` shows both, and is noted in the run: looked at often, it "
-    "is no test."
+    "The part to score. `test` scores both parts and is recorded in the run: a test part that is "
+    "used often no longer measures anything."
 )
 @click.option(
-    "--no-views", is_flag=True, help="Look at each image as it is only: heavy networks, CPUs."
+    "--no-views", is_flag=True, help="No test-time augmentation: for large networks on CPUs."
 )
 @options.json
 def evaluate(
@@ -78,7 +78,7 @@ def evaluate(
 
 
 def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
-    """The samples `run` was trained on, from `data_file` or from where they were."""
+    """The samples `run` was trained on, from `data_file` or from their path at training."""
     classes = len(run_folder.read_provenance(run)["class_names"])
     return dataset.load(data_file or run_folder.training_file(run), classes)
 
@@ -86,15 +86,15 @@ def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
 def benchmark_result(
     title: str, found: shift_benchmark.BenchmarkResult, class_names: tuple[str, ...]
 ) -> None:
-    """Prints what `toolkit.evaluation.shift_benchmark` found: the headline, each family, each class
-    and the worst of them."""
+    """Prints the scores of the shift benchmark: the headline, by family, by class, and the worst of
+    both."""
     rows = [
         ("clean", *_interval(found.clean)),
         ("shift: chains of corruptions", *_interval(found.shift)),
         ("estimated for a hidden test set", *_interval(found.estimate.score)),
     ]
     output.table(("accuracy", "", "95 % interval"), rows, title=f"Scores, {title}")
-    click.echo(f"Families taken as unknown to the training: {', '.join(found.estimate.absent)}.")
+    click.echo(f"Families that the training did not include: {', '.join(found.estimate.absent)}.")
     severities = len(next(iter(found.families.values())))
     families = [
         (family, *(f"{each.value:.3f} ±{(each.high - each.low) / 2:.3f}" for each in row))
@@ -112,14 +112,14 @@ def benchmark_result(
     click.echo(f"Worst families: {', '.join(worst)}.")
     for condition in found.scores:
         confusions = [
-            f"{class_names[truth]} taken for {class_names[wrong]} ({count})"
+            f"{class_names[truth]} as {class_names[wrong]} ({count})"
             for truth, wrong, count in found.worst_confusions(condition)
         ]
-        click.echo(f"Commonest errors, {condition}: {', '.join(confusions) or 'none'}.")
+        click.echo(f"Most frequent errors, {condition}: {', '.join(confusions) or 'none'}.")
 
 
 def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
-    """Prints how well confidence fits, without and with the steps after training."""
+    """Prints the calibration, without and with the corrections after training."""
     rows = [
         (
             f"{condition}, {measure.replace('_', ' ')}",
@@ -133,7 +133,7 @@ def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
 
 
 def views(choice: tta.ViewChoice) -> None:
-    """Prints what each view gains, and the set that was chosen."""
+    """Prints the gain of each view, and the chosen set."""
     chosen = choice.chosen.views
     rows = [
         (gain.views[-1], *_gain(gain.gain), "yes" if gain.views[-1] in chosen else "")
@@ -150,7 +150,7 @@ def views(choice: tta.ViewChoice) -> None:
 
 
 def steps(found: calibrations.Steps) -> None:
-    """Prints which steps after training pay."""
+    """Prints the gain of each correction after training, and whether it is applied."""
     rows = [
         (
             "temperature",
@@ -181,7 +181,7 @@ def _interval(found: metrics.Estimate) -> tuple[float, str]:
 
 
 def per_class(part: str, scores: metrics.Scores, class_names: tuple[str, ...]) -> None:
-    """Prints a line a class."""
+    """Prints one line per class."""
     rows = [(name, *numbers) for name, numbers in zip(class_names, scores.per_class)]
     rows.append(("all (mean over classes)", scores.precision, scores.recall, scores.f1, scores.n))
     output.table(("class", "precision", "recall", "F1", "images"), rows, title=f"Classes, {part}")

@@ -1,5 +1,4 @@
-"""`cbtool rehearse`: a submission through an organiser's bundle, as CodaBench's worker would run
-it."""
+"""`cbtool rehearse`: run a submission through an organiser's bundle, as CodaBench does."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ with lazy_imports():
     from toolkit.codabench import worker, worker_checks
     from toolkit.runtime import checks, engines
 
-RECORD = "rehearsal.json"  # by which a folder is known as one of ours
+RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may be overwritten
 
 
 @click.command()
@@ -108,8 +107,8 @@ def rehearse(
 
 
 def _empty(out: Path) -> None:
-    """Makes `out` an empty folder. Raises InputError when something else than an earlier rehearsal
-    lies there."""
+    """Makes `out` an empty folder. Raises InputError when it holds anything but an earlier
+    rehearsal."""
     if out.exists() and not (out / RECORD).exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an earlier rehearsal.", "Choose a new folder with --out.")
     shutil.rmtree(out, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`cbtool score`: run a zip on labelled images, as the competition's scoring does."""
+"""`cbtool score`: run a zip on labelled images, as the competition does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cbtool status`, `logs`, `leaderboard`, `cancel`, `delete`: what became of submissions."""
+"""`cbtool status`, `logs`, `leaderboard`, `cancel`, `delete`: submissions at CodaBench."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ with lazy_imports():
     from toolkit.codabench import upload as uploads
     from toolkit.export import zip_ledger
 
-TAIL = 15  # lines of a log that are shown by the way
+TAIL_LINES = 15  # of a log, shown with the status of its submission
 
 number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 
@@ -29,7 +29,7 @@ number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
     "--competition",
     type=click.IntRange(min=1),
     metavar="ID",
-    help="List your submissions to this one, from anywhere.",
+    help="List all your submissions to this competition.",
 )
 @options.runs_folder
 @options.json
@@ -57,7 +57,10 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
 @click.command()
 @number
 @click.option(
-    "--out", type=options.PATH, metavar="DIR", help="Write them there, with the detailed results."
+    "--out",
+    type=options.PATH,
+    metavar="DIR",
+    help="Write the logs and the detailed results to this folder.",
 )
 def logs(number: int, out: Path | None) -> None:
     """Print the logs of submission ID.
@@ -94,11 +97,9 @@ def logs(number: int, out: Path | None) -> None:
     "--add",
     type=click.IntRange(min=1),
     metavar="ID",
-    help="Put this submission of yours on it first.",
+    help="First add this submission of yours.",
 )
-@click.option(
-    "--remove", type=click.IntRange(min=1), metavar="ID", help="Take this one off it first."
-)
+@click.option("--remove", type=click.IntRange(min=1), metavar="ID", help="First remove this one.")
 @options.json
 def leaderboard(
     competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool
@@ -170,7 +171,7 @@ def delete(number: int, yes: bool) -> None:
 
 
 def line(row: schema.Submission) -> str:
-    """A submission's state in few words."""
+    """The state of a submission, as one line."""
     host = row.details.startswith(("ingestion_hostname", "scoring_hostname"))
     return (
         f"submission {row.id}: {row.status}{f', {row.details}' if row.details and not host else ''}"
@@ -183,7 +184,7 @@ def show(
     columns: tuple[schema.LeaderboardColumn, ...],
     as_json: bool,
 ) -> None:
-    """Prints a submission, its scores, and the ends of its logs once it has ended."""
+    """Prints a submission, its scores and, once it has ended, the last lines of its logs."""
     if as_json:
         output.as_json(_values(row))
     else:
@@ -208,10 +209,9 @@ def show(
     shown = [telling] if telling else [name for name, text in found.items() if text.strip()]
     for name in shown:
         lines = found[name].rstrip().splitlines()
-        output.hint(
-            f"-- {name}{f', last {TAIL} of {len(lines)} lines' if len(lines) > TAIL else ''}:"
-        )
-        output.hint("\n".join(lines[-TAIL:]))
+        cut = f", last {TAIL_LINES} of {len(lines)} lines" if len(lines) > TAIL_LINES else ""
+        output.hint(f"-- {name}{cut}:")
+        output.hint("\n".join(lines[-TAIL_LINES:]))
     if row.status == "Failed":
         output.error(PlatformError(f"{line(row)}.", f"All logs: cbtool logs {row.id}."))
 
@@ -219,13 +219,13 @@ def show(
 def note(
     begun: uploads.Upload, columns: tuple[schema.LeaderboardColumn, ...], folder: Path
 ) -> None:
-    """Notes the primary score in the ledger of `folder`, where that knows the zip."""
+    """Records the primary score in the ledger of `folder`, if that knows the zip."""
     primary = next((column.key for column in columns if column.primary), None)
     score = (begun.scores or {}).get(primary or "")
     if score is None:
         return
     if not 0 <= score <= 1:
-        output.hint("The ledger keeps shares in 0..1 only; this score is not noted.")
+        output.hint("The ledger stores scores from 0 to 1 only; this score is not recorded.")
         return
     try:
         entry = zip_ledger.note_online(folder, begun.sha256, score, begun.phase_name)
@@ -246,7 +246,7 @@ def against_estimate(entry: zip_ledger.Entry, score: float) -> str:
 
 
 def enter(client: api.Client, number: int, rule: str) -> None:
-    """Puts a submission on the leaderboard, if that is for participants to do."""
+    """Adds a submission to the leaderboard, if participants may do so."""
     try:
         client.enter_leaderboard(number)
     except PlatformError as error:
@@ -258,7 +258,7 @@ def enter(client: api.Client, number: int, rule: str) -> None:
 
 
 def _values(row: schema.Submission) -> dict:
-    """A submission for a script."""
+    """A submission, ready for JSON."""
     return {key: value for key, value in vars(row).items() if key != "children"}
 
 

@@ -1,4 +1,4 @@
-"""`cbtool time`: how long a zip takes, and how much memory."""
+"""`cbtool time`: measure a zip's time and memory."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def time(
 ) -> int:
     """Time ZIP, and project to N images.
 
-    On this machine, in a fresh process; speed is measured on one call of at most 512 images. Beside
-    it stands what the machine's float32 matrix product reaches. Exits with 4 when the projection is
-    beyond the limit.
+    Runs on this machine, in a new process, and measures the speed on one call of at most 512
+    images. Also shows the speed of the machine's float32 matrix product, as a ceiling. Exits with 4
+    when the projection is beyond the limit.
     """
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
@@ -54,7 +54,7 @@ def time(
         output.table(("", ""), rows(measured, limit), title=str(file))
     if measured.plain_seconds > limit:
         output.hint(
-            f"Too slow: {measured.plain_seconds:,.0f} s of {limit:g}. Use a lighter network, or "
+            f"Too slow: {measured.plain_seconds:,.0f} s of {limit:g}. Use a smaller network, or "
             "fewer views."
         )
         return LimitError.exit_code
@@ -91,5 +91,5 @@ def rows(measured: timing.Timing, limit: float) -> list[tuple[str, str]]:
         ("matrix-product ceiling", f"{measured.ceiling_gflops:,.0f} GFLOP/s in float32{share}"),
     ]
     if measured.keeps_to:
-        lines.append(("keeps to", f"{measured.keeps_to:g} s, by looking in fewer views"))
+        lines.append(("keeps to", f"{measured.keeps_to:g} s, by using fewer views"))
     return lines

@@ -1,4 +1,4 @@
-"""`cbtool validate`: everything that can be wrong with a zip, at once."""
+"""`cbtool validate`: check a zip before it is uploaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def validate(
 ) -> int:
     """Check ZIP's layout, code and behaviour.
 
-    It is run in a clean process without network. Exits with 1 when a check fails.
+    Runs ZIP in a clean process without network. Exits with 1 when a check fails.
     """
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)

@@ -127,7 +127,7 @@ def test_the_tables_tell_all(small_evaluation):
         "Classes, validation part, clean",
         "basophil",
         "Worst families: ",
-        "Commonest errors, shift: ",
+        "Most frequent errors, shift: ",
         "expected calibration error",
         "95 % interval",
         "three-quarter-turn",

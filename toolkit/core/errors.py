@@ -1,4 +1,4 @@
-"""Errors a user can cause: one sentence, the way out, and the exit code of the command line."""
+"""Errors that a user can cause: a sentence, a hint, and the exit code of the command line."""
 
 
 class CbtoolError(Exception):
@@ -35,8 +35,8 @@ class LimitError(CbtoolError):
 class PlatformError(CbtoolError):
     """CodaBench refused, failed, or could not be reached.
 
-    status: the HTTP code, where an answer came. passing: whether the same request may well be
-    answered a little later.
+    status: the HTTP code of the answer, None without one. passing: whether the same request may
+    succeed a little later.
     """
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written ever bears the final name."""
+"""Writing files so that an unfinished file never has the final name."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""How long work tells what it does: a function of done, total and a note."""
+"""Progress reports of long work: a function of the steps done, their total, and a note."""
 
 from collections.abc import Callable
 
@@ -6,4 +6,4 @@ Progress = Callable[[int, int, str], None]
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """Tells nobody."""
+    """Reports nothing."""
