@@ -101,4 +101,4 @@ def test_a_relief_is_pillows_reference_picture():
         Image.open(PILLOW / name).convert("RGB")
         for name in ("hopper_bmp.png", "hopper_emboss_3x3.png")
     )
-    assert corruptions.embossed(picture, 1.0).tobytes() == reference.tobytes()
+    assert corruptions.emboss(picture, 1.0).tobytes() == reference.tobytes()
