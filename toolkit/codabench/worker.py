@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from toolkit.codabench.bundle import Bundle, BundlePhase, Task
+from toolkit.codabench.commands import find_metadata, read_command, substitute_variables
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.runtime.engines import APP, Container, Engine
@@ -28,7 +29,6 @@ LOGS = tuple(
     for source in ("", "ingestion_")
     for stream in ("stdout", "stderr")
 )
-METADATA = ("metadata.yaml", "metadata")
 SCORE_LIMIT = Decimal(10) ** 10  # scores are stored as Decimal(20, 10)
 BAD_ZIP = "Bad or empty zip file"
 OUTPUT_METADATA = "Error, the output directory already contains a metadata file"
@@ -137,52 +137,6 @@ def rehearse(
     return found
 
 
-def read_command(program: Path) -> str | None:
-    """The command in a program's metadata; None without a file, a readable one, or a command in
-    it."""
-    file = _metadata(program)
-    return parse_command(file.read_text(encoding="utf-8", errors="replace")) if file else None
-
-
-def parse_command(metadata: str) -> str | None:
-    """The command in the text of a metadata file; None where there is none to be read."""
-    try:
-        values = yaml.safe_load(metadata)
-    except yaml.YAMLError:
-        return None
-    command = values.get("command") if isinstance(values, dict) else None
-    return str(command) if command else None
-
-
-def substitute_variables(
-    command: str, ingestion: bool, scoring: bool, only_during_scoring: bool = False
-) -> str:
-    """`command` with the worker's variables replaced: as plain text, one after the other, so that
-    "$input_data" becomes /app/input_data_data."""
-    for name, value in command_variables(ingestion, scoring, only_during_scoring).items():
-        command = command.replace(name, value)
-    return command
-
-
-def command_variables(
-    ingestion: bool, scoring: bool, only_during_scoring: bool = False
-) -> dict[str, str]:
-    """The variables in commands and their values, in the order of the worker."""
-    return {
-        "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
-        "$output": f"{APP}/output",
-        "$program": f"{APP}/ingestion_program"
-        if only_during_scoring and scoring
-        else f"{APP}/program",
-        "$ingestion_program": f"{APP}/program",
-        "$hidden": f"{APP}/input/ref",
-        "$shared": f"{APP}/shared",
-        "$submission_program": f"{APP}/ingested_program",
-        "$tmp": f"{APP}/output",
-        "$predictions": f"{APP}/input/res" if scoring else f"{APP}/output",
-    }
-
-
 def _prediction(run: _Run, submission: Path) -> None:
     """Unpacks the submission, runs it if it has a command, then the ingestion program; zips the
     output."""
@@ -245,7 +199,7 @@ def _step(run: _Run, folder: Path, name: str) -> None:
             continue
         command = read_command(program)
         if command is None:
-            if kind == "program" and _metadata(program) is None:
+            if kind == "program" and find_metadata(program) is None:
                 shutil.copytree(program, folder / "output")
             continue
         command = substitute_variables(command, kind == "ingestion", scoring, only_during_scoring)
@@ -282,10 +236,6 @@ def _mounts(folder: Path, program: Path, scoring: bool, ingestion: bool) -> dict
     for place in mounts.values():
         place.mkdir(parents=True, exist_ok=True)
     return {f"{APP}/{name}": place.resolve() for name, place in mounts.items()}
-
-
-def _metadata(program: Path) -> Path | None:
-    return next((program / name for name in METADATA if (program / name).is_file()), None)
 
 
 def _write_metadata(step: Step, output: Path) -> None:

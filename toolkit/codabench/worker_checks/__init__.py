@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolkit.codabench.bundle import Bundle, BundlePhase
-from toolkit.codabench.worker import METADATA, Rehearsal, parse_command, read_command
+from toolkit.codabench.commands import METADATA, parse_command, read_command
+from toolkit.codabench.worker import Rehearsal
 from toolkit.codabench.worker_checks import commands, rehearsal, submission
 from toolkit.codabench.worker_checks.commands import Command
 from toolkit.codabench.worker_checks.submission import Candidate

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from toolkit.codabench.worker import command_variables
+from toolkit.codabench.commands import command_variables
 from toolkit.runtime.checks.check import Check, failed, passed
 
 SHELL_SYNTAX = re.compile(r"&&|\|\||[|<>;*?`]|\$\w+|\$\(")

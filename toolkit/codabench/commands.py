@@ -1,0 +1,68 @@
+"""The command in a program's metadata, and the variables that CodaBench's worker replaces in it."""
+
+from pathlib import Path
+
+import yaml
+
+from toolkit.runtime.engines import APP
+
+METADATA = ("metadata.yaml", "metadata")  # the names of the file, in the worker's order
+
+
+def find_metadata(program: Path) -> Path | None:
+    """The metadata file in the folder `program`; None where there is none."""
+    for name in METADATA:
+        if (program / name).is_file():
+            return program / name
+    return None
+
+
+def read_command(program: Path) -> str | None:
+    """The command in a program's metadata; None without a file, a readable one, or a command in
+    it."""
+    file = find_metadata(program)
+    return parse_command(file.read_text(encoding="utf-8", errors="replace")) if file else None
+
+
+def parse_command(metadata: str) -> str | None:
+    """The command in the text of a metadata file; None where there is none to be read."""
+    try:
+        values = yaml.safe_load(metadata)
+    except yaml.YAMLError:
+        return None
+    command = values.get("command") if isinstance(values, dict) else None
+    return str(command) if command else None
+
+
+def substitute_variables(
+    command: str, ingestion: bool, scoring: bool, only_during_scoring: bool = False
+) -> str:
+    """`command` with the worker's variables replaced: as plain text, one after the other, so that
+    "$input_data" becomes /app/input_data_data."""
+    for name, value in command_variables(ingestion, scoring, only_during_scoring).items():
+        command = command.replace(name, value)
+    return command
+
+
+def command_variables(
+    ingestion: bool, scoring: bool, only_during_scoring: bool = False
+) -> dict[str, str]:
+    """The variables in commands and their values, in the order of the worker.
+
+    ingestion: of an ingestion program. scoring: in the scoring step. only_during_scoring: where the
+    task's ingestion runs during scoring only.
+    """
+    program = f"{APP}/program"
+    if only_during_scoring and scoring:
+        program = f"{APP}/ingestion_program"  # the worker never mounts it
+    return {
+        "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
+        "$output": f"{APP}/output",
+        "$program": program,
+        "$ingestion_program": f"{APP}/program",
+        "$hidden": f"{APP}/input/ref",
+        "$shared": f"{APP}/shared",
+        "$submission_program": f"{APP}/ingested_program",
+        "$tmp": f"{APP}/output",
+        "$predictions": f"{APP}/input/res" if scoring else f"{APP}/output",
+    }
