@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,13 +32,7 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
     """List public competitions, or those you take part in, the latest first."""
     found = connected(required=joined).list_competitions(search, joined)
     if as_json:
-        output.as_json(
-            {
-                "competitions": [
-                    {key: each.get(key) for key in ("id", "title", "created_by")} for each in found
-                ]
-            }
-        )
+        output.as_json({"competitions": [_values(each) for each in found]})
         return
     rows = [
         (each["id"], each["title"], each.get("created_by", ""), each.get("participants_count", ""))
@@ -46,6 +41,10 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
     output.table(("id", "competition", "organiser", "participants"), rows)
     if len(found) == api.LIST_LIMIT:
         output.hint(f"These are the first {api.LIST_LIMIT}; narrow them with --search WORDS.")
+
+
+def _values(competition: dict[str, Any]) -> dict[str, Any]:
+    return {key: competition.get(key) for key in ("id", "title", "created_by")}
 
 
 @competitions.command()

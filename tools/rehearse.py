@@ -144,10 +144,8 @@ def _show(
                 f"{rehearsal.task}: {name}", path.read_text(encoding="utf-8", errors="replace")
             )
     for rehearsal in rehearsals:
-        click.echo(
-            f"{rehearsal.task}: "
-            f"{rehearsal.status}{', ' + rehearsal.details if rehearsal.details else ''}"
-        )
+        status = f"{rehearsal.task}: {rehearsal.status}"
+        click.echo(f"{status}, {rehearsal.details}" if rehearsal.details else status)
         if rehearsal.detailed_result:
             click.echo(f"detailed results: {rehearsal.detailed_result}")
         for board in bundle.leaderboards:

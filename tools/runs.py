@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -47,7 +48,7 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
     if as_json:
         output.as_json({"runs": [vars(row) for row in table]})
         return
-    cells = [["" if value is None else value for value in vars(row).values()] for row in table]
+    cells = [list(map(_cell, vars(row).values())) for row in table]
     output.table(
         tuple(column.replace("_", "-") for column in run_table.COLUMNS), cells, title=str(folder)
     )
@@ -137,6 +138,11 @@ def zips(folder: Path, as_json: bool) -> None:
         click.echo(f"Estimated and online scores differ by {error:.4f}, on average.")
 
 
+def _cell(value: Any) -> Any:
+    """`value` in a table: empty where it is not known."""
+    return "" if value is None else value
+
+
 def _zip_row(entry: zip_ledger.Entry) -> list[str | float]:
     scores = (entry.clean, entry.shift, entry.estimated_score)
     interval = time = ""
@@ -149,7 +155,7 @@ def _zip_row(entry: zip_ledger.Entry) -> list[str | float]:
         entry.file,
         " + ".join(entry.runs),
         entry.part or "",
-        *("" if score is None else score for score in scores),
+        *map(_cell, scores),
         interval,
         time,
         ", ".join(f"{phase} {score:.4f}" for phase, score in entry.online.items()),

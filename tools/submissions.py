@@ -151,9 +151,10 @@ def cancel(number: int) -> None:
     It still counts against the day's limit.
     """
     done = connected().cancel(number)
-    click.echo(
-        f"Submission {number} is cancelled." if done else f"Submission {number} had ended already."
-    )
+    if done:
+        click.echo(f"Submission {number} is cancelled.")
+    else:
+        click.echo(f"Submission {number} had ended already.")
 
 
 @click.command()
@@ -172,10 +173,11 @@ def delete(number: int, yes: bool) -> None:
 
 def line(row: schema.Submission) -> str:
     """The state of a submission, as one line."""
-    host = row.details.startswith(("ingestion_hostname", "scoring_hostname"))
-    return (
-        f"submission {row.id}: {row.status}{f', {row.details}' if row.details and not host else ''}"
-    )
+    text = f"submission {row.id}: {row.status}"
+    # While it runs, the details are the name of the machine, which tells the user nothing.
+    if row.details and not row.details.startswith(("ingestion_hostname", "scoring_hostname")):
+        text += f", {row.details}"
+    return text
 
 
 def show(
@@ -188,25 +190,37 @@ def show(
     if as_json:
         output.as_json(_values(row))
     else:
-        click.echo(line(row))
-        titles = {column.key: column.title for column in columns}
-        for key, score in row.scores.items():
-            click.echo(f"{titles.get(key, key)}: {score:.10g}")
-    for number in row.children if not as_json else ():
+        _print_scores(client, row, columns)
+    if row.final:
+        _print_logs(client, row)
+
+
+def _print_scores(
+    client: api.Client, row: schema.Submission, columns: tuple[schema.LeaderboardColumn, ...]
+) -> None:
+    """Prints the state and scores of a submission, and of its children, one for each task."""
+    click.echo(line(row))
+    titles = {column.key: column.title for column in columns}
+    for key, score in row.scores.items():
+        click.echo(f"{titles.get(key, key)}: {score:.10g}")
+    for number in row.children:
         child = client.get_submission(number)
-        click.echo(
-            f"  {line(child)} "
-            f"{', '.join(f'{key} {score:.10g}' for key, score in child.scores.items())}"
-        )
-    if not row.final:
-        return
+        scores = [f"{key} {score:.10g}" for key, score in child.scores.items()]
+        click.echo(f"  {line(child)} {', '.join(scores)}")
+
+
+def _print_logs(client: api.Client, row: schema.Submission) -> None:
+    """Prints the last lines of a submission's logs: of a failed one, only the log with the cause,
+    where it is known."""
     try:
         found = client.get_logs(row.id)
     except PlatformError as error:
         output.hint(f"No logs: {error.sentence}")
         return
-    telling = schema.find_failure_log(found) if row.status == "Failed" else None
-    shown = [telling] if telling else [name for name, text in found.items() if text.strip()]
+    shown = [name for name, text in found.items() if text.strip()]
+    if row.status == "Failed":
+        cause = schema.find_failure_log(found)
+        shown = [cause] if cause else shown
     for name in shown:
         lines = found[name].rstrip().splitlines()
         cut = f", last {TAIL_LINES} of {len(lines)} lines" if len(lines) > TAIL_LINES else ""

@@ -105,7 +105,10 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     *parents, last = key.split(".")
     place: Any = values
     for name in parents:
-        place = place.setdefault(name, {}) if isinstance(place, dict) else _item(place, name, key)
+        if isinstance(place, dict):
+            place = place.setdefault(name, {})
+        else:
+            place = _item(place, name, key)
     if isinstance(place, dict):
         place[last] = value
     else:
@@ -116,12 +119,12 @@ def _apply(values: dict[str, Any], setting: str) -> None:
 def _item(place: Any, name: str, key: str) -> Any:
     if isinstance(place, list) and name.isdigit() and int(name) < len(place):
         return place[int(name)]
-    size = (
-        f"a list of {len(place)}, numbered from 0" if isinstance(place, list) else "a single value"
-    )
+    size = "a single value"
+    if isinstance(place, list):
+        size = f"a list of {len(place)}, numbered from 0"
     raise InputError(
-        f"--set {key}: '{name}' does not exist, as it would lie in {size}.",
-        "Name an existing place.",
+        f"--set {key}: '{name}' does not exist in {size}.",
+        "Name an existing key; docs/configuration.md lists all of them.",
     )
 
 
@@ -141,15 +144,13 @@ def _keys_at(parents: list[str | int]) -> list[str]:
     """The keys that exist under `parents` ("train", "phases", 0, ...)."""
     kind: Any = Config
     for part in parents:
-        hints = (
-            typing.get_type_hints(kind, include_extras=False)
-            if dataclasses.is_dataclass(kind)
-            else {}
-        )
-        kind = typing.get_args(kind)[0] if isinstance(part, int) else hints.get(part, kind)
-    return (
-        [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
-    )
+        if isinstance(part, int):
+            kind = typing.get_args(kind)[0]
+        elif dataclasses.is_dataclass(kind):
+            kind = typing.get_type_hints(kind).get(part, kind)
+    if not dataclasses.is_dataclass(kind):
+        return []
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def _nearest(name: str, names: list[str]) -> str:
