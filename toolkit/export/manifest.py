@@ -4,7 +4,7 @@ which `evaluate` chooses for it. docs/manifest.md describes every key.
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,6 @@ class Manifest:
             for entry in self.networks
         ]
         return replace(self, class_shares=inference.class_shares, networks=tuple(networks))
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What `submission.model.Model` takes as its manifest."""
-        return json.loads(json.dumps(asdict(self)))
 
 
 def read_manifest(folder: Path) -> Manifest:
