@@ -46,6 +46,7 @@ def backtest(run: Run, part: str) -> list[Backtest]:
     for place, family in enumerate(shift.FAMILIES):
         if family in known:
             continue
+        # What the network obtains on the family is the truth; the estimate must not have seen it.
         touched = chains[..., place]
         estimate = score_estimate.estimate(correct, chains, known, ~touched).score
         obtained = float(correct[touched].mean())

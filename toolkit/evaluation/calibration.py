@@ -67,6 +67,7 @@ def choose_steps(predictions: Predictions, shares: np.ndarray) -> Steps:
     if loss_gain.low > 0:
         temperature = fit_temperature(probabilities, labels)
         probabilities = apply_temperature(probabilities, temperature)
+    # Shares are corrected after the temperature, as the package does: their effect depends on it.
     corrected = correct_class_shares(probabilities, shares.tolist()).argmax(axis=1) == labels
     gains = corrected.astype(float) - (probabilities.argmax(axis=1) == labels)
     accuracy_gain = metrics.bootstrap_mean(gains.reshape(-1, images))

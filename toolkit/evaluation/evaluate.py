@@ -48,6 +48,7 @@ def evaluate(
     names = HELD_OUT if test else HELD_OUT[:1]
     held_out = {name: _held_out(samples, parts.rows(name, samples), name) for name in names}
     if test:
+        # Before anything is predicted: an evaluation that is interrupted has opened it, too.
         _note_opening(run)
     if not package.is_current(run):
         package.export_run(run, held_out["validation"].images, progress=progress)
@@ -55,6 +56,7 @@ def evaluate(
     counts = np.bincount(train_labels, minlength=len(samples.class_names))
     copies = shift.mixtures(held_out["validation"], CHOOSING_DRAWS)
     views, predictions = _choose_views(run, copies, augmented, progress)
+    # On what the chosen views predict: the package takes the steps after them, too.
     steps = choose_steps(predictions, counts / counts.sum())
     chosen = views.chosen.views if views else (PLAIN_VIEW,)
     write_inference(run, Inference(chosen, steps.temperature, steps.shares))
@@ -136,6 +138,7 @@ def _predict_part(
     for number, condition in enumerate(CONDITIONS):
         progress(len(CONDITIONS) + number, 2 * len(CONDITIONS), f"{name} part, {condition}")
         copies = shift_benchmark.corrupt(part, condition)
+        # All copies in one call: correcting class shares needs many images predicted together.
         without_steps = model.probabilities(copies.images)
         final = Predictions(copies.ids, steps.apply(without_steps), copies.labels)
         final.save(run.predictions(name, condition))

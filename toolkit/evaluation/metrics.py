@@ -54,6 +54,7 @@ def score(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Scores:
     The definitions are scikit-learn's (`precision_recall_fscore_support` with zero_division=0),
     computed here so that scoring a zip does not import it.
     """
+    # One number for each pair of true and predicted class, so that one count makes the matrix.
     confusion = np.bincount(labels * classes + predicted, minlength=classes * classes)
     confusion = confusion.reshape(classes, classes)
     correct = np.diag(confusion)

@@ -24,6 +24,7 @@ def limit_images(samples: Samples) -> Samples:
     if len(samples) <= MOST_IMAGES:
         return samples
     rng = np.random.default_rng(0)
+    # Sorted, so that ids stay in the order of the file, as in a part that is taken whole.
     return samples.take(np.sort(rng.choice(len(samples), MOST_IMAGES, replace=False)))
 
 
@@ -97,6 +98,7 @@ def score(
     """
     correct = {}
     for condition in CONDITIONS:
+        # [copies, n] against [n]: copies lie one after the other, so numpy repeats the labels.
         labels = _select(samples, condition).labels
         correct[condition] = predicted[condition].reshape(-1, len(labels)) == labels
     chains = np.stack([shift.families(samples.ids, draw) for draw in range(DRAWS)])

@@ -41,6 +41,7 @@ def read_labels(run: Run, part: str, copies: dict[str, Samples]) -> dict[str, np
     labels = {}
     for condition, samples in copies.items():
         predictions = read_predictions(run, part, condition)
+        # Not their number: another split may hold as many images.
         if not np.array_equal(predictions.ids, samples.ids):
             raise InputError(
                 f"the predictions in {run.folder} are of another split than its split.json.",
@@ -61,7 +62,7 @@ def score(
     known: the families its network was trained on. stored: the labels to compare with.
     """
     benchmark = None
-    if len(labels) > 1:
+    if len(labels) > 1:  # more than the clean images
         benchmark = shift_benchmark.score(samples, labels, known)
     differing = None
     if stored:
