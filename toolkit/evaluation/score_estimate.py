@@ -49,7 +49,7 @@ def estimate(
     absent = np.array([family not in known for family in shift.FAMILIES])
     if not absent.any():
         absent[_weakest_family(correct, chains, counted)] = True
-    unknown: np.ndarray = chains[..., absent].any(axis=-1)
+    unknown: np.ndarray = np.any(chains[..., absent], axis=-1)
     share = max(UNKNOWN_SHARE, _mean(unknown, counted))
     rounds = _bootstrap(correct, chains, unknown, share, counted)
     low, high = np.quantile(rounds, metrics.INTERVAL).tolist()
