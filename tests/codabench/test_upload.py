@@ -138,6 +138,13 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
     assert recorded.TOKEN not in result.stdout + result.stderr
 
 
+def test_a_repetition_is_refused_before_the_zip_is_run(standin, zip_file):
+    assert sent(zip_file, "--wait").returncode == 0
+    result = sent(zip_file)
+    assert_one_sentence(result, "was scored in main as submission 1")
+    assert "validate" not in result.stderr and len(standin.rows) == 1
+
+
 def test_without_waiting_and_as_json(standin, zip_file):
     result = sent(zip_file, "--json")
     assert result.returncode == 0 and "Next: cbtool status 1" in result.stderr

@@ -154,6 +154,7 @@ class Transport:
                     progress=progress,
                 )
             except requests.HTTPError as error:
+                assert error.response is not None  # `download` promises it
                 raise refusal_error(error.response, f"the download of {path.name}") from error
 
     def _json(self, session: requests.Session, method: str, path: str, **content: Any) -> Any:
