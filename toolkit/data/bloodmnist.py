@@ -89,6 +89,7 @@ def _download(source: Source, part: Path, progress: Progress) -> None:
         )
     except requests.HTTPError as error:
         response = error.response
+        assert response is not None  # `download` promises it
         raise InputError(
             f"{source.url} answers {response.status_code} {response.reason}.", "Try again later."
         ) from error
