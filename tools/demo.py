@@ -76,7 +76,7 @@ def demo(out: Path) -> int:
         ("stage", "result"),
         [
             ("clean", f"{int((~cleaning.kept).sum())} of {len(samples):,} images dropped"),
-            ("train", f"{sum(1 for _ in run.history.open()) - 1} epochs"),
+            ("train", f"{len(run.history.read_text().splitlines()) - 1} epochs"),
             (
                 "evaluate",
                 f"accuracy {result.clean.value:.3f} on held-out cells, {result.shift.value:.3f} "
