@@ -19,7 +19,7 @@ with lazy_imports():
 
 
 @click.command()
-@click.option("--preset", help="A named experiment; see the list below. [default: lite]")
+@click.option("--preset", help="A named configuration; see the list below. [default: lite]")
 @click.option(
     "--config",
     "config_file",
@@ -42,9 +42,7 @@ with lazy_imports():
 @click.option(
     "--seeds", type=click.IntRange(1, 100), help="Train that many runs, DIR-seed0, DIR-seed1, ..."
 )
-@click.option(
-    "--resume", type=options.PATH, metavar="DIR", help="Go on with a run that was stopped."
-)
+@click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
 def train(
     preset: str | None,
     config_file: Path | None,
@@ -64,18 +62,20 @@ def train(
     report-convnext-large, report-convnext-xlarge-plain, report-convnext-xlarge,
     report-block-convnext-xlarge.
 
-    Stopped at any moment, a run goes on from its last whole epoch with --resume DIR, as if nothing
-    had happened.
+    A run that was interrupted at any moment continues from its last complete epoch with --resume
+    DIR; the result is the same as without the interruption.
     """
     if resume:
         if preset or config_file or folder or weights or settings or seeds:
-            raise click.UsageError("--resume takes everything but --data from the run itself.")
+            raise click.UsageError(
+                "--resume allows no other option than --data; the rest is read from the run."
+            )
         _resume(resume, data_file)
         return
     if data_file is None:
         raise click.UsageError("Missing option '--data'.")
     if preset and config_file:
-        raise click.UsageError("Give --preset or --config, not both.")
+        raise click.UsageError("give --preset or --config, not both.")
     name = config_file.stem if config_file else preset or "lite"
     folder = folder or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     if weights is not None:
@@ -95,12 +95,10 @@ def _train(
     settings: tuple[str, ...],
     data_file: Path,
 ) -> None:
-
-    chosen = (
-        config.read(config_file, settings)
-        if config_file
-        else config.preset(preset or "lite", settings)
-    )
+    if config_file:
+        chosen = config.read(config_file, settings)
+    else:
+        chosen = config.preset(preset or "lite", settings)
     samples = dataset.load(data_file, chosen.data.classes)
     dataset.require_trainable(samples, data_file)
     with output.stages() as stages:
@@ -110,7 +108,6 @@ def _train(
 
 
 def _resume(folder: Path, data_file: Path | None) -> None:
-
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
     samples = dataset.load(data_file or run_folder.training_file(run), chosen.data.classes)
@@ -145,7 +142,7 @@ def _report(run: run_folder.Run) -> None:
 
 
 def history(run: run_folder.Run) -> None:
-    """Prints the history of `run`, an epoch a line."""
+    """Prints the history of `run`, one line per epoch."""
     with run.history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     measures = ("loss", "accuracy", "val_loss", "val_accuracy")

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from tests.support.commands import ROOT, assert_one_sentence, cbtool, in_process
+from toolkit.data import dataset, synthetic
 from tools import cli, lazy
 
 HEAVY = {"tensorflow", "keras", "keras_cv", "sklearn", "scipy", "matplotlib", "imagehash"}
@@ -122,6 +123,13 @@ def test_help_imports_nothing_heavy():
 def test_what_ends_early_imports_nothing_heavy(arguments):
     modules = imports_of(f"from tools.cli import main; main({arguments})")
     assert "tools.cli" in modules and not modules & HEAVY
+
+
+def test_a_used_run_folder_is_refused_before_tensorflow_loads(tmp_path):
+    dataset.save(synthetic.draw(2, side=32), tmp_path / "cells.npz")
+    data = ["--data", str(tmp_path / "cells.npz"), "--run", str(tmp_path)]  # holds cells.npz
+    modules = imports_of(f"from tools.cli import main; assert main({['train', *data]}) == 2")
+    assert "toolkit.training.run_folder" in modules and not modules & HEAVY
 
 
 def test_help_and_missing_files_are_answered_at_once(tmp_path):
