@@ -137,7 +137,7 @@ def write_csv(cleaning: Cleaning, path: Path) -> None:
 
 def _exact_groups(images: np.ndarray) -> np.ndarray:
     """int64 [n], equal for images that agree in every pixel."""
-    digests = [hashlib.sha256(np.ascontiguousarray(image)).hexdigest() for image in images]
+    digests = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images]
     return np.unique(digests, return_inverse=True)[1].reshape(-1)
 
 

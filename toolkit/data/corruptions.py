@@ -251,10 +251,10 @@ def _paste(picture: Image.Image, strength: float, rng: np.random.Generator) -> I
     """A small copy of another picture put somewhere on it, up to half as high and wide."""
     sides = [round(side * (0.15 + 0.35 * strength)) for side in picture.size]
     changed = picture.copy()
-    changed.paste(
-        _choose_overlay(sides, rng),
-        tuple(int(rng.integers(side - small + 1)) for side, small in zip(picture.size, sides)),
-    )
+    overlay = _choose_overlay(sides, rng)
+    left = int(rng.integers(picture.width - overlay.width + 1))
+    top = int(rng.integers(picture.height - overlay.height + 1))
+    changed.paste(overlay, (left, top))
     return changed
 
 
@@ -299,7 +299,10 @@ def _overlays() -> list[Image.Image]:
 def _choose_overlay(size: Sequence[int], rng: np.random.Generator) -> Image.Image:
     pictures = _overlays()
     other = pictures[rng.integers(len(pictures))]
-    return other if other.size == tuple(size) else other.resize(size, Image.Resampling.BILINEAR)
+    width, height = size
+    if other.size == (width, height):
+        return other
+    return other.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _choose_colour(rng: np.random.Generator) -> tuple[int, int, int]:

@@ -151,6 +151,8 @@ class _Tensor:
         last = self.offset + sum(
             (size - 1) * stride for size, stride in zip(self.shape, self.strides)
         )
+        if self.storage.values is None:
+            raise ValueError("a tensor's storage is missing")
         if min(self.offset, *self.strides, 0) < 0 or last >= self.storage.size:
             raise ValueError("a tensor reaches beyond its storage")
         strides = [stride * self.storage.dtype.itemsize for stride in self.strides]

@@ -39,7 +39,8 @@ def time_training(
     is the process's largest memory. Raises InputError for a backbone that keras.applications does
     not have.
     """
-    if backbone not in BACKBONES or BACKBONES[backbone].stock is None:
+    stock = BACKBONES[backbone].stock if backbone in BACKBONES else None
+    if stock is None:
         known = [name for name, entry in BACKBONES.items() if entry.stock]
         raise InputError(
             f"there is no stock network of '{backbone}' to compare with.",
@@ -58,7 +59,7 @@ def time_training(
             speeds[name] = batch / _step_seconds(model, images, labels, steps)
 
     shape = (SIDE, SIDE, 3)
-    time_both(BACKBONES[backbone].stock(shape), "stock_head", "stock")
+    time_both(stock(shape), "stock_head", "stock")
     _free_memory()
     network = build_network(ModelConfig(backbone, "none"), shape, CLASSES)
     features = rng.normal(size=(batch, network.trunk.output_shape[-1])).astype(np.float32)
@@ -67,9 +68,9 @@ def time_training(
     _free_memory()
     stored = keras.Input(features.shape[1:])
     # A step takes microseconds: few of them would measure the clock.
-    steps = max(steps, 50)
+    head_steps = max(steps, 50)
     head = _compiled(stored, stored)
-    speeds["cached_head"] = batch / _step_seconds(head, features, labels, steps)
+    speeds["cached_head"] = batch / _step_seconds(head, features, labels, head_steps)
     return {
         **{name: round(speed, 2) for name, speed in speeds.items()},
         "ratio": round(speeds["ours"] / speeds["stock"], 2),

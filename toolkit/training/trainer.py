@@ -240,10 +240,8 @@ def _first_trainable(network: Network, phase: Phase, number: int) -> int:
     Raises InputError where the backbone has no such layer.
     """
     layers = len(network.trunk.layers)
-    if phase.trainable == "head":
-        return layers
-    if phase.trainable == "all":
-        return 0
+    if isinstance(phase.trainable, str):
+        return layers if phase.trainable == "head" else 0
     if isinstance(phase.trainable, float):
         return round(layers * (1 - phase.trainable))
     if phase.trainable >= layers:
