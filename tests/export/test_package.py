@@ -144,7 +144,9 @@ def test_weights_may_be_stored_whole(small_run, small_zip, tmp_path):
     copy, path = shutil.copytree(small_run, tmp_path / "copy"), tmp_path / "whole.zip"
     result = in_process("build", "--run", copy, "--out", path, "--weights", "float32")
     assert result.returncode == 0, result.stderr
-    assert path.stat().st_size > 1.8 * small_zip.stat().st_size
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(small_zip) as half:
+        sizes = [archive.getinfo("weights.h5").file_size for archive in (whole, half)]
+    assert sizes[0] > 1.8 * sizes[1]
     kept, now = (read_manifest(folder / "package").networks[0] for folder in (small_run, copy))
     assert now.weights.dtype == "float32" and now.views == kept.views
 
@@ -161,7 +163,8 @@ def test_build_verifies_each_rewrite_on_held_out_images(small_run, tmp_path):
         assert step["rewrite"] in result.stdout
         exact = step["rewrite"] == "plain operations" or step["rewrite"] in REWRITES
         assert step["max_relative_difference"] < (1e-5 if exact else 0.1)
-        assert step["label_agreement"] >= (1 if exact else 0.97)
+        # Rounding may change one label of the few images; rewriting must not.
+        assert step["label_agreement"] >= (1 if exact else 1 - 1 / comparison["images"] - 1e-4)
 
 
 def test_build_without_a_package_needs_the_data(small_run, tmp_path):
