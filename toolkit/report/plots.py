@@ -57,8 +57,10 @@ def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -
     """Draws the first two whitened components of images, float [n, 2]; crosses mark those that are
     not `kept`, bool [n]."""
     figure, axes = _figure(title)
+    x, y = coordinates.T
     axes.scatter(
-        *coordinates[kept].T,
+        x[kept],
+        y[kept],
         s=4,
         color="#4878a8",
         alpha=0.4,
@@ -66,10 +68,8 @@ def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -
         label=f"kept ({kept.sum():,})",
     )
     if not kept.all():
-        dropped = coordinates[~kept]
-        axes.scatter(
-            *dropped.T, s=28, color="#c03030", marker="x", label=f"dropped ({len(dropped):,})"
-        )
+        label = f"dropped ({(~kept).sum():,})"
+        axes.scatter(x[~kept], y[~kept], s=28, color="#c03030", marker="x", label=label)
     axes.set(
         xlabel="first component (standard deviations)",
         ylabel="second component (standard deviations)",
@@ -94,7 +94,8 @@ def backtest_picture(points: dict[str, list[tuple[float, float]]], path: Path) -
     figure, axes = _figure("Estimated and obtained accuracy, one family held out at a time")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for (name, found), marker in zip(points.items(), "osD^vP*X<>" * len(points)):
-        axes.scatter(*zip(*found), s=36, marker=marker, label=name)
+        estimated, obtained = zip(*found)
+        axes.scatter(estimated, obtained, s=36, marker=marker, label=name)
     axes.set(
         xlabel="estimated accuracy",
         ylabel="obtained accuracy",
