@@ -100,21 +100,24 @@ class Model:
             )
         return labels
 
-    def probabilities(self, X: np.ndarray) -> np.ndarray:
+    def probabilities(self, X: np.ndarray, views: Sequence[str] | None = None) -> np.ndarray:
         """The probability of each class for each image in `X`: float32 [n, classes].
 
         The mean over the networks, corrected for class shares where the manifest asks for it.
+        views: names in VIEWS, which run instead of those of the manifest.
         """
         X = self._check(X)
         factor = self._pixel_factor(X)
         mean = np.zeros((len(X), len(self.manifest["class_names"])), np.float32)
         for number in range(len(self._networks)):
-            mean += self._run_network(number, X, factor) / len(self._networks)
+            mean += self._run_network(number, X, factor, views) / len(self._networks)
         self._images_done += len(X)
         shares = self.manifest.get("class_shares")
         return correct_class_shares(mean, shares) if shares else mean
 
-    def _run_network(self, number: int, X: np.ndarray, factor: float) -> np.ndarray:
+    def _run_network(
+        self, number: int, X: np.ndarray, factor: float, views: Sequence[str] | None
+    ) -> np.ndarray:
         """The probabilities that network `number` gives for `X`, slice by slice: [n, classes].
 
         A slice for which memory runs out is tried again at half the size, and one whose results
@@ -130,7 +133,7 @@ class Model:
             pixels = self._to_pixels(X[start:end], factor)
             slice_deadline = _share_of_time(deadline, end - start, len(X) - start)
             try:
-                found = _average_views(network, entry, pixels, slice_deadline)
+                found = _average_views(network, views or entry["views"], pixels, slice_deadline)
             except tf.errors.ResourceExhaustedError:
                 self._halve_slices(end - start)
                 continue
@@ -140,7 +143,7 @@ class Model:
             probabilities[done:end] = found[done - start :]
             done = end
         self._networks[number] = network if self._keep else None
-        return probabilities
+        return apply_temperature(probabilities, entry.get("temperature") or 1.0)
 
     def _halve_slices(self, size: int) -> None:
         """Makes the slices that follow half of `size`, for which memory ran out."""
@@ -255,22 +258,23 @@ def _has_overflowed(network: Network, probabilities: np.ndarray) -> bool:
 
 
 def _average_views(
-    network: Network, entry: dict[str, Any], pixels: tf.Tensor, deadline: float
+    network: Network, views: Sequence[str], pixels: tf.Tensor, deadline: float
 ) -> np.ndarray:
-    """The probabilities of `pixels`, the mean over the views of the manifest's `entry`.
+    """The probabilities of `pixels`, the mean over `views`.
 
     The views come best first. The first always runs; each other only if, at the mean time of those
     before it, it ends by `deadline`.
     """
     started = time.monotonic()
     found: list[np.ndarray] = []
-    for view in entry["views"]:
+    for view in views:
         now = time.monotonic()
         if found and now + (now - started) / len(found) > deadline:
             break
         scores = network.scores(VIEWS[view](pixels))
         found.append(tf.nn.softmax(scores).numpy())
-    return apply_temperature(np.mean(found, axis=0), entry.get("temperature") or 1.0)
+    mean: np.ndarray = np.mean(found, axis=0)
+    return mean
 
 
 # The network: a list of operations on weights.

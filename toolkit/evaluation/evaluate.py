@@ -55,7 +55,8 @@ def evaluate(
     train_labels = samples.labels[parts.rows("train", samples)]
     counts = np.bincount(train_labels, minlength=len(samples.class_names))
     copies = shift.mixtures(held_out["validation"], CHOOSING_DRAWS)
-    views, predictions = _choose_views(run, copies, augmented, progress)
+    model = _load_model(run)
+    views, predictions = _choose_views(model, copies, augmented, progress)
     # On what the chosen views predict: the package takes the steps after them, too.
     steps = choose_steps(predictions, counts / counts.sum())
     chosen = views.chosen.views if views else (PLAIN_VIEW,)
@@ -64,7 +65,7 @@ def evaluate(
     known = families.known(config.read(run.config))
     found = {}
     for name, part in held_out.items():
-        predicted, calibration = _predict_part(run, name, part, chosen, steps, progress)
+        predicted, calibration = _predict_part(run, model, name, part, chosen, steps, progress)
         found[name] = Part(shift_benchmark.score(part, predicted, known), calibration)
     evaluation = Evaluation(found, views, steps)
     write_text(run.metrics, json.dumps(results.evaluation_values(evaluation), indent=2) + "\n")
@@ -99,21 +100,21 @@ def _held_out(samples: Samples, rows: np.ndarray, name: str) -> Samples:
     return shift_benchmark.limit_images(part)
 
 
-def _load_model(run: Run, views: tuple[str, ...]) -> Model:
-    """The package of `run`, to predict in `views` without the steps after training."""
-    manifest = read_manifest(run.package).with_inference(Inference(views))
+def _load_model(run: Run) -> Model:
+    """The package of `run`, to predict without the steps after training."""
+    manifest = read_manifest(run.package).with_inference(Inference())
     return Model(run.package, manifest=records.values(manifest))
 
 
 def _choose_views(
-    run: Run, copies: Samples, augmented: bool, progress: Progress
+    model: Model, copies: Samples, augmented: bool, progress: Progress
 ) -> tuple[ViewChoice | None, Predictions]:
     """The views that pay on `copies`, None unless `augmented`, and what they predict."""
     names = tta.applicable_views(copies.images.shape[1:]) if augmented else [PLAIN_VIEW]
     probabilities = {}
     for number, view in enumerate(names):
         progress(number, 2 * len(names), f"view {view}")
-        probabilities[view] = _load_model(run, (view,)).probabilities(copies.images)
+        probabilities[view] = model.probabilities(copies.images, views=[view])
     choice = tta.choose_views(probabilities, copies.labels) if augmented else None
     chosen = choice.chosen.views if choice else (PLAIN_VIEW,)
     mean = np.mean([probabilities[view] for view in chosen], axis=0)
@@ -122,6 +123,7 @@ def _choose_views(
 
 def _predict_part(
     run: Run,
+    model: Model,
     name: str,
     part: Samples,
     views: tuple[str, ...],
@@ -133,13 +135,12 @@ def _predict_part(
     The steps are applied here, by the package's own functions, so that their effect can be
     measured.
     """
-    model = _load_model(run, views)
     predicted, calibration = {}, {}
     for number, condition in enumerate(CONDITIONS):
         progress(len(CONDITIONS) + number, 2 * len(CONDITIONS), f"{name} part, {condition}")
         copies = shift_benchmark.corrupt(part, condition)
         # All copies in one call: correcting class shares needs many images predicted together.
-        without_steps = model.probabilities(copies.images)
+        without_steps = model.probabilities(copies.images, views)
         final = Predictions(copies.ids, steps.apply(without_steps), copies.labels)
         final.save(run.predictions(name, condition))
         predicted[condition] = final.predicted

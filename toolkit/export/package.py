@@ -186,6 +186,8 @@ def build(
     """
     for run in runs:
         if is_current(run, dtype):
+            # An evaluation that was interrupted may have chosen, and not told the package.
+            apply_inference(run)
             continue
         if samples is None:
             raise InputError(
