@@ -434,7 +434,7 @@ def test_another_zip_under_the_same_name_is_not_sent(standin, zip_file):
 def test_two_processes_do_not_send_the_same_upload(standin, zip_file):
     client = _client(standin)
     begun = upload.begin(client, upload_plan(client, zip_file), zip_file)
-    with upload._locked(begun):
+    with upload._lock(begun):
         assert_one_sentence(in_process("upload", "--resume"), "another cbtool is sending this zip")
     assert sent(zip_file).returncode == 2  # unfinished
 

@@ -76,8 +76,10 @@ class Leaderboard:
             if column.computation is None:
                 continue
             indexes = column.computation_indexes or []
-            sources = [other.key for other in self.columns if other.index in indexes]
-            values = [found[key] for key in sources if key in found]
+            values = []
+            for other in self.columns:
+                if other.index in indexes and other.key in found:
+                    values.append(found[other.key])
             if values:
                 found[column.key] = COMPUTATIONS[column.computation](values)
         return found
@@ -130,7 +132,9 @@ class Bundle:
         """The phase called `name` in any case, by default the first. Raises InputError where there
         is none."""
         phases = sorted(self.phases, key=lambda phase: phase.index)
-        found = phases[0] if name is None else find_phase(phases, name)
+        if name is None:
+            return phases[0]
+        found = find_phase(phases, name)
         if found is None:
             raise InputError(
                 f"the bundle has no phase '{name}'.",
@@ -140,7 +144,10 @@ class Bundle:
 
     def tasks_of(self, phase: BundlePhase) -> list[Task]:
         """The tasks of `phase`, in its order."""
-        return [task for index in phase.tasks for task in self.tasks if task.index == index]
+        found: list[Task] = []
+        for index in phase.tasks:
+            found += [task for task in self.tasks if task.index == index]
+        return found
 
     def source(self, task: Task, part: str) -> Path | None:
         """The folder or zip that is `part` (one of PARTS) of `task`. Raises InputError where the
@@ -165,6 +172,8 @@ class Bundle:
         if source is None:
             return False
         if source.is_dir():
+            # By content alone: the worker unpacks zips without modes, so a program that has to be
+            # executable does not start there.
             for path in sorted(source.rglob("*")):
                 target = place / path.relative_to(source)
                 if path.is_dir():
@@ -204,11 +213,13 @@ def _read(folder: Path, source: Path) -> Bundle:
             "Give the folder, or the zip, that has it at its top.",
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f", line {place.line + 1}" if place else ""
+        where = ""
+        if place := getattr(error, "problem_mark", None):
+            where = f", line {place.line + 1}"
         raise InputError(
             f"{source}/competition.yaml is not valid YAML{where}.", "Correct it."
         ) from error
+    # A key without a value, as templates leave them, is to the server as if it were not there.
     values = _without_empty(values)
     if not isinstance(values, dict) or str(values.get("version")) not in ("2", "2.0"):
         raise InputError(
@@ -225,6 +236,7 @@ def _read(folder: Path, source: Path) -> Bundle:
             _error_sentence(error.errors()[0], source),
             "Correct it; see CodaBench's Yaml-Structure page.",
         ) from error
+    # A mistake in a later phase or task shows now, not after the first has run.
     for phase in bundle.phases:
         if not bundle.tasks_of(phase):
             raise InputError(
@@ -240,11 +252,9 @@ def _without_empty(values: Any) -> Any:
     """`values` without keys that hold nothing, for which the defaults stand."""
     if isinstance(values, list):
         return [_without_empty(value) for value in values]
-    return (
-        {key: _without_empty(value) for key, value in values.items() if value is not None}
-        if isinstance(values, dict)
-        else values
-    )
+    if isinstance(values, dict):
+        return {key: _without_empty(value) for key, value in values.items() if value is not None}
+    return values
 
 
 def _error_sentence(error: Any, source: Path) -> str:

@@ -48,7 +48,9 @@ class Client:
 
         Dictionaries with id, title and created_by.
         """
-        query = {"search": search} if search else {}
+        query = {}
+        if search:
+            query["search"] = search
         if joined:
             found = self._transport.pages("competitions/", query | {"participating_in": "true"})
         else:
@@ -72,7 +74,9 @@ class Client:
         dates."""
         found = self._transport.get(f"can_make_submission/{phase}/")
         with answer_errors(f"can_make_submission/{phase}/"):
-            return None if found["can"] else found.get("reason") or "no reason was given"
+            if found["can"]:
+                return None
+            return found.get("reason") or "no reason was given"
 
     def get_free_bytes(self) -> int:
         """What is left of the user's storage."""
@@ -83,6 +87,7 @@ class Client:
     def create_dataset(self, competition: int, name: str, size: int) -> tuple[str, str]:
         """Announces a zip called `name` of `size` bytes: its key, and the signed address to put it
         at."""
+        # Without "name", which the server then makes up: it refuses a second dataset of one name.
         values = {
             "type": "submission",
             "competition": competition,
@@ -103,6 +108,8 @@ class Client:
 
     def create_submission(self, key: str, phase: int) -> schema.Submission:
         """Enters dataset `key` into `phase`: the one request that must never be sent twice."""
+        # No tasks means all of the phase's. "data" has to be there: without it the server fails and
+        # still keeps a row, which counts against the user's limit.
         values = {
             "data": key,
             "phase": phase,
@@ -132,6 +139,7 @@ class Client:
         yet."""
         found = self._transport.get(f"submissions/{number}/get_details/")
         with answer_errors("get_details/"):
+            # Every log has an address from the start; what lies there is empty until it is written.
             addresses = {log["name"]: log["data_file"] for log in found["logs"]}
         return {name: self._transport.text(url) for name, url in addresses.items()}
 

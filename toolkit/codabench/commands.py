@@ -21,7 +21,9 @@ def read_command(program: Path) -> str | None:
     """The command in a program's metadata; None without a file, a readable one, or a command in
     it."""
     file = find_metadata(program)
-    return parse_command(file.read_text(encoding="utf-8", errors="replace")) if file else None
+    if file is None:
+        return None
+    return parse_command(file.read_text(encoding="utf-8", errors="replace"))
 
 
 def parse_command(metadata: str) -> str | None:
@@ -30,8 +32,9 @@ def parse_command(metadata: str) -> str | None:
         values = yaml.safe_load(metadata)
     except yaml.YAMLError:
         return None
-    command = values.get("command") if isinstance(values, dict) else None
-    return str(command) if command else None
+    if not isinstance(values, dict) or not values.get("command"):
+        return None
+    return str(values["command"])
 
 
 def substitute_variables(
@@ -52,11 +55,18 @@ def command_variables(
     ingestion: of an ingestion program. scoring: in the scoring step. only_during_scoring: where the
     task's ingestion runs during scoring only.
     """
-    program = f"{APP}/program"
+    inputs, predictions, program = f"{APP}/input", f"{APP}/output", f"{APP}/program"
+    if ingestion:
+        inputs = f"{APP}/input_data"
+    if scoring:
+        predictions = f"{APP}/input/res"
     if only_during_scoring and scoring:
         program = f"{APP}/ingestion_program"  # the worker never mounts it
+    # "$input" comes first, as it does there, and so spoils names that begin with it. For a
+    # submission's own command it is /app/input, which no prediction step mounts: such a command has
+    # to say /app/input_data.
     return {
-        "$input": f"{APP}/input_data" if ingestion else f"{APP}/input",
+        "$input": inputs,
         "$output": f"{APP}/output",
         "$program": program,
         "$ingestion_program": f"{APP}/program",
@@ -64,5 +74,5 @@ def command_variables(
         "$shared": f"{APP}/shared",
         "$submission_program": f"{APP}/ingested_program",
         "$tmp": f"{APP}/output",
-        "$predictions": f"{APP}/input/res" if scoring else f"{APP}/output",
+        "$predictions": predictions,
     }

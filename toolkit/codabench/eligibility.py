@@ -34,24 +34,19 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
     Raises PlatformError with the reason when it would not.
     """
     competition = find_competition(client, number)
-    if competition.participant != "approved":
-        state = {"pending": "has not approved you yet", "denied": "has turned you down"}.get(
-            competition.participant or ""
-        )
-        raise PlatformError(
-            f"'{competition.title}' {state or 'does not know you'}.",
-            "Ask the organiser." if state else f"Apply: cbtool competitions join {number}.",
-        )
+    _require_approval(competition, number)
     phase = choose_phase(competition, wanted)
-    # By the server's clock: this machine's may be off.
+    # Servers of v1.25 accept an entry to a phase that is over. By the server's clock, because this
+    # machine's may be off.
     if phase.status == "Previous" or (phase.end and phase.end < client.now()):
-        ended = f": it ended on {format_time(phase.end)}" if phase.end else ""
+        ended = _add_time(": it ended on", phase.end)
         raise PlatformError(f"phase '{phase.name}' is over{ended}.", _list_phases(competition))
     if phase.status == "Next" or (phase.start and phase.start > client.now()):
-        begins = f": it begins on {format_time(phase.start)}" if phase.start else ""
+        begins = _add_time(": it begins on", phase.start)
         raise PlatformError(
             f"phase '{phase.name}' has not begun{begins}.", _list_phases(competition)
         )
+    # Over the limit, those servers fail without a reason, and only once the zip is there.
     if reason := client.get_refusal(phase.id):
         raise PlatformError(
             f"CodaBench would not take it: {reason}.",
@@ -71,6 +66,20 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
         )
     return Plan(
         competition, phase, digest(path), size, free, tuple(_notes(client, competition, phase))
+    )
+
+
+def _require_approval(competition: Competition, number: int) -> None:
+    """Raises PlatformError unless the organiser has let this user in."""
+    if competition.participant == "approved":
+        return
+    states = {"pending": "has not approved you yet", "denied": "has turned you down"}
+    state = states.get(competition.participant or "")
+    if state:
+        raise PlatformError(f"'{competition.title}' {state}.", "Ask the organiser.")
+    raise PlatformError(
+        f"'{competition.title}' does not know you.",
+        f"Apply: cbtool competitions join {number}.",
     )
 
 
@@ -113,7 +122,16 @@ def _current_phase(competition: Competition) -> CompetitionPhase | None:
 
 def format_time(moment: datetime | None) -> str:
     """A time as this machine's zone has it."""
-    return f"{moment.astimezone():%d %B %Y, %H:%M %Z}" if moment else ""
+    if moment is None:
+        return ""
+    return f"{moment.astimezone():%d %B %Y, %H:%M %Z}"
+
+
+def _add_time(words: str, moment: datetime | None) -> str:
+    """`words` and `moment`; nothing where there is no such moment."""
+    if moment is None:
+        return ""
+    return f"{words} {format_time(moment)}"
 
 
 def _list_phases(competition: Competition) -> str:

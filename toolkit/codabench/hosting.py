@@ -71,7 +71,8 @@ def _write_folder(
         for file in resources.files("toolkit.codabench.hosted").joinpath(part).iterdir():
             if file.is_file():
                 text = file.read_text(encoding="utf-8")
-                text = Template(text).substitute(words) if part == "pages" else text
+                if part == "pages":  # in programs a dollar sign may stand for itself
+                    text = Template(text).substitute(words)
                 (folder / part / file.name).write_text(text, encoding="utf-8")
     for number, phase in enumerate(phases):
         images, labels = folder / f"input_data_{number}", folder / f"reference_data_{number}"
@@ -118,18 +119,7 @@ def _describe(
             for number, phase in enumerate(phases)
         ],
         "phases": [
-            {
-                "index": number,
-                "name": phase.name,
-                "description": f"{len(phase.samples)} hidden images",
-                "start": phase.start,
-                **({"end": phase.end} if phase.end else {}),
-                "tasks": [number],
-                "execution_time_limit": limit,
-                "max_submissions": MAX_SUBMISSIONS,
-                "max_submissions_per_day": per_day,
-            }
-            for number, phase in enumerate(phases)
+            _describe_phase(number, phase, limit, per_day) for number, phase in enumerate(phases)
         ],
         "leaderboards": [
             {
@@ -147,4 +137,20 @@ def _describe(
                 ],
             }
         ],
+    }
+
+
+def _describe_phase(number: int, phase: HostedPhase, limit: int, per_day: int) -> dict:
+    dates = {"start": phase.start}
+    if phase.end:
+        dates["end"] = phase.end
+    return {
+        "index": number,
+        "name": phase.name,
+        "description": f"{len(phase.samples)} hidden images",
+        **dates,
+        "tasks": [number],
+        "execution_time_limit": limit,
+        "max_submissions": MAX_SUBMISSIONS,
+        "max_submissions_per_day": per_day,
     }

@@ -88,6 +88,7 @@ class Transport:
 
     def get(self, path: str, query: dict | None = None) -> Any:
         """The JSON at `path` below /api/."""
+        # A GET changes nothing, so a moment's failure is answered by asking again.
         with _session("GET") as session:
             return self._json(session, "GET", path, params=query)
 
@@ -114,6 +115,7 @@ class Transport:
         refuse."""
         # The content type is part of the signature; Azure's storage asks for the kind of blob.
         headers = {"Content-Type": "application/zip", "x-ms-blob-type": "BlockBlob"}
+        # Sent again after a failure: the same bytes at the same address replace what was there.
         with path.open("rb") as file, _session("PUT") as session, _connection_errors(url):
             body = _Body(file, path.stat().st_size, progress)
             prepared = session.prepare_request(
@@ -140,6 +142,7 @@ class Transport:
     def download(self, url: str, path: Path, progress: Progress = silent) -> None:
         """Downloads a signed address, or one below the server's own, to `path`, whole or not at
         all."""
+        # Whole on disk before it takes its name; and the token only to the server that gave it.
         auth = self._auth if url.startswith(f"{self.url}/") else _Token()
         with atomic(path) as unfinished, _connection_errors(url):
             try:
@@ -204,6 +207,7 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
     """The error for an answer with an error status."""
     said, status = _refusal_text(response), response.status_code
     place = urlsplit(response.url).netloc
+    # A server answers a bad token with 403, as it does what a user may not do: its words tell which.
     if status in (401, 403) and any(
         word in said.lower() for word in ("invalid token", "credentials were not provided")
     ):
@@ -216,6 +220,7 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
             "Check the number: cbtool status lists what is yours.",
             status,
         )
+    # `passing` is what tells an upload that its entry may have been processed all the same.
     if status >= 500:
         return PlatformError(
             f"{place} failed at {what}: {said}", "Try again later.", status, passing=True
@@ -232,6 +237,7 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
 def _refusal_text(response: requests.Response) -> str:
     """The text of a refusal, in any of the shapes that CodaBench and its storage use, as one
     line."""
+    # An older server fails with a page of HTML, which says nothing to a user.
     kind = response.headers.get("Content-Type", "")
     text = ""
     if "json" in kind:
@@ -271,6 +277,8 @@ def _connection_errors(url: str) -> Iterator[None]:
 @contextmanager
 def _session(*retried: str) -> Iterator[requests.Session]:
     """A session whose requests are retried where their method is among `retried`."""
+    # The statuses are those of a server that is restarting or overloaded. The last answer is handed
+    # back, not raised, because its text says more than a count of tries.
     retries: Retry | int = 0
     if retried:
         retries = Retry(

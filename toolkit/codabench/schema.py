@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 FINAL = ("Finished", "Failed", "Cancelled")
 
@@ -87,11 +88,12 @@ class LeaderboardRow:
 def parse_competition(values: dict) -> Competition:
     """The competition in the answer to GET competitions/<id>/."""
     boards = values["leaderboards"]
-    columns = [
-        column
-        for board in boards
-        for column in _parse_columns(board["columns"], board["primary_index"])
-    ]
+    columns: list[LeaderboardColumn] = []
+    rule = ""
+    if boards:
+        rule = boards[0]["submission_rule"]
+    for board in boards:
+        columns += _parse_columns(board["columns"], board["primary_index"])
     return Competition(
         id=values["id"],
         title=values["title"],
@@ -100,7 +102,7 @@ def parse_competition(values: dict) -> Competition:
             parse_phase(each) for each in sorted(values["phases"], key=lambda each: each["index"])
         ),
         columns=tuple(columns),
-        rule=boards[0]["submission_rule"] if boards else "",
+        rule=rule,
         docker_image=values.get("docker_image") or "",
         starts_by_itself=values.get("auto_run_submissions", True),
     )
@@ -108,8 +110,14 @@ def parse_competition(values: dict) -> Competition:
 
 def parse_phase(values: dict) -> CompetitionPhase:
     """A phase in the same answer."""
-    limited = values.get("has_max_submissions", True)
-    files = {label: values[label] for label in ("public_data", "starting_kit") if values.get(label)}
+    allowed_today = allowed = None
+    if values.get("has_max_submissions", True):
+        allowed_today = values.get("max_submissions_per_day")
+        allowed = values.get("max_submissions_per_person")
+    files = {}
+    for label in ("public_data", "starting_kit"):
+        if values.get(label):
+            files[label] = _unwrap(values[label], "key")
     return CompetitionPhase(
         id=values["id"],
         name=values["name"],
@@ -118,20 +126,20 @@ def parse_phase(values: dict) -> CompetitionPhase:
         end=parse_time(values.get("end")),
         limit=values.get("execution_time_limit") or 0,
         used_today=values.get("used_submissions_per_day") or 0,
-        allowed_today=values.get("max_submissions_per_day") if limited else None,
+        allowed_today=allowed_today,
         used=values.get("used_submissions_per_person") or 0,
-        allowed=values.get("max_submissions_per_person") if limited else None,
+        allowed=allowed,
         hides_output=bool(values.get("hide_output")),
         hides_scores=bool(values.get("hide_score_output")),
-        files={
-            label: each["key"] if isinstance(each, dict) else each for label, each in files.items()
-        },
+        files=files,
     )
 
 
 def parse_submission(values: dict) -> Submission:
     """The submission in the answer to GET submissions/<id>/, in a row of the list, or in the answer
     to POST submissions/, which holds less."""
+    # A submission with several tasks repeats a column for each, and names no task beside it: the
+    # first counts.
     scores: dict[str, float] = {}
     for score in values.get("scores") or ():
         if score["score"] is None:
@@ -147,10 +155,7 @@ def parse_submission(values: dict) -> Submission:
         created=values.get("created_when") or "",
         scores=scores,
         on_leaderboard=bool(values.get("on_leaderboard")),
-        children=tuple(
-            child["id"] if isinstance(child, dict) else child
-            for child in values.get("children") or ()
-        ),
+        children=tuple(_unwrap(child, "id") for child in values.get("children") or ()),
     )
 
 
@@ -181,10 +186,10 @@ def find_failure_log(logs: dict[str, str]) -> str | None:
     for name in filled:
         if "Traceback (most recent call last)" in logs[name]:
             return name
-    return next(
-        (name for name in reversed(filled) if name.endswith("stderr")),
-        filled[-1] if filled else None,
-    )
+    for name in reversed(filled):
+        if name.endswith("stderr"):
+            return name
+    return filled[-1] if filled else None
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -192,7 +197,16 @@ def parse_time(text: str | None) -> datetime | None:
     if not text:
         return None
     found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+    if found.tzinfo is None:  # as in the answer to POST submissions/
+        found = found.replace(tzinfo=timezone.utc)
+    return found
+
+
+def _unwrap(value: Any, name: str) -> Any:
+    """The field `name` of `value`, an object; or `value`, where a server sends just the field."""
+    if isinstance(value, dict):
+        return value[name]
+    return value
 
 
 def _parse_columns(columns: list[dict], primary: int) -> list[LeaderboardColumn]:

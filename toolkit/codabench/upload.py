@@ -97,6 +97,7 @@ def begin(client: Client, plan: Plan, path: Path) -> Upload:
         name=f"{stem}-{secrets.token_hex(4)}.zip",
         started=time.time(),
     )
+    # Before the first request, so that no step is ever taken without a record of it.
     save(upload)
     return upload
 
@@ -125,7 +126,7 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
 
     Raises PlatformError when CodaBench refuses one or does not answer; what was reached is kept.
     """
-    with _locked(upload):
+    with _lock(upload):
         upload = _read(_record(upload.name))  # another process may have gone on with it
         if upload.submission is not None:
             return upload
@@ -134,6 +135,8 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
             return _record_entry(upload, row)
         if not upload.uploaded:
             upload = _put(client, upload, progress)
+        # Recorded before it is sent: whatever ends this process between here and the answer, the
+        # next call knows that the entry may be there, and looks before it sends another.
         upload = replace(upload, entering=True)
         save(upload)
         try:
@@ -171,6 +174,7 @@ def follow(
         try:
             found = client.get_submission(number)
         except PlatformError as error:
+            # What is followed goes on there without us: an outage of minutes is waited out.
             if not error.passing or now - answered > LONGEST_SILENCE:
                 raise
         else:
@@ -180,7 +184,12 @@ def follow(
                 found.status == "Finished" and found.scores
             ):
                 return found
-            finished = (finished or now) if found.status == "Finished" else None
+            # The server reports Finished first and the scores after; and it goes from Finished to
+            # Failed where the scoring program left none.
+            if found.status != "Finished":
+                finished = None
+            elif finished is None:
+                finished = now
             if finished and (not scores_come or now - finished > SCORE_GRACE):
                 return found
         if now - started > seconds:
@@ -221,12 +230,14 @@ def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
             f"{path} has changed since its upload was started.",
             "Start again: cbtool upload ZIP --competition ID.",
         )
+    # Changed in between, the zip would be another than the one that was checked and recorded.
     fresh = not upload.key
     if fresh:
         upload = _announce(client, upload)
     try:
         client.upload_file(upload.address, path, progress)
     except PlatformError as error:
+        # A signed address expires after days, which storages call a bad request or a forbidden one.
         if fresh or error.status not in (400, 403):
             raise
         upload = _announce(client, upload)
@@ -243,6 +254,7 @@ def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
 
 def _announce(client: Client, upload: Upload) -> Upload:
     key, address = client.create_dataset(upload.competition, upload.name, upload.size)
+    # Kept before the bytes go, so that a second try fills this place, not another one beside it.
     upload = replace(upload, key=key, address=address)
     save(upload)
     return upload
@@ -257,6 +269,7 @@ def _record_entry(upload: Upload, row: schema.Submission) -> Upload:
 def _find_row(client: Client, upload: Upload, seconds: float) -> schema.Submission | None:
     """The row that an entry without an answer made, by the upload's unique name; None when none
     appears within `seconds`."""
+    # A request that timed out here may still be at work there: its row can appear after a while.
     deadline = time.monotonic() + seconds
     while True:
         for row in client.list_submissions(upload.phase):
@@ -292,8 +305,9 @@ def _record(name: str) -> Path:
 
 
 @contextmanager
-def _locked(upload: Upload) -> Iterator[None]:
+def _lock(upload: Upload) -> Iterator[None]:
     """Prevents a second process from sending the same upload at the same time."""
+    # The system drops the lock when the process ends, however it ends: no lock outlives it.
     with (_folder() / f"{upload.name}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

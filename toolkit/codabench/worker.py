@@ -23,11 +23,15 @@ from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.runtime.engines import APP, Container, Engine
 
-LOGS = tuple(
-    f"{step}_{source}{stream}"
-    for step in ("prediction", "scoring")
-    for source in ("", "ingestion_")
-    for stream in ("stdout", "stderr")
+LOGS = (
+    "prediction_stdout",
+    "prediction_stderr",
+    "prediction_ingestion_stdout",
+    "prediction_ingestion_stderr",
+    "scoring_stdout",
+    "scoring_stderr",
+    "scoring_ingestion_stdout",
+    "scoring_ingestion_stderr",
 )
 SCORE_LIMIT = Decimal(10) ** 10  # scores are stored as Decimal(20, 10)
 BAD_ZIP = "Bad or empty zip file"
@@ -114,13 +118,15 @@ def rehearse(
         status, details = "Finished", ""
         try:
             progress(2 * position, 2 * len(tasks), f"{task.name}: prediction")
-            _prediction(run, submission)
+            _predict(run, submission)
             progress(2 * position + 1, 2 * len(tasks), f"{task.name}: scoring")
-            _scoring(run)
+            _score(run)
         except _Failed as failure:
             status, details = "Failed", str(failure)
         output = run.root / "scoring" / "output"
-        detailed = _detailed_result(output) if bundle.enable_detailed_results else None
+        detailed = None
+        if bundle.enable_detailed_results:
+            detailed = _find_detailed_result(output)
         found.append(
             Rehearsal(
                 task.name,
@@ -137,7 +143,7 @@ def rehearse(
     return found
 
 
-def _prediction(run: _Run, submission: Path) -> None:
+def _predict(run: _Run, submission: Path) -> None:
     """Unpacks the submission, runs it if it has a command, then the ingestion program; zips the
     output."""
     folder = run.root / "prediction"
@@ -145,6 +151,7 @@ def _prediction(run: _Run, submission: Path) -> None:
         with zipfile.ZipFile(submission) as archive:
             if not archive.namelist():
                 raise zipfile.BadZipFile("empty")
+            # As it is packed: a folder around everything stays, and no file is executable.
             archive.extractall(folder / "program")
     except (
         zipfile.BadZipFile,
@@ -152,7 +159,8 @@ def _prediction(run: _Run, submission: Path) -> None:
         RuntimeError,
     ) as error:  # damaged, odd compression, encrypted
         raise _Failed(BAD_ZIP) from error
-    _step(run, folder, "prediction")
+    _run_step(run, folder, "prediction")
+    # Whatever the programs' exit codes: the worker goes on to the scoring.
     output = folder / "output"
     if not output.exists():  # nothing ran and nothing was copied: there is no result to score
         raise _Failed(BAD_ZIP)
@@ -162,31 +170,34 @@ def _prediction(run: _Run, submission: Path) -> None:
     shutil.make_archive(str(folder / "prediction_result"), "zip", output)
 
 
-def _scoring(run: _Run) -> None:
+def _score(run: _Run) -> None:
     """Unpacks the prediction's output, runs the scoring program on it, and reads the scores."""
     folder = run.root / "scoring"
     run.bundle.unpack(run.task, "scoring_program", folder / "program")
     run.bundle.unpack(run.task, "reference_data", folder / "input" / "ref")
     with zipfile.ZipFile(run.root / "prediction" / "prediction_result.zip") as archive:
         archive.extractall(folder / "input" / "res")
-    _step(run, folder, "scoring")
+    _run_step(run, folder, "scoring")
     output = folder / "output"
+    # Only the scoring program's own exit code counts, not that of an ingestion beside it.
     if run.steps[-1].exit_codes.get("program"):
         raise _Failed(NONZERO)
     run.posted = _read_scores(output)
-    run.scores = _scores_to_store(
-        run.posted, {column.key for board in run.bundle.leaderboards for column in board.columns}
-    )
+    columns: set[str] = set()
+    for board in run.bundle.leaderboards:
+        columns |= {column.key for column in board.columns}
+    run.scores = _select_scores(run.posted, columns)
     if (output / "metadata").exists():
         raise _Failed(OUTPUT_METADATA)
 
 
-def _step(run: _Run, folder: Path, name: str) -> None:
+def _run_step(run: _Run, folder: Path, name: str) -> None:
     """Runs the step's program and its ingestion program, one after the other, within one time
     limit."""
     scoring = name == "scoring"
     only_during_scoring = run.task.ingestion_only_during_scoring
     ingestion = folder / "ingestion_program"
+    # The ingestion belongs to one of the two steps: to the scoring if the task says so.
     if scoring == only_during_scoring:
         run.bundle.unpack(run.task, "ingestion_program", ingestion)
     if not scoring or only_during_scoring:
@@ -194,15 +205,20 @@ def _step(run: _Run, folder: Path, name: str) -> None:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     codes: dict[str, int | None] = {}
     started = time.monotonic()
+    # One after the other: the worker means to run both at once, but reads the first one's log to
+    # its end before it starts the second.
     for kind, program in (("program", folder / "program"), ("ingestion", ingestion)):
         if not program.exists():
             continue
         command = read_command(program)
         if command is None:
+            # Without any metadata a submission is a result, or code for the ingestion: it is copied
+            # to where the scoring looks. With metadata that name no command, nothing happens.
             if kind == "program" and find_metadata(program) is None:
                 shutil.copytree(program, folder / "output")
             continue
         command = substitute_variables(command, kind == "ingestion", scoring, only_during_scoring)
+        # No shell: && and the like arrive as arguments.
         try:
             words = shlex.split(command)
         except ValueError as error:
@@ -210,7 +226,9 @@ def _step(run: _Run, folder: Path, name: str) -> None:
                 f"the command of the {kind} is not complete: {error}.", "Close its quotes."
             ) from error
         mounts = _mounts(folder, program, scoring, kind == "ingestion")
-        prefix = run.root / "logs" / f"{name}_{'ingestion_' if kind == 'ingestion' else ''}"
+        prefix = run.root / "logs" / f"{name}_"
+        if kind == "ingestion":
+            prefix = run.root / "logs" / f"{name}_ingestion_"
         left = run.phase.execution_time_limit - (time.monotonic() - started)
         codes[kind] = run.engine.run(
             Container(words, mounts), Path(f"{prefix}stdout.txt"), Path(f"{prefix}stderr.txt"), left
@@ -226,9 +244,13 @@ def _step(run: _Run, folder: Path, name: str) -> None:
 
 def _mounts(folder: Path, program: Path, scoring: bool, ingestion: bool) -> dict[str, Path]:
     """The worker's mounts for a program of a step, which are made where they are not there."""
+    # The program that runs is always /app/program; an ingestion has the submission beside it, or, in
+    # the scoring, what the submission left.
     mounts = {"program": program, "output": folder / "output", "data": folder / "data"}
     if ingestion:
-        mounts["ingested_program"] = folder / "input" / "res" if scoring else folder / "program"
+        mounts["ingested_program"] = folder / "program"
+        if scoring:
+            mounts["ingested_program"] = folder / "input" / "res"
     if scoring:
         mounts |= {"shared": folder / "shared", "input": folder / "input"}
     if (folder / "input_data").exists():
@@ -261,12 +283,15 @@ def _read_scores(output: Path) -> object:
         try:
             return yaml.safe_load((output / "scores.txt").read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):
+            # Unlike a broken scores.json, this does not make it Failed: it ends without scores.
             return None
     raise _Failed(NO_SCORES_FILE)
 
 
-def _scores_to_store(posted: object, columns: set[str]) -> dict[str, float]:
+def _select_scores(posted: object, columns: set[str]) -> dict[str, float]:
     """The scores that reach the leaderboard: none when one of them is no number it can store."""
+    # The server hides the failure to store one: all are lost, and the submission is Finished all
+    # the same. Keys that are no column are dropped.
     if not isinstance(posted, dict) or not all(is_storable(value) for value in posted.values()):
         return {}
     return {key: float(value) for key, value in posted.items() if key in columns}
@@ -282,6 +307,8 @@ def is_storable(value: object) -> bool:
         return False
 
 
-def _detailed_result(output: Path) -> Path | None:
-    pages = [output / "detailed_results.html", *sorted(output.glob("*.html"))]
-    return next((page for page in pages if page.exists()), None)
+def _find_detailed_result(output: Path) -> Path | None:
+    for page in (output / "detailed_results.html", *sorted(output.glob("*.html"))):
+        if page.exists():
+            return page
+    return None

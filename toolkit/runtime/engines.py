@@ -82,7 +82,9 @@ class Engine:
             )
         except OSError as error:
             stderr.write_text(f"{container.command[0]}: {error.strerror}\n", encoding="utf-8")
-            return NOT_FOUND_CODE if isinstance(error, FileNotFoundError) else CANNOT_START_CODE
+            if isinstance(error, FileNotFoundError):
+                return NOT_FOUND_CODE
+            return CANNOT_START_CODE
         return end.code
 
 
@@ -123,16 +125,20 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
         if not shutil.which(executable):
             raise _Unusable(f"there is no {executable} here")
         progress(0, 1, f"looking for {image}")
+        # The command may be there while its service is not running, or not open to this user.
         if not _succeeds([executable, "info"]):
             raise _Unusable(f"{executable} does not answer")
         if not _succeeds([executable, "image", "inspect", image]):
             progress(0, 1, f"pulling {image}")
+            # An image has several gigabytes, so a pull has no time limit.
             if not _succeeds([executable, "pull", "--quiet", image], seconds=None):
                 raise _Unusable(f"{executable} cannot pull {image}")
 
         def argv(container: Container, name: str) -> list[str]:
             for place in container.mounts.values():
                 _make_writable(place)  # the container's root has no right to another's files
+            # CodaBench's own workers have a network unless it is switched off there. Off here, so
+            # that a program which needs one is found before it meets such a worker.
             options = [
                 "--rm",
                 "--name",
@@ -158,6 +164,7 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
             f"{executable}, image {image}",
             (),
             argv,
+            # The command only watches: a container outlives it.
             kill=lambda name: _succeeds([executable, "kill", name]),
         )
 
@@ -168,6 +175,9 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
     """This machine's programs, read-only, in namespaces of their own, with /app in its place."""
     if not shutil.which("bwrap"):
         raise _Unusable("there is no bwrap here")
+    # Namespaces of its own: no network, and no other process to be seen or killed. A program ends
+    # when bwrap is killed at the time limit, and in a session of its own it cannot type into this
+    # terminal. It is root, as in CodaBench's images, but without root's rights outside.
     base = [
         "bwrap",
         "--unshare-all",
@@ -180,23 +190,24 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
     ]
     for entry in sorted(Path("/").iterdir()):
         if entry.is_symlink():
+            # /bin and /lib are links on many systems, and programs name their loader by them.
             base += ["--symlink", os.readlink(entry), str(entry)]
         elif entry.is_dir() and entry.name not in ("proc", "dev", "tmp", "app"):
             base += ["--ro-bind", str(entry), str(entry)]
     base += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     programs, prefixes = _programs(python, folder)
+    # The empty /tmp hides an interpreter that lies there, as those in fresh environments may.
     for place in (*prefixes, programs):
         if place.is_relative_to("/tmp"):
             base += ["--ro-bind", str(place), str(place)]
+    # Many systems, and most containers, forbid namespaces, so one is tried.
     if not _succeeds([*base, "true"]):
         raise _Unusable("this system does not let bwrap make namespaces")
 
     def argv(container: Container, name: str) -> list[str]:
-        binds = [
-            word
-            for target, place in container.mounts.items()
-            for word in ("--bind", str(place), target)
-        ]
+        binds: list[str] = []
+        for target, place in container.mounts.items():
+            binds += ["--bind", str(place), target]
         return [*base, *binds, "--chdir", CWD, *container.command]
 
     not_reproduced = (*_missing_image(image, python), "the limit of 64 MB on /dev/shm")
@@ -206,11 +217,14 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
 def _processes(image: str, python: str, folder: Path, progress: Progress) -> Engine:
     """Plain processes, for which /app lies elsewhere."""
     offline = ["unshare", "--map-root-user", "--net"]
-    network = () if _succeeds([*offline, "true"]) else ("the network is on",)
+    network: tuple[str, ...] = ()
+    if not _succeeds([*offline, "true"]):
+        offline, network = [], ("the network is on",)
     programs, _ = _programs(python, folder)
     root = folder / "root"
 
     def argv(container: Container, name: str) -> list[str]:
+        # Links to the step's folders, made anew: the next program has other mounts.
         shutil.rmtree(root, ignore_errors=True)
         for target, place in container.mounts.items():
             link = root / target.lstrip("/")
@@ -218,10 +232,7 @@ def _processes(image: str, python: str, folder: Path, progress: Progress) -> Eng
             link.symlink_to(place)
             if target in (CWD, f"{APP}/ingested_program"):
                 _rewrite_program(place, root)
-        return [
-            *([] if network else offline),
-            *(_replace_root(word, root) for word in container.command),
-        ]
+        return [*offline, *(_replace_root(word, root) for word in container.command)]
 
     not_reproduced = (
         *_missing_image(image, python),
@@ -277,7 +288,9 @@ def _environment(programs: Path) -> dict[str, str]:
 
 
 def _missing_image(image: str, python: str) -> tuple[str, ...]:
-    whose = "cbtool's own Python" if python == sys.executable else python
+    whose = python
+    if python == sys.executable:
+        whose = "cbtool's own Python"
     return (f"the image {image}: this machine's programs and {whose} ran instead",)
 
 
@@ -292,8 +305,12 @@ def _succeeds(command: list[str], seconds: float | None = 60) -> bool:
 
 def _make_writable(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():  # its target may lie outside
-            path.chmod(0o777 if path.is_dir() else 0o666)
+        if path.is_symlink():
+            continue  # its target may lie outside
+        mode = 0o666
+        if path.is_dir():
+            mode = 0o777
+        path.chmod(mode)
 
 
 def _replace_root(text: str, root: Path) -> str:
@@ -305,6 +322,7 @@ def _replace_root(text: str, root: Path) -> str:
 
 def _rewrite_program(program: Path, root: Path) -> None:
     """Replaces the worker's folders in the program's own files."""
+    # Not through links: what they lead to is not the program's own, and not a copy.
     for path in program.rglob("*"):
         if path.suffix in REWRITTEN_SUFFIXES and path.is_file() and not path.is_symlink():
             with suppress(UnicodeDecodeError):

@@ -43,6 +43,7 @@ def find_python(name: str, progress: Progress = silent) -> str:
             f"there is no evaluator '{name}'.", f"Evaluators: {', '.join(EVALUATORS)}."
         )
     folder = environment_folder(name)
+    # The interpreter is there long before its packages are: `ready` is written last.
     ready, interpreter = folder / "ready", folder / "bin" / "python"
     if ready.exists() and interpreter.exists():
         return str(interpreter)
@@ -59,7 +60,7 @@ def find_python(name: str, progress: Progress = silent) -> str:
         pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, *packages], name, packages)
         ready.touch()
-    except BaseException:
+    except BaseException:  # Ctrl-C too: half an environment would be taken for a whole one
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return str(interpreter)
@@ -83,13 +84,19 @@ def _run(command: list[str], name: str, packages: tuple[str, ...]) -> None:
             "Check the disk and its rights.",
         ) from error
     if result.returncode != 0:
-        lines = (result.stderr or result.stdout).strip().splitlines()
-        said = next(
-            (line for line in reversed(lines) if line.startswith("ERROR")),
-            lines[-1] if lines else "no reason given",
-        )
+        said = _find_reason(result.stderr or result.stdout)
         raise InputError(
-            f"the evaluator {name} is missing and cannot be made: {said.removeprefix('ERROR: ')}",
+            f"the evaluator {name} is missing and cannot be made: {said}",
             f"Connect to the network once; or install {' and '.join(packages)} yourself and name "
             "that interpreter: --python PATH.",
         )
+
+
+def _find_reason(printed: str) -> str:
+    """The last line in which pip says ERROR, else the last of all."""
+    lines = printed.strip().splitlines()
+    # After its error pip may print warnings and advice.
+    for line in reversed(lines):
+        if line.startswith("ERROR"):
+            return line.removeprefix("ERROR: ")
+    return lines[-1] if lines else "no reason given"

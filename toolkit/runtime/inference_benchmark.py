@@ -66,8 +66,9 @@ def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
     shape, rng = (SIDE, SIDE, 3), np.random.default_rng(0)
     ours = build_network(ModelConfig(backbone, "none", head_units=()), shape, CLASSES)
     entry = BACKBONES[backbone]
-    trunk = entry.stock(shape) if entry.stock else None
-    if trunk:
+    trunk = None
+    if entry.stock:
+        trunk = entry.stock(shape)
         for layer in trunk.layers:
             if type(layer).__name__ == "LayerScale":
                 layer.set_weights([rng.uniform(0.05, 0.3, layer.get_weights()[0].shape)])
@@ -96,6 +97,8 @@ def measure(
     operations = optimize.rewrite_all(graph.operations(network))
     gflop = sum(operation.flop for operation in operations) / 1e9
     ceiling = timing.measure_ceiling()
+    # A form builds its graph anew for each number of images. So one image is sent twice, and the
+    # second call is the one that is reported.
     inputs = {"first": images[:SLICE], "one": images[:1], "warm": images[:1], "measured": images}
     rows: list[FormTiming] = []
     left_out: dict[str, str] = {}
@@ -110,16 +113,22 @@ def measure(
                 outcome = sandbox.run(root / "form.zip", inputs, time_limit=TIME_LIMIT)
                 scores = outcome.result("measured")
             except CbtoolError as error:
+                # A runtime may lack an operation, or the memory: the other forms still count.
                 left_out[form.name] = error.sentence
                 continue
+            # Our forms return logarithms of probabilities, the others scores. The two differ by one
+            # number for each image, which subtracting the mean removes.
             scores = scores - scores.mean(axis=1, keepdims=True)
-            reference = scores if reference is None else reference
-            speed = len(images) / outcome.calls["measured"].seconds
+            if reference is None:
+                reference = scores
+            speed = template_speed = len(images) / outcome.calls["measured"].seconds
+            if rows:
+                template_speed = rows[0].images_per_second
             rows.append(
                 FormTiming(
                     form.name,
                     round(speed, 2),
-                    round(speed / (rows[0].images_per_second if rows else speed), 2),
+                    round(speed / template_speed, 2),
                     float(f"{np.abs(scores - reference).max() / np.abs(reference).max():.2g}"),
                     round(float(np.mean(scores.argmax(axis=1) == reference.argmax(axis=1))), 5),
                     round(outcome.load_seconds, 2),

@@ -99,6 +99,7 @@ def run(
     interpreter cannot be used.
     """
     with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
+        # Resolved, because the child compares real paths: on macOS /tmp is a link.
         root = Path(root_name).resolve()
         folders = {name: root / name for name in ("submission", "inputs", "results", "tmp")}
         try:
@@ -128,12 +129,17 @@ def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> Non
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(PRIVATE_VARIABLES)
     }
+    # A home as empty as the evaluator's: no weights that Keras has downloaded there before.
+    # TensorFlow's notes are off, because errors quote the last line of the log.
     environment = {
         **kept,
         "HOME": str(temporary),
         "TMPDIR": str(temporary),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
+    # A copy, so that no path in that process leads to this toolkit. With -I neither PYTHONPATH
+    # nor the user's own packages give the submission what the evaluator lacks; -B keeps Python from
+    # writing bytecode beside its packages, which the child would report as the submission's writes.
     child = shutil.copy(sandbox_child.__file__, root)
     command = [python, "-I", "-B", child, str(root / "request.json")]
     log = root / "log"
@@ -183,6 +189,7 @@ def _outcome(results: Path) -> Outcome:
     report = json.loads((results / "report.json").read_text(encoding="utf-8"))
     calls = {}
     for name, call in report["calls"].items():
+        # The submission could have written this file: np.load, by default, runs no pickle in it.
         file = results / f"{name}.npy"
         output = np.load(file) if file.exists() else None
         calls[name] = Call(call.get("seconds", 0.0), call.get("type", ""), output, call["error"])
@@ -201,6 +208,7 @@ def _outcome(results: Path) -> Outcome:
 
 def _last_line(log: Path) -> str:
     """The last line of the file `log`, which may be large."""
+    # The end of a traceback says what went wrong; cut at a byte, its start may be half a character.
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOG_TAIL))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()

@@ -58,54 +58,69 @@ class Guard:
 
     def __call__(self, event: str, arguments: tuple) -> None:
         if event in NETWORK_EVENTS:
-            # connect, sendto and bind name the socket first, the others only the host
-            address = arguments[0 if event.startswith("socket.get") else 1]
-            if event == "socket.bind" and isinstance(address, tuple) and address[1] == 0:
-                return  # how libraries find out whether there is IPv6
-            self.connections.append(str(address))
-            raise ConnectionRefusedError("the network is off in this sandbox")
-        if event in PROCESS_EVENTS:
-            if event == "subprocess.Popen" and called_by_a_package():
-                return  # TensorFlow asks uname, matplotlib fc-list
-            self.processes.append(f"{event} {arguments[0] if arguments else ''}".strip())
-            raise PermissionError("other processes are off in this sandbox")
-        if event == "open":
+            self.check_connection(event, arguments)
+        elif event in PROCESS_EVENTS:
+            self.check_process(event, arguments)
+        elif event == "open":
             path, _, flags = arguments
-            paths = [path] if flags & WRITING_FLAGS else []
+            # Reading stays free: libraries read their own files all over the disk.
+            if flags & WRITING_FLAGS:
+                self.check_write(path)
         elif event in WRITING_EVENTS:
-            paths = [
-                argument
-                for argument in arguments[:2]
-                if isinstance(argument, (str, bytes, os.PathLike))
-            ]
-        else:
-            return
-        for path in paths:
-            self.check(path)
+            # What changes is the first argument, or the second, as in a rename; beside them stand
+            # modes and descriptors.
+            for argument in arguments[:2]:
+                if isinstance(argument, (str, bytes, os.PathLike)):
+                    self.check_write(argument)
 
-    def check(self, path: str | bytes | os.PathLike | int | None) -> None:
+    def check_connection(self, event: str, arguments: tuple) -> None:
+        # connect, sendto and bind name the socket first, the others only the host
+        position = 1
+        if event.startswith("socket.get"):
+            position = 0
+        address = arguments[position]
+        if event == "socket.bind" and isinstance(address, tuple) and address[1] == 0:
+            return  # how libraries find out whether there is IPv6
+        self.connections.append(str(address))
+        # The error that a machine without a network gives: libraries that cope with it go on.
+        raise ConnectionRefusedError("the network is off in this sandbox")
+
+    def check_process(self, event: str, arguments: tuple) -> None:
+        # Another process would run without this hook, and past all that is forbidden here.
+        if event == "subprocess.Popen" and is_called_by_package():
+            return  # TensorFlow asks uname, matplotlib fc-list
+        program = ""
+        if arguments:
+            program = arguments[0]
+        self.processes.append(f"{event} {program}".strip())
+        raise PermissionError("other processes are off in this sandbox")
+
+    def check_write(self, path: str | bytes | os.PathLike | int | None) -> None:
         if isinstance(path, int) or path is None:
-            return
+            return  # a descriptor, whose file was looked at when it was opened
         real = os.path.realpath(os.fsdecode(path))
-        if real == os.devnull or any(
-            real == folder or real.startswith(folder + os.sep) for folder in self.allowed
-        ):
+        if real == os.devnull or self.is_allowed(real):
             return
         self.writes.append(real)
         raise PermissionError(
             f"writing outside of the submission's folder is off in this sandbox: {real}"
         )
 
+    def is_allowed(self, path: str) -> bool:
+        return any(path == folder or path.startswith(folder + os.sep) for folder in self.allowed)
+
 
 def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     folder, results = Path(request["folder"]), Path(request["results"])
+    # The evaluator starts in the submission's folder and imports `model` from there.
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     for name in request["hidden_modules"]:
         # Importing it fails, as it would in the evaluator, unless the zip brings its own.
         if not (folder / name).is_dir() and not (folder / f"{name}.py").is_file():
             sys.modules[name] = None  # type: ignore[assignment]
+    # Before the guard stands, because what numpy does at its import is not the submission's doing.
     import numpy as np
 
     guard = Guard([folder, results, Path(os.environ["TMPDIR"])])
@@ -127,6 +142,7 @@ def main() -> None:
             try:
                 output = model.predict(X)
             except Exception as error:
+                # The other inputs still tell something: each is a check of its own.
                 report["calls"][name] = {"error": describe(error)}
                 continue
             call = {
@@ -134,11 +150,12 @@ def main() -> None:
                 "type": type(output).__name__,
                 "error": None,
             }
+            # Objects would be pickled, and a pickle runs code where it is read.
             if isinstance(output, np.ndarray) and output.dtype != object:
                 np.save(results / f"{name}.npy", output)
             report["calls"][name] = call
         report["stage"] = "done"
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # sys.exit in a submission ends it there as well
         report["error"] = describe(error)
     report |= {
         "peak_bytes": peak_bytes(),
@@ -159,10 +176,11 @@ def peak_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
-def called_by_a_package() -> bool:
+def is_called_by_package() -> bool:
     """Whether the innermost caller that is not Python's own lies in an installed package, not in
     the submission."""
-    frame: FrameType | None = sys._getframe(2)
+    # Frames 0 to 2 are this function's and the guard's two.
+    frame: FrameType | None = sys._getframe(3)
     while frame is not None:
         if "site-packages" in frame.f_code.co_filename:
             return True
@@ -174,14 +192,16 @@ def called_by_a_package() -> bool:
 
 def describe(error: BaseException) -> str:
     """Where in the submission, what, and the message: one line."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).parent == Path.cwd()
-    ]
-    place = f"{Path(own[-1].filename).name} line {own[-1].lineno}: " if own else ""
+    text = type(error).__name__
     message = str(error).strip().splitlines()
-    return f"{place}{type(error).__name__}{': ' + message[0] if message else ''}"
+    if message:
+        text = f"{text}: {message[0]}"
+    # The innermost line of the submission: what lies deeper is a library's, and says little.
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.parent == Path.cwd():
+            return f"{file.name} line {frame.lineno}: {text}"
+    return text
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core.errors import InputError
-from toolkit.export.manifest import read_zip_manifest
+from toolkit.export.manifest import NetworkEntry, read_zip_manifest
 from toolkit.runtime import checks, sandbox
 
 FIRST_IMAGES = 64  # images in the first call, one slice, which also builds the graph
@@ -66,7 +66,10 @@ class Timing:
         """The projection if each image is looked at in one view only, the least that predict
         does."""
         startup = self.import_seconds + self.load_seconds
-        return startup + (self.projected_seconds - startup) / (self.views if self.keeps_to else 1)
+        views = 1
+        if self.keeps_to:  # else predict always takes all views
+            views = self.views
+        return startup + (self.projected_seconds - startup) / views
 
 
 def measure(
@@ -74,16 +77,21 @@ def measure(
 ) -> Timing:
     """Times the zip at `path`, projected to `images` images. Raises as `sandbox.run`,
     SubmissionError if it fails."""
+    image_shape: tuple[int, int, int] | None = None
+    networks: tuple[NetworkEntry, ...] = ()
+    keeps_to = 0.0
     manifest = read_zip_manifest(path)
+    if manifest is not None:  # else cbtool did not build the zip
+        image_shape, networks = manifest.image_shape, manifest.networks
+        keeps_to = manifest.time_limit
     count = min(images, MEASURED_IMAGES)
-    sample = checks.draw_images(
-        max(count, FIRST_IMAGES), manifest.image_shape if manifest else None
-    )
+    sample = checks.draw_images(max(count, FIRST_IMAGES), image_shape)
     outcome = sandbox.run(
         path, {"first": sample[:FIRST_IMAGES], "measured": sample[:count]}, python, time_limit
     )
     for name in ("first", "measured"):
         outcome.output(name)
+    # The first call builds the graph, which the projection counts once; the speed is the second's.
     speed = count / outcome.calls["measured"].seconds
     first = outcome.calls["first"].seconds
     projected = (
@@ -92,7 +100,6 @@ def measure(
         + first
         + max(0, images - FIRST_IMAGES) / speed
     )
-    networks = manifest.networks if manifest else ()
     return Timing(
         images,
         count,
@@ -105,7 +112,7 @@ def measure(
         max((len(network.views) for network in networks), default=1),
         sum(network.gflop * len(network.views) for network in networks),
         measure_ceiling(python),
-        manifest.time_limit if manifest else 0.0,
+        keeps_to,
     )
 
 
