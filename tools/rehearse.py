@@ -97,7 +97,7 @@ def rehearse(
         output.as_json(report)
     else:
         _show(report, rehearsals, bundle, found)
-    if any(rehearsal.timed_out for rehearsal in rehearsals):
+    if any(rehearsal.hit_time_limit for rehearsal in rehearsals):
         return LimitError.exit_code
     return (
         0

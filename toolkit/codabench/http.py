@@ -207,7 +207,7 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
     """The error for an answer with an error status."""
     said, status = _refusal_text(response), response.status_code
     place = urlsplit(response.url).netloc
-    # A server answers a bad token with 403, as it does what a user may not do: its words tell which.
+    # 403 is the answer to a bad token as well as to what a user may not do: its words tell which.
     if status in (401, 403) and any(
         word in said.lower() for word in ("invalid token", "credentials were not provided")
     ):

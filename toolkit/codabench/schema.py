@@ -197,7 +197,7 @@ def parse_time(text: str | None) -> datetime | None:
     if not text:
         return None
     found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    if found.tzinfo is None:  # as in the answer to POST submissions/
+    if found.tzinfo is None:
         found = found.replace(tzinfo=timezone.utc)
     return found
 

@@ -72,7 +72,7 @@ class Rehearsal:
     detailed_result: Path | None
 
     @property
-    def timed_out(self) -> bool:
+    def hit_time_limit(self) -> bool:
         return any(None in step.exit_codes.values() for step in self.steps)
 
 
@@ -244,8 +244,8 @@ def _run_step(run: _Run, folder: Path, name: str) -> None:
 
 def _mounts(folder: Path, program: Path, scoring: bool, ingestion: bool) -> dict[str, Path]:
     """The worker's mounts for a program of a step, which are made where they are not there."""
-    # The program that runs is always /app/program; an ingestion has the submission beside it, or, in
-    # the scoring, what the submission left.
+    # The program that runs is always /app/program. An ingestion has the submission beside it, in
+    # the scoring what the submission left.
     mounts = {"program": program, "output": folder / "output", "data": folder / "data"}
     if ingestion:
         mounts["ingested_program"] = folder / "program"

@@ -62,7 +62,7 @@ def check_outcome(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
         if rehearsal.details in FAILURES:
             name, hint = FAILURES[rehearsal.details]
             return [failed(name, rehearsal.details, hint)]
-        if rehearsal.timed_out:
+        if rehearsal.hit_time_limit:
             return []
         return [failed("outcome", rehearsal.details, "Read the logs.")]
     if rehearsal.scores:
@@ -129,7 +129,7 @@ def check_detailed_results(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
 
 def _check_time(rehearsal: Rehearsal, step: Step) -> Check:
     name, used = f"{step.name} time", f"{step.seconds:.1f} s of {step.limit} s"
-    if rehearsal.timed_out and step is rehearsal.steps[-1]:
+    if rehearsal.hit_time_limit and step is rehearsal.steps[-1]:
         return failed(name, used, "Make it lighter; cbtool time shows where the time goes.")
     if step.seconds > SLOW_SHARE * step.limit:
         return warning(name, used, "The organiser's machine may be half as fast.")
