@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.codabench import client as api
-    from toolkit.codabench import eligibility
+    from toolkit.codabench import eligibility, schema
 
 number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 
@@ -54,19 +55,7 @@ def show(number: int, as_json: bool) -> None:
     """Show a competition's phases and how many submissions are left."""
     competition = eligibility.find_competition(connected(required=False), number)
     if as_json:
-        phases = [
-            {
-                "id": phase.id,
-                "name": phase.name,
-                "status": phase.status,
-                "start": phase.start.isoformat() if phase.start else None,
-                "end": phase.end.isoformat() if phase.end else None,
-                "left_today": left(phase.used_today, phase.allowed_today),
-                "left": left(phase.used, phase.allowed),
-                "limit_seconds": phase.limit,
-            }
-            for phase in competition.phases
-        ]
+        phases = [_phase_values(phase) for phase in competition.phases]
         output.as_json(
             {
                 "id": competition.id,
@@ -76,18 +65,7 @@ def show(number: int, as_json: bool) -> None:
             }
         )
         return
-    rows = [
-        (
-            phase.name,
-            phase.status,
-            eligibility.format_time(phase.start),
-            eligibility.format_time(phase.end) or "never",
-            limits(phase.used_today, phase.allowed_today),
-            limits(phase.used, phase.allowed),
-            f"{phase.limit} s",
-        )
-        for phase in competition.phases
-    ]
+    rows = [_cells(phase) for phase in competition.phases]
     columns = ("phase", "", "begins", "ends", "left today", "left in all", "time limit")
     output.table(columns, rows, title=f"{competition.title} ({competition.id})")
     click.echo(
@@ -97,6 +75,39 @@ def show(number: int, as_json: bool) -> None:
         f"scores: {', '.join(column.title for column in competition.columns)}; leaderboard rule: "
         f"{competition.rule}"
     )
+
+
+def _phase_values(phase: schema.CompetitionPhase) -> dict[str, Any]:
+    """A phase, ready for JSON."""
+    return {
+        "id": phase.id,
+        "name": phase.name,
+        "status": phase.status,
+        "start": _format_iso(phase.start),
+        "end": _format_iso(phase.end),
+        "left_today": count_left(phase.used_today, phase.allowed_today),
+        "left": count_left(phase.used, phase.allowed),
+        "limit_seconds": phase.limit,
+    }
+
+
+def _cells(phase: schema.CompetitionPhase) -> tuple[str, ...]:
+    """A phase as a row of the table."""
+    return (
+        phase.name,
+        phase.status,
+        eligibility.format_time(phase.start),
+        eligibility.format_time(phase.end) or "never",
+        describe_limit(phase.used_today, phase.allowed_today),
+        describe_limit(phase.used, phase.allowed),
+        f"{phase.limit} s",
+    )
+
+
+def _format_iso(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.isoformat()
 
 
 @competitions.command()
@@ -112,10 +123,13 @@ def join(number: int) -> None:
     try:
         state = client.join(number)
     except PlatformError as error:
+        # Who has applied before is told how that stands.
         if error.status != 400 or "already applied" not in error.sentence:
             raise
         state = eligibility.find_competition(client, number).participant
-    waiting = "" if state == "approved" else ": an organiser must approve you"
+    waiting = ""
+    if state != "approved":
+        waiting = ": an organiser must approve you"
     click.echo(f"{competition.title}: {state}{waiting}")
 
 
@@ -133,11 +147,11 @@ def download(number: int, out: Path) -> None:
     """Download a competition's public data and starting kits."""
     client = connected()
     competition = eligibility.find_competition(client, number)
-    files = {
-        key: f"{phase.name}-{label}.zip"
-        for phase in competition.phases
-        for label, key in phase.files.items()
-    }
+    # By key, so that a file which several phases share is fetched once, under the last one's name.
+    files = {}
+    for phase in competition.phases:
+        for label, key in phase.files.items():
+            files[key] = f"{phase.name}-{label}.zip"
     if not files:
         click.echo(f"{competition.title} offers no files.")
     with output.stages() as stages:
@@ -148,11 +162,16 @@ def download(number: int, out: Path) -> None:
             click.echo(path)
 
 
-def left(used: int, allowed: int | None) -> int | None:
+def count_left(used: int, allowed: int | None) -> int | None:
     """How many submissions remain; None where there is no limit."""
-    return None if allowed is None else max(allowed - used, 0)
+    if allowed is None:
+        return None
+    # An organiser may lower the limit below what was used.
+    return max(allowed - used, 0)
 
 
-def limits(used: int, allowed: int | None) -> str:
+def describe_limit(used: int, allowed: int | None) -> str:
     """The same for a person."""
-    return "no limit" if allowed is None else f"{left(used, allowed)} of {allowed}"
+    if allowed is None:
+        return "no limit"
+    return f"{count_left(used, allowed)} of {allowed}"

@@ -77,11 +77,10 @@ def rehearse(
         ):
             rehearsals = worker.rehearse(file, bundle, phase, engine, out, progress)
         for rehearsal in rehearsals:
-            of_task = f"{rehearsal.task}: " if len(rehearsals) > 1 else ""
-            found += [
-                replace(check, name=of_task + check.name)
-                for check in worker_checks.check_rehearsal(rehearsal, bundle)
-            ]
+            for check in worker_checks.check_rehearsal(rehearsal, bundle):
+                if len(rehearsals) > 1:  # else it is clear which task is meant
+                    check = replace(check, name=f"{rehearsal.task}: {check.name}")
+                found.append(check)
     report = {
         "zip": str(file),
         "competition": bundle.title,
@@ -99,24 +98,29 @@ def rehearse(
         _show(report, rehearsals, bundle, found)
     if any(rehearsal.hit_time_limit for rehearsal in rehearsals):
         return LimitError.exit_code
-    return (
-        0
-        if all(rehearsal.status == "Finished" and rehearsal.scores for rehearsal in rehearsals)
-        else SubmissionError.exit_code
-    )
+    for rehearsal in rehearsals:
+        # CodaBench also calls it Finished when no score could be stored.
+        if rehearsal.status != "Finished" or not rehearsal.scores:
+            return SubmissionError.exit_code
+    return 0
 
 
 def _empty(out: Path) -> None:
     """Makes `out` an empty folder. Raises InputError when it holds anything but an earlier
     rehearsal."""
+    # Only what this command wrote is removed: --out may name any folder of the user's.
     if out.exists() and not (out / RECORD).exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an earlier rehearsal.", "Choose a new folder with --out.")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    # Before anything else, so that a rehearsal that is interrupted can be repeated.
     (out / RECORD).touch()
 
 
 def _values(rehearsal: worker.Rehearsal) -> dict:
+    detailed_result = None
+    if rehearsal.detailed_result:
+        detailed_result = str(rehearsal.detailed_result)
     return {
         "task": rehearsal.task,
         "status": rehearsal.status,
@@ -124,7 +128,7 @@ def _values(rehearsal: worker.Rehearsal) -> dict:
         "scores": rehearsal.scores,
         "steps": [vars(step) for step in rehearsal.steps],
         "logs": {name: str(path) for name, path in rehearsal.logs.items()},
-        "detailed_result": str(rehearsal.detailed_result) if rehearsal.detailed_result else None,
+        "detailed_result": detailed_result,
     }
 
 
@@ -145,18 +149,22 @@ def _show(
             )
     for rehearsal in rehearsals:
         status = f"{rehearsal.task}: {rehearsal.status}"
-        click.echo(f"{status}, {rehearsal.details}" if rehearsal.details else status)
+        if rehearsal.details:
+            status += f", {rehearsal.details}"
+        click.echo(status)
         if rehearsal.detailed_result:
             click.echo(f"detailed results: {rehearsal.detailed_result}")
         for board in bundle.leaderboards:
             scores = board.add_computed(rehearsal.scores)
-            cells = [
-                (column.title, column.key, _rounded(scores.get(column.key), column.precision))
-                for column in board.columns
-            ]
+            cells = []
+            for column in board.columns:
+                score = _format_score(scores.get(column.key), column.precision)
+                cells.append((column.title, column.key, score))
             output.table(("column", "key", "score"), cells, title=board.title)
     output.checks(found)
 
 
-def _rounded(score: float | None, precision: int) -> str:
-    return "" if score is None else f"{score:.{precision}f}"
+def _format_score(score: float | None, precision: int) -> str:
+    if score is None:
+        return ""
+    return f"{score:.{precision}f}"

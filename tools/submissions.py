@@ -44,14 +44,18 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
         _list(client, competition, as_json)
         return 0
     found = client.get_submission(number)
-    known = _recorded(client, number)
-    columns = eligibility.find_competition(client, known.competition).columns if known else ()
+    known = _find_upload(client, number)
+    columns: tuple[schema.LeaderboardColumn, ...] = ()
+    if known:
+        columns = eligibility.find_competition(client, known.competition).columns
     show(client, found, columns, as_json)
     if known:
         known = uploads.record_status(known, found)
-    if known and found.status == "Finished" and found.scores:
-        note(known, columns, folder)
-    return PlatformError.exit_code if found.status == "Failed" else 0
+        if found.status == "Finished" and found.scores:
+            note(known, columns, folder)
+    if found.status == "Failed":
+        return PlatformError.exit_code
+    return 0
 
 
 @click.command()
@@ -110,7 +114,7 @@ def leaderboard(
     """
     client = connected(required=bool(add or remove))
     if competition is None:
-        latest = next((each for each in uploads.list_uploads() if each.url == client.url), None)
+        latest = _find_latest_upload(client)
         if latest is None:
             raise InputError(
                 "nothing was uploaded from here yet.", "Name a competition: --competition ID."
@@ -132,10 +136,10 @@ def leaderboard(
             }
         )
         return
-    rows = [
-        (position, place.owner, *(place.scores.get(column.key, "") for column in columns), place.id)
-        for position, place in enumerate(places, 1)
-    ]
+    rows: list[tuple[object, ...]] = []
+    for position, place in enumerate(places, 1):
+        scores = [place.scores.get(column.key, "") for column in columns]
+        rows.append((position, place.owner, *scores, place.id))
     output.table(
         ("", "user", *(column.title for column in columns), "submission"),
         rows,
@@ -218,12 +222,13 @@ def _print_logs(client: api.Client, row: schema.Submission) -> None:
         output.hint(f"No logs: {error.sentence}")
         return
     shown = [name for name, text in found.items() if text.strip()]
-    if row.status == "Failed":
-        cause = schema.find_failure_log(found)
-        shown = [cause] if cause else shown
+    if row.status == "Failed" and (cause := schema.find_failure_log(found)):
+        shown = [cause]
     for name in shown:
         lines = found[name].rstrip().splitlines()
-        cut = f", last {TAIL_LINES} of {len(lines)} lines" if len(lines) > TAIL_LINES else ""
+        cut = ""
+        if len(lines) > TAIL_LINES:
+            cut = f", last {TAIL_LINES} of {len(lines)} lines"
         output.hint(f"-- {name}{cut}:")
         output.hint("\n".join(lines[-TAIL_LINES:]))
     if row.status == "Failed":
@@ -234,10 +239,10 @@ def note(
     begun: uploads.Upload, columns: tuple[schema.LeaderboardColumn, ...], folder: Path
 ) -> None:
     """Records the primary score in the ledger of `folder`, if that knows the zip."""
-    primary = next((column.key for column in columns if column.primary), None)
-    score = (begun.scores or {}).get(primary or "")
+    score = _find_primary_score(begun, columns)
     if score is None:
         return
+    # A competition may rank by a loss or by percent, which no estimate of accuracy compares with.
     if not 0 <= score <= 1:
         output.hint("The ledger stores scores from 0 to 1 only; this score is not recorded.")
         return
@@ -249,6 +254,16 @@ def note(
         )
         return
     output.hint(f"Recorded in the ledger{against_estimate(entry, score)}.")
+
+
+def _find_primary_score(
+    begun: uploads.Upload, columns: tuple[schema.LeaderboardColumn, ...]
+) -> float | None:
+    """The score by which the leaderboard ranks; None where it is not known."""
+    for column in columns:
+        if column.primary:
+            return (begun.scores or {}).get(column.key)
+    return None
 
 
 def against_estimate(entry: zip_ledger.Entry, score: float) -> str:
@@ -264,6 +279,7 @@ def enter(client: api.Client, number: int, rule: str) -> None:
     try:
         client.enter_leaderboard(number)
     except PlatformError as error:
+        # Where the rule is one of "Force_...", the server forbids it to everybody.
         if error.status != 403 or not rule.startswith("Force"):
             raise
         output.hint(f"The leaderboard picks submissions by itself ({rule}).")
@@ -276,16 +292,20 @@ def _values(row: schema.Submission) -> dict:
     return {key: value for key, value in vars(row).items() if key != "children"}
 
 
-def _recorded(client: api.Client, number: int) -> uploads.Upload | None:
+def _find_upload(client: api.Client, number: int) -> uploads.Upload | None:
     """The upload from this machine that became submission `number`."""
-    return next(
-        (
-            each
-            for each in uploads.list_uploads()
-            if (each.url, each.submission) == (client.url, number)
-        ),
-        None,
-    )
+    for each in uploads.list_uploads():
+        if (each.url, each.submission) == (client.url, number):
+            return each
+    return None
+
+
+def _find_latest_upload(client: api.Client) -> uploads.Upload | None:
+    """The latest upload from this machine to the client's server."""
+    for each in uploads.list_uploads():  # the latest first
+        if each.url == client.url:
+            return each
+    return None
 
 
 def _row(client: api.Client, begun: uploads.Upload) -> schema.Submission:
@@ -312,18 +332,15 @@ def _row(client: api.Client, begun: uploads.Upload) -> schema.Submission:
 
 def _list(client: api.Client, competition: int | None, as_json: bool) -> None:
     """Shows the submissions to a competition, or those uploaded from here."""
+    found: list[schema.Submission] = []
     if competition:
-        found = [
-            row
-            for phase in eligibility.find_competition(client, competition).phases
-            for row in client.list_submissions(phase.id)
-        ]
+        for phase in eligibility.find_competition(client, competition).phases:
+            found += client.list_submissions(phase.id)
     else:
-        found = [
-            _row(client, each)
-            for each in uploads.list_uploads()
-            if each.url == client.url and each.submission
-        ]
+        for each in uploads.list_uploads():
+            if each.url == client.url and each.submission:
+                found.append(_row(client, each))
+    # For a program an empty list is an answer; a person is told what else to ask for.
     if not found and not as_json:
         raise InputError(
             "there are no submissions.", "List a competition's: cbtool status --competition ID."
@@ -331,18 +348,24 @@ def _list(client: api.Client, competition: int | None, as_json: bool) -> None:
     if as_json:
         output.as_json({"submissions": [_values(row) for row in found]})
         return
-    rows = [
-        (
-            str(row.id),
-            row.phase_name,
-            row.filename,
-            row.created[:16].replace("T", " "),
-            row.status,
-            ", ".join(f"{key} {score:.6g}" for key, score in row.scores.items()),
-            "yes" if row.on_leaderboard else "",
-        )
-        for row in found
-    ]
     output.table(
-        ("id", "phase", "file", "created, UTC", "status", "scores", "on leaderboard"), rows
+        ("id", "phase", "file", "created, UTC", "status", "scores", "on leaderboard"),
+        [_cells(row) for row in found],
+    )
+
+
+def _cells(row: schema.Submission) -> tuple[str, ...]:
+    """A submission as a row of the table."""
+    scores = [f"{key} {score:.6g}" for key, score in row.scores.items()]
+    on_leaderboard = ""
+    if row.on_leaderboard:
+        on_leaderboard = "yes"
+    return (
+        str(row.id),
+        row.phase_name,
+        row.filename,
+        row.created[:16].replace("T", " "),
+        row.status,
+        ", ".join(scores),
+        on_leaderboard,
     )

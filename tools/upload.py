@@ -13,7 +13,7 @@ from toolkit.core.errors import PlatformError, SubmissionError
 from toolkit.core.files import open_zip
 from tools import options, output, submissions
 from tools.account import connected
-from tools.competitions import limits
+from tools.competitions import describe_limit
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -150,8 +150,8 @@ def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
         ("zip", f"{file}, {plan.size / 1e6:.1f} MB"),
         ("competition", f"{plan.competition.title} at {client.url}"),
         ("phase", f"{phase.name}, ends {eligibility.format_time(phase.end) or 'never'}"),
-        ("left today", limits(phase.used_today, phase.allowed_today)),
-        ("left in all", limits(phase.used, phase.allowed)),
+        ("left today", describe_limit(phase.used_today, phase.allowed_today)),
+        ("left in all", describe_limit(phase.used, phase.allowed)),
         ("time limit", f"{phase.limit} s"),
         ("storage left", f"{plan.free / 1e9:.2f} GB"),
         *(("note", note) for note in plan.notes),

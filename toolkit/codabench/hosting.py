@@ -45,6 +45,7 @@ def write_bundle(
     if path.exists():
         raise InputError(f"{path} exists.", "Remove it, or choose another name with --out.")
     with tempfile.TemporaryDirectory(prefix="cbtool-") as temporary, atomic(path) as unfinished:
+        # Written whole before it takes its name: half a bundle could be uploaded by mistake.
         folder = Path(temporary) / "bundle"
         _write_folder(folder, title, phases, docker_image, limit, per_day)
         if path.suffix == ".zip":
@@ -81,6 +82,7 @@ def _write_folder(
         labels.mkdir()
         hidden = {"class_names": phase.samples.class_names, "labels": phase.samples.labels.tolist()}
         (labels / "labels.json").write_text(json.dumps(hidden) + "\n", encoding="utf-8")
+    # The unpacker insists on an image of the competition, so its first images become one.
     rows = first.images[: LOGO_SIDE**2].reshape(-1, LOGO_SIDE, *first.images.shape[1:])
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(
         folder / "logo.png"

@@ -101,7 +101,7 @@ def make_forms(
 
 def _function_form(folder: Path) -> Form:
     """The stock network as a tf.function."""
-    source = _sliced_source(
+    source = _write_sliced_source(
         imports="import keras, tensorflow as tf",
         load=(
             "network = keras.models.load_model('weights.keras'); "
@@ -157,7 +157,7 @@ def _onnx_form(folder: Path, network: keras.Model, operations: list[graph.Operat
         opset=17,
         output_path=str(folder / "weights.onnx"),
     )
-    source = _sliced_source(
+    source = _write_sliced_source(
         imports="import onnxruntime",
         load=(
             "self.session = onnxruntime.InferenceSession("
@@ -174,7 +174,7 @@ def _openvino_forms(folder: Path, network: keras.Model) -> list[Form]:
     network.export(str(folder / "weights.xml"), format="openvino", verbose=False)
     forms = []
     for precision, label in (("f32", "float32"), ("bf16", "bfloat16")):
-        source = _sliced_source(
+        source = _write_sliced_source(
             imports="import openvino",
             load=(
                 "self.run = openvino.Core().compile_model("
@@ -187,7 +187,7 @@ def _openvino_forms(folder: Path, network: keras.Model) -> list[Form]:
     return forms
 
 
-def _sliced_source(imports: str, load: str, run: str) -> str:
+def _write_sliced_source(imports: str, load: str, run: str) -> str:
     """model.py of a runtime: its imports, the statement that loads it, the expression that runs it
     on the slice `part`."""
     return SLICED_SOURCE.substitute(imports=imports, load=load, run=run, slice=SLICE)

@@ -104,10 +104,11 @@ def _check_command(command: Command) -> list[Check]:
 
 def _metadata(archive: zipfile.ZipFile) -> tuple[str | None, str | None]:
     """The name of a submission's metadata file, and the command in it; None for what is absent."""
-    name = next((name for name in METADATA if name in archive.namelist()), None)
-    if name is None:
-        return None, None
-    try:
-        return name, parse_command(archive.read(name).decode(errors="replace"))
-    except (zipfile.BadZipFile, RuntimeError):  # damaged or encrypted: the rehearsal reports it
-        return name, None
+    for name in METADATA:
+        if name not in archive.namelist():
+            continue
+        try:
+            return name, parse_command(archive.read(name).decode(errors="replace"))
+        except (zipfile.BadZipFile, RuntimeError):  # damaged or encrypted: the rehearsal reports it
+            return name, None
+    return None, None

@@ -38,7 +38,7 @@ def check_times(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
 def check_exit_codes(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     """The programs whose exit code CodaBench ignores end with 0, too."""
     found = []
-    for step, kind, code in _ignored_exit_codes(rehearsal):
+    for step, kind, code in _list_ignored_exit_codes(rehearsal):
         if code:
             hint = f"CodaBench does not look at this code and goes on; read {step.name}'s logs."
             found.append(warning(f"{step.name} exit code", f"the {kind} ended with {code}", hint))
@@ -97,11 +97,10 @@ def check_columns(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     """Every column of the leaderboard that the server does not compute has a score."""
     if not isinstance(rehearsal.posted, dict) or not rehearsal.scores:
         return []
-    empty = [
-        column.key
-        for column in _columns(bundle)
-        if column.key not in rehearsal.posted and not column.computation
-    ]
+    empty = []
+    for column in _columns(bundle):
+        if column.key not in rehearsal.posted and not column.computation:
+            empty.append(column.key)
     if not empty:
         return []
     return [
@@ -131,12 +130,13 @@ def _check_time(rehearsal: Rehearsal, step: Step) -> Check:
     name, used = f"{step.name} time", f"{step.seconds:.1f} s of {step.limit} s"
     if rehearsal.hit_time_limit and step is rehearsal.steps[-1]:
         return failed(name, used, "Make it lighter; cbtool time shows where the time goes.")
+    # The worker's machine is another than this one, and often the slower.
     if step.seconds > SLOW_SHARE * step.limit:
         return warning(name, used, "The organiser's machine may be half as fast.")
     return passed(name, used)
 
 
-def _ignored_exit_codes(rehearsal: Rehearsal) -> Iterator[tuple[Step, str, int | None]]:
+def _list_ignored_exit_codes(rehearsal: Rehearsal) -> Iterator[tuple[Step, str, int | None]]:
     """The step, the kind of program and the exit code of all programs but the scoring program."""
     for step in rehearsal.steps:
         for kind, code in step.exit_codes.items():
@@ -145,7 +145,10 @@ def _ignored_exit_codes(rehearsal: Rehearsal) -> Iterator[tuple[Step, str, int |
 
 
 def _columns(bundle: Bundle) -> list[BundleColumn]:
-    return [column for board in bundle.leaderboards for column in board.columns]
+    columns: list[BundleColumn] = []
+    for board in bundle.leaderboards:
+        columns += board.columns
+    return columns
 
 
 def _why_unscored(posted: object) -> str:
@@ -155,4 +158,6 @@ def _why_unscored(posted: object) -> str:
     for key, value in posted.items():
         if not is_storable(value):
             return f"{key} is {value!r}, no number below 10^10, and that loses all of them"
-    return "no key is a column of the leaderboard" if posted else "it wrote none"
+    if not posted:
+        return "it wrote none"
+    return "no key is a column of the leaderboard"

@@ -51,6 +51,7 @@ def check_size(candidate: Candidate) -> Check:
 
 def check_copy(candidate: Candidate) -> Check:
     """Without a metadata file, the zip counts against the user's quota a second time."""
+    # A task without an ingestion scores the zip itself: then the copy is what the phase is for.
     tasks = candidate.bundle.tasks_of(candidate.phase)
     if not candidate.has_metadata and any(task.ingestion_program for task in tasks):
         return warning(
@@ -81,12 +82,15 @@ def check_own_limit(candidate: Candidate) -> Check:
             f"the zip keeps to {own:g} s, the phase allows {allowed}",
             f"Build it with --time-limit {allowed}.",
         )
-    return passed("own limit", f"within the phase's {allowed} s" if own else "the zip has none")
+    if not own:
+        return passed("own limit", "the zip has none")
+    return passed("own limit", f"within the phase's {allowed} s")
 
 
 def check_time_limit(candidate: Candidate) -> Check:
     """The phase's time limit is one that CodaBench's public machines allow."""
     allowed = candidate.phase.execution_time_limit
+    # The default queue cuts a longer limit down to its own; an organiser's own queue does not.
     if allowed > PUBLIC_LIMIT and not candidate.bundle.queue:
         return warning(
             "time limit",
@@ -98,6 +102,7 @@ def check_time_limit(candidate: Candidate) -> Check:
 
 def check_image(candidate: Candidate) -> Check:
     """The organiser chose an image: the default one is too old for most submissions."""
+    # It is what a bundle that names none gets, so most likely nobody chose it.
     if candidate.bundle.docker_image == DEFAULT_IMAGE:
         return warning(
             "image",

@@ -52,7 +52,12 @@ def validate(
     manifest = read_zip_manifest(path)
     outcome = None
     if source is not None:
-        inputs = _inputs(manifest.image_shape if manifest else None)
+        image_shape = None
+        if manifest:
+            image_shape = manifest.image_shape
+        inputs = _inputs(image_shape)
+        # A submission that was stopped still has its checks: the one of its time, memory or output
+        # fails, and those that need answers say so.
         try:
             outcome = sandbox.run(path, inputs, python, time_limit)
         except Stopped as error:
@@ -90,11 +95,11 @@ def _draw_cells() -> np.ndarray:
 
 def _inputs(image_shape: tuple[int, int, int] | None) -> dict[str, np.ndarray]:
     images = draw_images(behaviour.IMAGE_COUNTS[-1], image_shape)
-    return {
-        f"{dtype}-{n}": images[:n].astype(dtype)
-        for dtype in ("uint8", "float32")
-        for n in behaviour.IMAGE_COUNTS
-    }
+    inputs = {}
+    for dtype in ("uint8", "float32"):
+        for n in behaviour.IMAGE_COUNTS:
+            inputs[f"{dtype}-{n}"] = images[:n].astype(dtype)
+    return inputs
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str | None:

@@ -35,18 +35,23 @@ class Subject:
     @property
     def time_limit(self) -> float:
         """Seconds that the zip itself keeps to; 0 where it has no such limit."""
-        return self.manifest.time_limit if self.manifest else 0.0
+        if self.manifest is None:
+            return 0.0
+        return self.manifest.time_limit
 
     @property
     def class_count(self) -> int:
         """How many classes the zip says there are, or else the competition."""
-        named = len(self.manifest.class_names) if self.manifest else 0
-        return named or COMPETITION_CLASSES
+        if self.manifest is None or not self.manifest.class_names:
+            return COMPETITION_CLASSES
+        return len(self.manifest.class_names)
 
     @property
     def weight_files(self) -> dict[str, str]:
         """The files of weights that the manifest names, with their SHA-256."""
-        networks = self.manifest.networks if self.manifest else ()
+        if self.manifest is None:
+            return {}
+        networks = self.manifest.networks
         return {network.weights.file: network.weights.sha256 for network in networks}
 
     @property

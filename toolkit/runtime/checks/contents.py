@@ -39,9 +39,9 @@ def check_layout(subject: Subject) -> Check:
     if subject.source is not None:
         return passed("layout", "model.py at the root")
     nested = [name for name in subject.names if PurePosixPath(name).name == "model.py"]
-    where = (
-        f"it is at {nested[0]}; CodaBench does not flatten folders" if nested else "there is none"
-    )
+    where = "there is none"
+    if nested:
+        where = f"it is at {nested[0]}; CodaBench does not flatten folders"
     return failed(
         "layout",
         f"no model.py at the root: {where}",
@@ -90,27 +90,28 @@ def check_interface(subject: Subject) -> Check:
         tree = ast.parse(subject.source or "")
     except SyntaxError as error:
         return failed("interface", f"model.py line {error.lineno}: {error.msg}", SYNTAX_HINT)
-    classes = [
-        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Model"
-    ]
-    imported = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    classes = []
+    imported = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == "Model":
+            classes.append(node)
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {alias.asname or alias.name for alias in node.names}
+    # What another file defines is seen by running it, not here.
     if not classes and "Model" in imported:
         return passed("interface", "class Model, imported from another file")
     template = "Follow the competition's template: class Model, __init__(self), predict(self, X)."
     if not classes:
         return failed("interface", "model.py has no class Model", template)
+    # Python keeps the last class of a name, and counts `self` among the arguments.
     methods = {
         node.name: node.args for node in classes[-1].body if isinstance(node, ast.FunctionDef)
     }
-    if "__init__" in methods and _required(methods["__init__"]) != 1:
+    if "__init__" in methods and _count_required(methods["__init__"]) != 1:
         return failed("interface", "Model() must work without arguments", template)
-    if "predict" in methods and _required(methods["predict"]) != 2:
+    if "predict" in methods and _count_required(methods["predict"]) != 2:
         return failed("interface", "predict must take one argument, X", template)
+    # A class with bases may inherit it.
     if "predict" not in methods and not classes[-1].bases:
         return failed("interface", "class Model has no method predict", template)
     return passed("interface", "class Model with predict(X)")
@@ -139,24 +140,20 @@ def check_references(subject: Subject) -> Check:
         tree = ast.parse(subject.source or "")
     except SyntaxError:
         return failed("references", "model.py is not valid Python", SYNTAX_HINT)
-    texts = {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    files = {
-        text
-        for text in texts
-        if text.endswith(FILE_ENDINGS)
-        and len(text.split()) == len(text.splitlines()) == 1
-        and text not in FILE_ENDINGS
-    }
+    files = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            continue
+        if _is_file_name(node.value):
+            files.add(node.value)
     files |= set(subject.weight_files)
     missing = sorted(name for name in files if name.removeprefix("./") not in subject.names)
     if missing:
         found = f"model.py names files that are not in the zip: {', '.join(missing)}"
         return failed("references", found, "Add them, under exactly these names.")
-    return passed("references", f"{len(files)} named, all there" if files else "none named")
+    if not files:
+        return passed("references", "none named")
+    return passed("references", f"{len(files)} named, all there")
 
 
 def check_weights(subject: Subject) -> Check:
@@ -169,10 +166,12 @@ def check_weights(subject: Subject) -> Check:
             if not name.endswith((".h5", ".hdf5", ".keras")):
                 continue
             looked_at += 1
+            # Opened by what reads them later, because only that notices a file that was cut short.
             try:
                 with archive.open(name) as file:
                     (zipfile.ZipFile if name.endswith(".keras") else h5py.File)(file).close()
             except zipfile.BadZipFile as error:
+                # A wrong checksum is of the zip around it, which then is damaged as a whole.
                 if "CRC" in str(error):
                     raise InputError(
                         f"{subject.path} is damaged: {error}.", "Build it again."
@@ -195,10 +194,18 @@ def check_weights(subject: Subject) -> Check:
                         f"{name} is not the file that manifest.json was written for",
                         REBUILD_HINT,
                     )
-    return passed(
-        "weights", f"{looked_at} files, whole" if looked_at else "none in HDF5 or .keras files"
-    )
+    if not looked_at:
+        return passed("weights", "none in HDF5 or .keras files")
+    return passed("weights", f"{looked_at} files, whole")
 
 
-def _required(arguments: ast.arguments) -> int:
+def _is_file_name(text: str) -> bool:
+    """Whether a text in the code looks like a file's name: one word with a known ending."""
+    # A lone ending is code that looks for such files.
+    if not text.endswith(FILE_ENDINGS) or text in FILE_ENDINGS:
+        return False
+    return len(text.split()) == len(text.splitlines()) == 1
+
+
+def _count_required(arguments: ast.arguments) -> int:
     return len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
