@@ -88,7 +88,7 @@ class Transport:
 
     def get(self, path: str, query: dict | None = None) -> Any:
         """The JSON at `path` below /api/."""
-        # A GET changes nothing, so a moment's failure is answered by asking again.
+        # A GET changes nothing, so it is sent again when the server fails for a moment.
         with _session("GET") as session:
             return self._json(session, "GET", path, params=query)
 
@@ -142,7 +142,7 @@ class Transport:
     def download(self, url: str, path: Path, progress: Progress = silent) -> None:
         """Downloads a signed address, or one below the server's own, to `path`, whole or not at
         all."""
-        # Whole on disk before it takes its name; and the token only to the server that gave it.
+        # The token goes to the server that gave it, never to a storage behind a signed address.
         auth = self._auth if url.startswith(f"{self.url}/") else _Token()
         with atomic(path) as unfinished, _connection_errors(url):
             try:

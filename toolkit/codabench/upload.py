@@ -174,7 +174,7 @@ def follow(
         try:
             found = client.get_submission(number)
         except PlatformError as error:
-            # What is followed goes on there without us: an outage of minutes is waited out.
+            # The submission goes on there meanwhile, so an outage of minutes is waited out.
             if not error.passing or now - answered > LONGEST_SILENCE:
                 raise
         else:
@@ -225,12 +225,12 @@ def _read(path: Path) -> Upload:
 def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
     """Announces and uploads the zip; again, with a new address, where the old one expired."""
     path = Path(upload.file)
+    # What was checked and recorded is this file's bytes: changed ones would be another submission.
     if not path.is_file() or digest(path) != upload.sha256:
         raise InputError(
             f"{path} has changed since its upload was started.",
             "Start again: cbtool upload ZIP --competition ID.",
         )
-    # Changed in between, the zip would be another than the one that was checked and recorded.
     fresh = not upload.key
     if fresh:
         upload = _announce(client, upload)

@@ -86,7 +86,7 @@ class Guard:
         raise ConnectionRefusedError("the network is off in this sandbox")
 
     def check_process(self, event: str, arguments: tuple) -> None:
-        # Another process would run without this hook, and past all that is forbidden here.
+        # Another process would run without this hook, and could do all that is forbidden here.
         if event == "subprocess.Popen" and is_called_by_package():
             return  # TensorFlow asks uname, matplotlib fc-list
         program = ""
