@@ -53,6 +53,7 @@ def _values(competition: dict[str, Any]) -> dict[str, Any]:
 @options.json
 def show(number: int, as_json: bool) -> None:
     """Show a competition's phases and how many submissions are left."""
+    # Public competitions need no login: it adds where this user stands in them.
     competition = eligibility.find_competition(connected(required=False), number)
     if as_json:
         phases = [_phase_values(phase) for phase in competition.phases]

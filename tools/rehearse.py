@@ -65,6 +65,7 @@ def rehearse(
     with the Python that --evaluator or --python names. Exits with 1 when CodaBench would show no
     score, 4 when the time ran out.
     """
+    # First, so that a folder which may not be emptied is known before anything has run.
     _empty(out)
     with output.stages() as stages, bundles.open_bundle(source) as bundle:
         phase = bundle.phase(wanted)

@@ -71,6 +71,7 @@ class Leaderboard:
 
     def add_computed(self, scores: dict[str, float]) -> dict[str, float]:
         """`scores` by column key, with the columns that the server computes from others."""
+        # The computed ones are added on the way, because a later column may be computed from them.
         found = {column.key: scores[column.key] for column in self.columns if column.key in scores}
         for column in self.columns:
             if column.computation is None:

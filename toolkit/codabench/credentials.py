@@ -89,6 +89,7 @@ def normalise_url(url: str) -> str:
     """`url` as scheme://host, without /api. Raises InputError when it is no address of a server."""
     address = url.strip() if "://" in url else f"https://{url.strip()}"
     parts = urlsplit(address)
+    # An address with a name in it has a password too, which messages would show.
     wrong = (
         parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query
     )

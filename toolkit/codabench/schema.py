@@ -161,6 +161,8 @@ def parse_submission(values: dict) -> Submission:
 
 def parse_leaderboard(values: dict) -> tuple[list[LeaderboardColumn], list[LeaderboardRow]]:
     """The columns, each once, and the rows, best first, of GET phases/<id>/get_leaderboard/."""
+    # Each task repeats the columns, and a row has the scores of each task. The first count, as
+    # in `parse_submission`.
     columns: dict[str, LeaderboardColumn] = {}
     for task in values["tasks"]:
         for column in _parse_columns(task["columns"], values.get("primary_index", 0)):
@@ -196,6 +198,7 @@ def parse_time(text: str | None) -> datetime | None:
     """An ISO date and time with its zone; UTC where it names none."""
     if not text:
         return None
+    # Python 3.10 does not know Z for UTC.
     found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if found.tzinfo is None:
         found = found.replace(tzinfo=timezone.utc)

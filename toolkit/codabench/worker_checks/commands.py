@@ -59,6 +59,7 @@ def check_words(command: Command) -> Check:
             "else",
             "Say $ingestion_program, or /app/program.",
         )
+    # The worker's own variables, which begin like a shell's, are taken out before the search.
     known = "|".join(map(re.escape, command_variables(ingestion=False, scoring=False)))
     match = SHELL_SYNTAX.search(re.sub(rf"({known})\b", "", text))
     if match and command.program not in SHELLS:

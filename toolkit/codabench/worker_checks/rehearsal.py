@@ -47,6 +47,7 @@ def check_exit_codes(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
 
 def check_modules(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     """Every module that a program imports is there."""
+    # What is missing here may be in the competition's image: so it is a warning, not a failure.
     logs = [log.read_text(encoding="utf-8", errors="replace") for log in rehearsal.logs.values()]
     hint = (
         "If the competition's image has it, rehearse in docker or podman, or name a Python that "
