@@ -1,4 +1,4 @@
-# Each target does its own set-up; nothing but Python 3.10 to 3.12 has to be there.
+# Each target installs what it needs; only Python 3.10 to 3.12 must be installed before.
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := submission toolkit tools tests examples
@@ -9,7 +9,7 @@ CODE := submission toolkit tools tests examples
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
-demo: .venv/installed  ## walk the whole road on drawn cells, into demo/
+demo: .venv/installed  ## run all stages on synthetic cells, into demo/
 	rm -rf demo
 	$(BIN)/cbtool demo --out demo
 
@@ -19,28 +19,28 @@ test: .venv/installed  ## run the tests
 test-slow: .venv/installed  ## run the slow tests too
 	$(BIN)/python -m pytest -m ''
 
-coverage: .venv/installed  ## run the tests, and list the lines that none of them ran
+coverage: .venv/installed  ## run the tests, and list the lines that no test runs
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
-figures: .venv/installed  ## count the code's rooms, density and names
+figures: .venv/installed  ## count the code's sub-packages, density and names
 	$(BIN)/python -m tests.support.code_figures
 
 lint: .venv/installed  ## check the style
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 
-format: .venv/installed  ## put the style right where a program can
+format: .venv/installed  ## correct the style where ruff can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-requirements: .venv/installed  ## pin requirements.txt anew from the ranges in setup.cfg
+requirements: .venv/installed  ## update requirements.txt from the version ranges in setup.cfg
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile setup.cfg --extra test --universal --python-version 3.10 --no-header --no-annotate --upgrade --output-file requirements.txt
 
 docs-configuration: .venv/installed  ## write docs/configuration.md from the code
 	$(BIN)/python -m toolkit.core.config_docs
 
-# The stamp file comes last, so a broken-off installation starts again.
+# The stamp file is written last, so an interrupted installation starts again.
 .venv/installed: requirements.txt setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 		{ echo 'cbtool runs on Python 3.10 to 3.12; name one: make PYTHON=python3.11 ...' >&2; exit 2; }
