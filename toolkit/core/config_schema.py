@@ -12,7 +12,7 @@ def _trainable(value: Any) -> Any:
     if value in ("head", "all") or (whole and value >= 1) or (part and 0 < value < 1):
         return value
     raise ValueError(
-        "it should be 'head', 'all', the number of a layer, or a fraction of the layers such as 0.5"
+        "it must be 'head', 'all', the number of a layer, or a fraction of the layers such as 0.5"
     )
 
 
@@ -35,38 +35,38 @@ class DataConfig:
     classes: Annotated[
         int,
         Field(ge=2, le=256),
-        _doc("Number of classes, when the file has no class names of its own."),
+        _doc("Number of classes, if the file has no class names."),
     ] = 8
 
 
 @dataclass(frozen=True, config=STRICT)
 class CleanConfig:
-    """Which images are dropped before the split.
+    """The choice of the images that are dropped before the split.
 
-    On the reference data the irrelevant pictures have the outlier scores 4.9 and 7.1, the farthest
-    cell 3.7; on subsets of 20 cells a class 5.9 against 4.0. Unrelated cells differ in more than 40
-    bits of the perceptual hash.
+    On the reference data the irrelevant pictures have the outlier scores 4.9 and 7.1, and the
+    farthest cell 3.7; on subsets of 20 cells per class the scores are 5.9 and 4.0. Unrelated cells
+    differ in more than 40 bits of the perceptual hash.
     """
 
     enabled: Annotated[bool, _doc("Whether to drop outliers, copies and broken images.")] = True
     outlier_score: Annotated[
         Positive,
         _doc(
-            "Robust z-score of the log distance in whitened PCA space, above which an image is "
-            "dropped."
+            "An image is dropped if its outlier score is higher: the robust z-score of its log "
+            "distance in whitened PCA space."
         ),
     ] = 4.3
     components: Annotated[int, Field(ge=2, le=1000), _doc("Number of axes of the PCA space.")] = 200
     near_copy_bits: Annotated[
         int,
         Field(ge=0, le=128),
-        _doc("Two images are copies when at most so many of 256 bits of their hashes differ."),
+        _doc("Two images are copies if at most this many of the 256 bits of their hashes differ."),
     ] = 30
 
 
 @dataclass(frozen=True, config=STRICT)
 class SplitConfig:
-    """Which of the cleaned images are held out."""
+    """The choice of the cleaned images that are held out."""
 
     validation: Annotated[
         float, Field(gt=0, lt=0.5), _doc("Share of the images in the validation part.")
@@ -100,14 +100,14 @@ class ModelConfig:
         Literal["batch", "layer"],
         _doc(
             '"batch": batch norm after each dense layer, as in the report. "layer": one layer norm '
-            "of the features before the first, as the winners had it."
+            "of the features before the first dense layer, as in the winners' network."
         ),
     ] = "batch"
     dropout: Annotated[Share, _doc("Dropout rate after each dense layer.")] = 0.3
     input_size: Annotated[
         int,
         Field(ge=0, le=1024),
-        _doc("Side in pixels that images are resized to; 0 for their own size."),
+        _doc("Side in pixels to which images are resized; 0 keeps their size."),
     ] = 0
 
 
@@ -128,8 +128,8 @@ class Operation:
 
 @dataclass(frozen=True, config=STRICT)
 class BlockConfig:
-    """The report's block scheme: augmented images are made one block at a time, trained on and
-    discarded. Memory holds a few blocks, however many copies there are."""
+    """The report's block scheme: each block of augmented images is made, used for training and
+    discarded. Memory holds a few blocks, independent of the number of copies."""
 
     size: Annotated[Count, _doc("Number of images in a block.")] = 1024
     copies: Annotated[
@@ -154,10 +154,11 @@ class Phase:
             "(0.5)."
         ),
     ]
-    epochs: Annotated[Count, _doc("Number of epochs at most; see patience.")]
+    epochs: Annotated[Count, _doc("Largest number of epochs; see patience.")]
     learning_rate: Annotated[Positive, _doc("Learning rate, after warmup.")]
     optimizer: Annotated[
-        Literal["adam", "adamw", "lion", "sgd"], _doc("Optimizer; its state starts anew.")
+        Literal["adam", "adamw", "lion", "sgd"],
+        _doc("Optimizer; each phase starts with a new state."),
     ] = "adam"
     weight_decay: Annotated[
         float, Field(ge=0), _doc("Decoupled weight decay of the optimizer.")
@@ -166,11 +167,11 @@ class Phase:
         Literal["constant", "cosine", "exponential"],
         _doc(
             "Learning rate over the phase's epochs: constant; cosine, down to 0; or exponential, "
-            "by the share `decay` per epoch."
+            "which reduces it by the share `decay` per epoch."
         ),
     ] = "constant"
     decay: Annotated[
-        Share, _doc("Share of the learning rate lost per epoch under the exponential schedule.")
+        Share, _doc("Share by which the exponential schedule reduces the learning rate per epoch.")
     ] = 0.03
     warmup: Annotated[
         float, Field(ge=0), _doc("Epochs of linear increase before the schedule; 0 for none.")
@@ -179,31 +180,31 @@ class Phase:
         int,
         Field(ge=0),
         _doc(
-            "Epochs without a better `monitor` before the learning rate is multiplied by "
-            "plateau_factor; 0 for never."
+            "Epochs without an improvement of `monitor` after which the learning rate is "
+            "multiplied by plateau_factor; 0 for never."
         ),
     ] = 2
     plateau_factor: Annotated[
-        float, Field(gt=0, lt=1), _doc("Factor of the learning rate on a plateau.")
+        float, Field(gt=0, lt=1), _doc("Factor of the learning rate after a plateau.")
     ] = 0.5
     patience: Annotated[
         int,
         Field(ge=0),
-        _doc("Epochs without a better `monitor` before the phase ends; 0 for never."),
+        _doc("Epochs without an improvement of `monitor` after which the phase ends; 0 for never."),
     ] = 5
     frozen_norm: Annotated[
         bool,
         _doc("Whether the backbone's batch norms keep their statistics and are not trained."),
     ] = False
     accumulate: Annotated[
-        Count, _doc("Number of steps whose gradients are averaged before the weights change.")
+        Count, _doc("Number of steps whose gradients are averaged for one update of the weights.")
     ] = 1
     augment: Annotated[bool, _doc("Whether the phase uses the augmentations.")] = True
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    """What holds for all phases."""
+    """The settings of all phases."""
 
     phases: Annotated[
         tuple[Phase, ...], Field(min_length=1), _doc("The phases, in the order of training.")
@@ -215,16 +216,16 @@ class TrainConfig:
     monitor: Annotated[
         Literal["val_shift_accuracy", "val_loss", "val_accuracy"],
         _doc(
-            "What plateau, patience and the best epoch follow. val_shift_accuracy is the accuracy "
-            "on corrupted copies of the validation part: undamaged images say little about damaged "
-            "test images."
+            "The measure that decides plateau, patience and the best epoch. val_shift_accuracy is "
+            "the accuracy on corrupted copies of the validation part: clean images say little "
+            "about corrupted test images."
         ),
     ] = "val_shift_accuracy"
     augmented_validation: Annotated[
         bool,
         _doc(
-            "Whether val_loss and val_accuracy are those of one augmented copy of the validation "
-            "part, the same for every epoch."
+            "Whether val_loss and val_accuracy are measured on one augmented copy of the "
+            "validation part, the same in every epoch."
         ),
     ] = False
     label_smoothing: Annotated[
@@ -236,7 +237,8 @@ class TrainConfig:
         _doc("Gamma of the focal loss (Lin et al., arXiv:1708.02002); 0 for cross-entropy."),
     ] = 0.0
     class_weights: Annotated[
-        bool, _doc("Whether rarer classes weigh more in the loss, so that all weigh the same.")
+        bool,
+        _doc("Whether rarer classes have higher weights, so that all add equally to the loss."),
     ] = False
     oversample: Annotated[
         bool,
@@ -245,32 +247,33 @@ class TrainConfig:
     ema: Annotated[
         Share,
         _doc(
-            "Momentum of an exponential moving average of the weights, which is then validated and "
-            "kept; 0 for none."
+            "Momentum of an exponential moving average of the weights; validation and checkpoints "
+            "use the average. 0 for none."
         ),
     ] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"],
         _doc(
-            'Arithmetic of the layers. "auto": mixed_bfloat16 on GPUs that have it, mixed_float16 '
-            "on others, float32 on CPUs, where bfloat16 gained nothing."
+            'Arithmetic of the layers. "auto": mixed_bfloat16 on GPUs that support it, '
+            "mixed_float16 on other GPUs, float32 on CPUs, where bfloat16 was not faster."
         ),
     ] = "auto"
     deterministic: Annotated[
         bool,
         _doc(
-            "Whether the same seed gives the same weights bit for bit, on CPUs, at some loss of "
-            "speed."
+            "Whether the same seed gives the same weights bit for bit, on CPUs; training is then "
+            "slower."
         ),
     ] = False
     blocks: Annotated[
-        BlockConfig | None, _doc("The report's block scheme; absent for a continuous stream.")
+        BlockConfig | None,
+        _doc("The report's block scheme; without it, the images are a continuous stream."),
     ] = None
 
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Everything that decides a run, beside the data."""
+    """All settings of a run, except the data."""
 
     model: ModelConfig
     train: TrainConfig
