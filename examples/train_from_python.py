@@ -2,7 +2,7 @@
 
     python examples/train_from_python.py [FOLDER]
 
-The cells are drawn, so that it needs no data and takes a minute; put your own file in their place.
+It uses synthetic cells, so it needs no data and takes a minute. Replace them by your own file.
 """
 
 import sys
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     found = evaluation.parts["validation"].result.headline
     failed = [check.name for check in checks if check.status == "failed"]
     print(f"kept {kept} of {len(samples)} images")
-    print(f"accuracy {found.clean:.3f} on held-out images, {found.shift:.3f} through corruptions")
+    print(f"accuracy {found.clean:.3f} on held-out images, {found.shift:.3f} under corruptions")
     print(f"{submission}: {len(checks) - len(failed)} of {len(checks)} checks passed")
 
 

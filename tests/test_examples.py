@@ -18,7 +18,7 @@ def test_the_six_calls_make_a_checked_zip_from_a_file(tmp_path):
     assert result.returncode == 0, result.stderr
     kept, accuracy, checks = result.stdout.splitlines()
     assert kept == "kept 160 of 187 images"
-    assert accuracy.startswith("accuracy 0.") and "through corruptions" in accuracy
+    assert accuracy.startswith("accuracy 0.") and "under corruptions" in accuracy
     assert (tmp_path / "submission.zip").exists() and (tmp_path / "run" / "training.json").exists()
     done, total = checks.split(": ")[1].split(" checks")[0].split(" of ")
     assert done == total

@@ -17,13 +17,13 @@ with lazy_imports():
 url = click.option(
     "--url",
     metavar="URL",
-    help="The server. [default: CODABENCH_URL, else the last login's, else https://www.codabench.org]",
+    help="The server. [default: CODABENCH_URL, else that of the last login, else https://www.codabench.org]",
 )
 
 
 @click.command()
 @url
-@click.option("--username", metavar="NAME", help="User name or e-mail. [default: asked]")
+@click.option("--username", metavar="NAME", help="User name or e-mail. [default: ask for it]")
 def login(url: str | None, username: str | None) -> None:
     """Log in at CodaBench, once.
 
@@ -44,7 +44,7 @@ def login(url: str | None, username: str | None) -> None:
     except PlatformError as error:
         if error.status != 400:
             raise
-        hint = f"Check user name and password; try them at {server}/accounts/login/."
+        hint = f"Check user name and password at {server}/accounts/login/."
         raise PlatformError(
             f"{server} does not accept '{name}' with this password.", hint, 400
         ) from error

@@ -25,7 +25,7 @@ with lazy_imports():
 
 @click.group()
 def bench() -> None:
-    """Measure speed against stock code; backtest estimates."""
+    """Compare speed with stock code; backtest estimates."""
 
 
 @bench.command()
@@ -33,7 +33,7 @@ def bench() -> None:
     "--backbone",
     required=True,
     metavar="NAME",
-    help="Backbone that keras.applications has, too, e.g. convnext-tiny.",
+    help="A backbone that keras.applications also has, e.g. convnext-tiny.",
 )
 @click.option(
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images per step."
@@ -43,14 +43,14 @@ def bench() -> None:
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Number of steps; the median counts.",
+    help="Number of steps; the result is their median.",
 )
 @options.json
 def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
-    """Time training steps against keras.applications.
+    """Compare the time of training steps with keras.applications.
 
-    At 96 × 96 pixels, with random weights: all layers, one layer on the frozen backbone, and that
-    layer on stored features.
+    Uses images of 96 × 96 pixels and random weights. Times three cases: all layers, one layer on
+    the frozen backbone, and that layer on stored features.
     """
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = training_benchmark.time_training(backbone, batch, steps, progress)
@@ -62,24 +62,28 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     "--preset",
     required=True,
     metavar="NAME",
-    help="Preset whose augmentations to time.",
+    help="The preset whose augmentations are timed.",
 )
 @options.settings
 @click.option(
-    "--data", "data_file", type=options.PATH, metavar="FILE", help="Images. [default: drawn cells]"
+    "--data",
+    "data_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="Images. [default: synthetic cells]",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=1),
     default=10.0,
     show_default=True,
-    help="Time for each of the two.",
+    help="Measuring time for each of the two.",
 )
 @options.json
 def augment(
     preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool
 ) -> None:
-    """Time a preset's augmentations against plain keras-cv layers."""
+    """Compare the speed of a preset's augmentations with plain keras-cv layers."""
     chosen = config.preset(preset, settings)
     samples = dataset.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
     with output.stages() as stages, stages.stage("bench") as progress:
@@ -96,7 +100,7 @@ def augment(
     "folder",
     type=options.PATH,
     metavar="DIR",
-    help="Take the network of a trained run, and its validation images, instead.",
+    help="Use the network and the validation images of a trained run instead.",
 )
 @options.training_file
 @click.option(
@@ -113,10 +117,10 @@ def predict(
     images: int | None,
     as_json: bool,
 ) -> None:
-    """Time prediction by the template, by stock code and by ours.
+    """Compare the speed of prediction by the template, stock code and cbtool.
 
     Every form runs the same weights on the same images, as a zip in a clean process. ONNX Runtime
-    (with tf2onnx) and OpenVINO are included where they are installed.
+    (with tf2onnx) and OpenVINO are included if they are installed.
     """
     if folder and backbone:
         raise click.UsageError("give either --backbone NAME or --run DIR.")
@@ -156,7 +160,7 @@ def predict(
 )
 @options.json
 def shift(images: int, as_json: bool) -> None:
-    """Time corruptions of drawn cells of 96 × 96 pixels, in chains and by family."""
+    """Time corruptions of synthetic cells of 96 × 96 pixels, in chains and by family."""
     _print(training_benchmark.time_shift(images), as_json)
 
 
@@ -166,16 +170,16 @@ def shift(images: int, as_json: bool) -> None:
     "--picture",
     type=options.PATH,
     metavar="FILE",
-    help="Draw estimated against obtained scores, as PNG.",
+    help="Write a PNG that plots estimated against obtained scores.",
 )
 @options.stored_part
 @options.json
 def backtest(folders: tuple[Path, ...], picture: Path | None, part: str, as_json: bool) -> None:
     """Test the estimated score on known leaderboards.
 
-    Takes evaluated runs. For each family of corruptions that a run was not trained on, the score on
-    chains with that family is estimated from the chains without it, and compared with the obtained
-    score.
+    DIR is an evaluated run. For each family of corruptions that a run was not trained on, the score
+    on chains with that family is estimated from the chains without it. The estimate is compared
+    with the obtained score.
     """
     found: dict[str, list[backtests.Backtest]] = {}
     for folder in folders:

@@ -24,7 +24,7 @@ with lazy_imports():
     required=True,
     multiple=True,
     metavar="DIR",
-    help="The run folder. If repeated, the zip averages the networks.",
+    help="The run folder. May be repeated: the zip averages the networks.",
 )
 @click.option(
     "--out",
@@ -38,7 +38,7 @@ with lazy_imports():
     "--weights",
     type=click.Choice(["float16", "float32"]),
     help=(
-        "How kernels are stored; float32 doubles the zip. [default: as in the package, else "
+        "Type of the stored kernels; float32 doubles the zip. [default: that of the package, else "
         "float16]"
     ),
 )
@@ -72,8 +72,8 @@ def build(
     """Write a run's submission.zip.
 
     The zip contains model.py, manifest.json and weights.h5, without folders or compression. The
-    same run gives the same bytes. Where there is no package yet, the network is first rewritten for
-    speed, and each rewrite is compared with the trained network on validation images; the build
+    same run gives the same bytes. If the run has no package, the network is first rewritten for
+    speed, and each rewrite is compared with the trained network on validation images. The build
     stops when labels change.
     """
     chosen = [run_folder.open_finished(folder) for folder in folders]
@@ -93,7 +93,7 @@ def build(
                 for step in comparison["steps"]
             ],
             title=(
-                f"{run.folder}: against the trained network, on {comparison['images']} "
+                f"{run.folder}: comparison with the trained network on {comparison['images']} "
                 "validation images"
             ),
         )

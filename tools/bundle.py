@@ -24,14 +24,14 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
     type=options.PATH,
     required=True,
     metavar="DIR|ZIP",
-    help="A new folder, or the zip that CodaBench takes.",
+    help="A new folder, or a new zip for CodaBench.",
 )
 @click.option(
     "--data",
     "data_file",
     type=options.PATH,
     metavar="FILE",
-    help="Npz file of the hidden images. [default: drawn cells]",
+    help="Npz file of the hidden images. [default: synthetic cells]",
 )
 @click.option(
     "--final",
@@ -58,7 +58,7 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
     default=600,
     show_default=True,
     metavar="SECONDS",
-    help="Time limit of a step.",
+    help="Time limit of each step.",
 )
 @click.option(
     "--per-day",
@@ -83,12 +83,12 @@ def bundle(
 ) -> None:
     """Write a competition like AN2DL 2024 for CodaBench.
 
-    Its ingestion program calls `Model().predict` on the hidden images, its scoring program computes
-    accuracy and a confusion matrix. Without --data, the hidden images are a few drawn cells.
+    The ingestion program calls `Model().predict` on the hidden images; the scoring program computes
+    accuracy and a confusion matrix. Without --data, the hidden images are a few synthetic cells.
     """
     start = start or datetime.now()
     if (final_file is None) != (final_start is None):
-        raise click.UsageError("--final and --final-start go together.")
+        raise click.UsageError("give both --final and --final-start, or neither.")
     if final_start and final_start <= start:
         raise click.UsageError("--final-start must be later than --start.")
     if data_file:
@@ -107,6 +107,6 @@ def bundle(
         f"{', '.join(f'{phase.name} with {len(phase.samples):,} images' for phase in phases)}"
     )
     output.hint(
-        f"Next: cbtool rehearse submission.zip --bundle {out}; CodaBench takes it as a zip, under "
-        "Benchmarks, Management, Upload."
+        f"Next: cbtool rehearse submission.zip --bundle {out}. Upload it to CodaBench as a zip, "
+        "under Benchmarks, Management, Upload."
     )

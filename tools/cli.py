@@ -19,21 +19,21 @@ ROOT = Path(__file__).resolve().parents[1]
 # The help lines repeat the first lines of the commands' docstrings, so that the list of commands
 # is shown without importing them; a test compares the two.
 COMMANDS = {
-    "bench": Target("tools.bench:bench", "Measure speed against stock code; backtest estimates."),
+    "bench": Target("tools.bench:bench", "Compare speed with stock code; backtest estimates."),
     "build": Target("tools.build:build", "Write a run's submission.zip."),
     "bundle": Target("tools.bundle:bundle", "Write a competition like AN2DL 2024 for CodaBench."),
     "cancel": Target("tools.submissions:cancel", "Cancel submission ID."),
     "competitions": Target("tools.competitions:competitions", "Find, join and show competitions."),
     "data": Target("tools.data:data", "Inspect, clean, augment or download training data."),
     "delete": Target("tools.submissions:delete", "Delete submission ID for good."),
-    "demo": Target("tools.demo:demo", "Run all stages on drawn cells."),
+    "demo": Target("tools.demo:demo", "Run all stages on synthetic cells."),
     "evaluate": Target("tools.evaluate:evaluate", "Score a run; estimate the hidden test score."),
     "leaderboard": Target("tools.submissions:leaderboard", "Show a phase's leaderboard."),
     "login": Target("tools.account:login", "Log in at CodaBench, once."),
     "logout": Target("tools.account:logout", "Remove the stored token of a server."),
     "logs": Target("tools.submissions:logs", "Print the logs of submission ID."),
     "rehearse": Target("tools.rehearse:rehearse", "Run ZIP through a competition's programs."),
-    "runs": Target("tools.runs:runs", "Compare runs, and keep the ledger of their zips."),
+    "runs": Target("tools.runs:runs", "Compare runs; keep the submissions ledger."),
     "score": Target("tools.score:score", "Run ZIP on FILE.npz and score its labels."),
     "status": Target("tools.submissions:status", "Show the status and score of submission ID."),
     "time": Target("tools.time:time", "Time ZIP, and project to N images."),
@@ -51,7 +51,7 @@ COMMANDS = {
 )
 @click.version_option(package_name="cbtool", prog_name="cbtool")
 def cli() -> None:
-    """From a competition's training file to a checked and scored CodaBench submission.
+    """Turn a competition's training file into a checked and scored CodaBench submission.
 
     The stages: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start
     with `cbtool demo`; compare with `cbtool runs list`.
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted: nothing half-written is left under a final name.", err=True)
+        click.echo("Interrupted. No incomplete file is left under its final name.", err=True)
         return INTERRUPTED
     except CbtoolError as error:
         problem = error
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         problem = _system_error(error)
     except MemoryError:
         problem = LimitError(
-            "this machine has too little memory for that.",
+            "this machine has too little memory for this command.",
             "Use a smaller network, smaller batches, or fewer images.",
         )
     output.error(problem)
@@ -104,8 +104,8 @@ def _system_error(error: OSError) -> CbtoolError:
         return write_error(Path(error.filename or "the output"), error)
     if error.errno == errno.EPIPE and error.filename is None:
         return InputError(
-            "the output was closed before everything was written.",
-            "Let the command that reads it read to the end, or write to a file.",
+            "the output was closed before all data was written.",
+            "Make the reading command read all data, or write to a file.",
         )
     reason = error.strerror or str(error) or type(error).__name__
     subject = f"{error.filename}: {reason}" if error.filename else reason
@@ -114,7 +114,7 @@ def _system_error(error: OSError) -> CbtoolError:
     place = ours[-1] if ours else frames[-1]
     return InputError(
         f"{subject} (in {place.name}, {Path(place.filename).name} line {place.lineno}).",
-        "Check the path and its permissions; with CBTOOL_TRACEBACK=1 the traceback is shown.",
+        "Check the path and its permissions. CBTOOL_TRACEBACK=1 shows the traceback.",
     )
 
 

@@ -102,8 +102,9 @@ def _print(report: dict) -> None:
 def clean(file: Path, out: Path, classes: int) -> None:
     """Find outliers, copies and broken images in FILE.npz.
 
-    Writes DIR/clean.csv (id, reason, score, kept) and scatter plots of the PCA before and after.
-    FILE is not changed: `cbtool train` cleans by itself.
+    Writes DIR/clean.csv (id, reason, score, kept) and scatter plots of the PCA before and after
+    cleaning.
+    FILE is not changed; `cbtool train` cleans the data itself.
     """
     samples = dataset.load(file, classes)
     dataset.require_trainable(samples, file)
@@ -130,7 +131,7 @@ def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:
     "--preset",
     default="lite",
     show_default=True,
-    help="Preset whose augmentations to show.",
+    help="The preset whose augmentations are shown.",
 )
 @options.settings
 @click.option(
@@ -183,8 +184,8 @@ def augment_preview(
     default="train",
     show_default=True,
     help=(
-        "Part as published. The competition's images are the train part: train on that, score on "
-        "the others."
+        "The published part. The competition's images are the train part: use it for training, and "
+        "the other parts for scoring."
     ),
 )
 @click.option(

@@ -1,4 +1,4 @@
-"""`cbtool demo`: all stages on drawn cells, in about a minute."""
+"""`cbtool demo`: all stages on synthetic cells, in about a minute."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ TIMED_IMAGES = 3421  # size of the competition's final test set
     default=Path("demo"),
     show_default=True,
     metavar="DIR",
-    help="A new folder for everything.",
+    help="A new folder for all files.",
 )
 def demo(out: Path) -> int:
-    """Run all stages on drawn cells.
+    """Run all stages on synthetic cells.
 
-    Clean, train, evaluate, build, validate, time, score. Needs no data and no download: the program
-    draws the cells. The score says nothing about real cells.
+    The stages are clean, train, evaluate, build, validate, time and score. The command needs no
+    data and no download: it draws the cells. The score says nothing about real cells.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
-            f"{out} is not an empty folder.", "Remove it, or choose another with --out."
+            f"{out} is not an empty folder.", "Remove it, or choose another folder with --out."
         )
     data_file, zip_file = out / "training_set.npz", out / "submission.zip"
     with output.stages() as stages:
@@ -80,7 +80,7 @@ def demo(out: Path) -> int:
             (
                 "evaluate",
                 f"accuracy {result.clean.value:.3f} on held-out cells, {result.shift.value:.3f} "
-                "through corruptions",
+                "under corruptions",
             ),
             ("build", f"{zip_file} ({zip_file.stat().st_size / 1e6:.1f} MB)"),
             (
@@ -90,10 +90,11 @@ def demo(out: Path) -> int:
             *[(f"time: {name}", text) for name, text in times],
             (
                 "score",
-                f"accuracy {(labels == cells.labels).mean():.3f} on {len(cells)} newly drawn cells",
+                f"accuracy {(labels == cells.labels).mean():.3f} on {len(cells)} new "
+                "synthetic cells",
             ),
         ],
-        title="All stages, on drawn cells",
+        title="All stages, on synthetic cells",
     )
     click.echo(f"Submission: {zip_file.resolve()}")
     output.hint(

@@ -22,11 +22,11 @@ with lazy_imports():
 @options.run
 @options.training_file
 @options.part(
-    "The part to score. `test` scores both parts and is recorded in the run: a test part that is "
-    "used often no longer measures anything."
+    "The part to score. `test` scores both parts, and the run records it: a test part that is used "
+    "often no longer gives an unbiased score."
 )
 @click.option(
-    "--no-views", is_flag=True, help="No test-time augmentation: for large networks on CPUs."
+    "--no-views", is_flag=True, help="Use no test-time augmentation, for large networks on CPUs."
 )
 @options.json
 def evaluate(
@@ -34,15 +34,15 @@ def evaluate(
 ) -> None:
     """Score a run; estimate the hidden test score.
 
-    Scores the run on clean and on corrupted images. The corruptions come in seven families at five
-    severities, and in chains of several families; none shares code with the training's
-    augmentation. The estimated score gives the families that the training did not include at least
-    their share in a hidden test set.
+    Scores the run on clean and on corrupted images. The corruptions have seven families at five
+    severities, and chains of several families; none shares code with the training's augmentation.
+    In the estimated score, the families that the training did not include have at least the weight
+    of one family.
 
-    Also chooses, on other corrupted validation images, the views of test-time augmentation and the
-    corrections after training (temperature, class shares): those that raise the score.
+    Also chooses the views of test-time augmentation and the corrections after training
+    (temperature, class shares) that raise the score, on other corrupted validation images.
 
-    Runs the code that is submitted, and builds the package first where there is none. Writes the
+    Runs the code that is submitted, and exports the package first if there is none. Writes the
     predictions, metrics.json and a picture of each confusion matrix into the run folder.
     """
     run = run_folder.open_finished(folder)
@@ -129,7 +129,7 @@ def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
         for condition, values in found.items()
         for measure in ("expected_calibration_error", "log_loss", "accuracy")
     ]
-    output.table(("", "without steps", "as it ships"), rows, title=f"Confidence, {part} part")
+    output.table(("", "uncorrected", "as submitted"), rows, title=f"Confidence, {part} part")
 
 
 def views(choice: tta.ViewChoice) -> None:
@@ -145,7 +145,7 @@ def views(choice: tta.ViewChoice) -> None:
     output.table(
         ("view, with the plain one", "gain", "95 % interval", "chosen"),
         rows,
-        title="Views, chains of validation images",
+        title="Views, on chains of validation images",
     )
 
 
@@ -156,19 +156,19 @@ def steps(found: calibrations.Steps) -> None:
             "temperature",
             "log loss",
             *_gain(found.loss_gain),
-            f"{found.temperature:.3f}" if found.temperature else "does not pay",
+            f"{found.temperature:.3f}" if found.temperature else "no gain",
         ),
         (
             "other class shares",
             "accuracy",
             *_gain(found.accuracy_gain),
-            "corrected" if found.shares else "does not pay",
+            "corrected" if found.shares else "no gain",
         ),
     ]
     output.table(
-        ("step", "in", "gain", "95 % interval", ""),
+        ("correction", "measure", "gain", "95 % interval", ""),
         rows,
-        title="Steps after training, chains of validation images",
+        title="Corrections after training, on chains of validation images",
     )
 
 

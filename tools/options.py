@@ -34,8 +34,8 @@ def interpreter(command: Command) -> Command:
         "--evaluator",
         metavar="NAME",
         help=(
-            "Run the zip in this evaluator's environment: an2dl2024, oldest or latest. Installed "
-            "on first use."
+            "Run the zip in this evaluator's environment: an2dl2024, oldest or latest. It is "
+            "installed on first use."
         ),
     )
     python = click.option(
@@ -74,16 +74,18 @@ runs_folder = click.option(
     default="runs",
     show_default=True,
     metavar="DIR",
-    help="The folder of the runs; its ledger records the results of the zips it knows.",
+    help="The folder of the runs; its submissions ledger records the results of their zips.",
 )
-stored_part = part("Whose predictions to use; those of `test` exist after `evaluate --split test`.")
+stored_part = part(
+    "The part whose predictions to use; `test` exists after `evaluate --split test`."
+)
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 classes = click.option(
     "--classes",
     type=click.IntRange(2, 256),
     default=8,
     show_default=True,
-    help="Number of classes, if the file does not name them.",
+    help="Number of classes, if the file has no class names.",
 )
 run = click.option(
     "--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder."
@@ -93,7 +95,7 @@ training_file = click.option(
     "data_file",
     type=PATH,
     metavar="FILE",
-    help="The run's training file. [default: its path at training]",
+    help="The run's training file. [default: the path that `train` used]",
 )
 settings = click.option(
     "--set",

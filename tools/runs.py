@@ -25,7 +25,7 @@ folder_argument = click.argument("folder", type=options.PATH, default="runs")
 
 @click.group()
 def runs() -> None:
-    """Compare runs, and keep the ledger of their zips."""
+    """Compare runs; keep the submissions ledger."""
 
 
 @runs.command(name="list")
@@ -35,12 +35,12 @@ def runs() -> None:
 )
 @options.json
 def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
-    """Show the runs in FOLDER side by side.
+    """Show all runs in FOLDER in one table.
 
     The columns are those of the report's Table 1: backbone, augmentation, fine-tuning, and the
-    scores of the held-out part (the test part where it was opened), with the accuracy on chains of
-    corruptions and the estimated score. A run that is not evaluated yet has no scores. [default
-    FOLDER: runs]
+    scores of the held-out part (the test part if it was opened), with the accuracy on chains of
+    corruptions and the estimated score. A run that is not evaluated has no scores. [default FOLDER:
+    runs]
     """
     table = run_table.rows(folder)
     if csv_file:
@@ -62,8 +62,8 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
 def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     """Test whether run A is better than run B.
 
-    Uses a paired bootstrap over the images that both were evaluated on: clean, and through chains
-    of corruptions.
+    Uses a paired bootstrap over the images on which both runs were evaluated: clean, and under
+    chains of corruptions.
     """
     found = comparison.compare(
         run_folder.open_finished(first), run_folder.open_finished(second), part
@@ -87,7 +87,7 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     output.table(
         ("accuracy", "A - B", "95 % interval", "better"),
         rows,
-        title=f"{first} against {second}, {part} part",
+        title=f"{first} compared with {second}, {part} part",
     )
 
 
@@ -104,15 +104,15 @@ def verdict(difference: metrics.Estimate, first: str, second: str) -> str:
 @folder_argument
 @options.json
 def zips(folder: Path, as_json: bool) -> None:
-    """Show every zip that was built of the runs in FOLDER.
+    """Show every zip that was built from the runs in FOLDER.
 
-    With its scores on the held-out part, its estimated score, its time, its online scores, and the
-    mean error of the estimates so far. [default FOLDER: runs]
+    Shows the scores of each zip on the held-out part, its estimated score, its time, its online
+    scores, and the mean absolute error of the estimates. [default FOLDER: runs]
     """
     entries = zip_ledger.read(folder)
     if not entries:
         raise InputError(
-            f"no zip was built of runs in {folder}.",
+            f"no zip was built from runs in {folder}.",
             "Build one: cbtool build --run DIR --out FILE.",
         )
     error = zip_ledger.mean_absolute_error(entries)
@@ -135,7 +135,7 @@ def zips(folder: Path, as_json: bool) -> None:
     )
     output.table(columns, [_zip_row(entry) for entry in entries], title=f"Zips of {folder}")
     if error is not None:
-        click.echo(f"Estimated and online scores differ by {error:.4f}, on average.")
+        click.echo(f"The mean absolute error of the estimated scores is {error:.4f}.")
 
 
 def _cell(value: Any) -> Any:

@@ -37,13 +37,13 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
     "run_folder",
     type=options.PATH,
     metavar="DIR",
-    help="Score this run's validation part of FILE only, and compare with `evaluate`.",
+    help="Score only this run's validation part of FILE, and compare with `evaluate`.",
 )
 @options.runs_folder
 @click.option(
     "--shift",
     is_flag=True,
-    help="Score corrupted copies, too, and estimate the hidden test set's score.",
+    help="Also score corrupted copies, and estimate the hidden test set's score.",
 )
 @options.classes
 @options.interpreter
@@ -63,9 +63,9 @@ def score(
 ) -> int:
     """Run ZIP on FILE.npz and score its labels.
 
-    Only the zip is run, in a clean process, none of the training code. With --run, exits with 1
-    when a label differs from the one `evaluate` gave. With --shift, the numbers are those of
-    `evaluate`, from the zip alone; of more than 1,000 images, 1,000 are drawn.
+    Runs only the zip, in a clean process, without the training code. With --run, exits with 1 when
+    a label differs from that of `evaluate`. With --shift, computes the numbers of `evaluate` from
+    the zip alone; of more than 1,000 images, 1,000 are sampled.
     """
     samples = dataset.load(data_file, classes)
     run = run_folders.open_finished(run_folder) if run_folder else None
@@ -117,7 +117,9 @@ def print_score(found: zip_score.ZipScore, title: str, samples: dataset.Samples)
         )
         evaluate.per_class(title, found.scores, samples.class_names)
     if found.differing is not None:
-        click.echo(f"labels that differ from evaluate's: {found.differing} of {found.labels}")
+        click.echo(
+            f"labels that differ from those of evaluate: {found.differing} of {found.labels}"
+        )
 
 
 def predict_labels(
@@ -134,8 +136,8 @@ def predict_labels(
         classes = len(copies[name].class_names)
         if len(labels) != len(copies[name]) or labels.min() < 0 or labels.max() >= classes:
             raise SubmissionError(
-                f"the zip gave labels of shape {labels.shape} from {labels.min()} to {labels.max()}"
-                f" for {len(copies[name])} images of {classes} classes.",
+                f"the zip returned labels of shape {labels.shape} from {labels.min()} to "
+                f"{labels.max()} for {len(copies[name])} images of {classes} classes.",
                 f"Run: cbtool validate {file}.",
             )
     return found

@@ -22,7 +22,7 @@ with lazy_imports():
     type=click.IntRange(min=1),
     required=True,
     metavar="N",
-    help="Size of the test set to project to.",
+    help="Size of the test set for the projection.",
 )
 @options.interpreter
 @options.limit
@@ -39,9 +39,9 @@ def time(
 ) -> int:
     """Time ZIP, and project to N images.
 
-    Runs on this machine, in a new process, and measures the speed on one call of at most 512
+    Runs ZIP on this machine in a new process, and measures the speed of one call of at most 512
     images. Also shows the speed of the machine's float32 matrix product, as a ceiling. Exits with 4
-    when the projection is beyond the limit.
+    when the projection exceeds the limit.
     """
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)
@@ -54,8 +54,8 @@ def time(
         output.table(("", ""), rows(measured, limit), title=str(file))
     if measured.plain_seconds > limit:
         output.hint(
-            f"Too slow: {measured.plain_seconds:,.0f} s of {limit:g}. Use a smaller network, or "
-            "fewer views."
+            f"Too slow: {measured.plain_seconds:,.0f} s, the limit is {limit:g} s. Use a smaller "
+            "network, or fewer views."
         )
         return LimitError.exit_code
     return 0
@@ -91,5 +91,7 @@ def rows(measured: timing.Timing, limit: float) -> list[tuple[str, str]]:
         ("matrix-product ceiling", f"{measured.ceiling_gflops:,.0f} GFLOP/s in float32{share}"),
     ]
     if measured.keeps_to:
-        lines.append(("keeps to", f"{measured.keeps_to:g} s, by using fewer views"))
+        lines.append(
+            ("own limit", f"{measured.keeps_to:g} s; the zip uses fewer views to keep to it")
+        )
     return lines

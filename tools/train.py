@@ -35,12 +35,14 @@ with lazy_imports():
     "folder",
     type=options.PATH,
     metavar="DIR",
-    help="A new folder. [default: one under runs/]",
+    help="A new folder. [default: a new one in runs/]",
 )
-@click.option("--weights", metavar="imagenet|none|PATH", help="Where the backbone starts from.")
+@click.option("--weights", metavar="imagenet|none|PATH", help="Initial weights of the backbone.")
 @options.settings
 @click.option(
-    "--seeds", type=click.IntRange(1, 100), help="Train that many runs, DIR-seed0, DIR-seed1, ..."
+    "--seeds",
+    type=click.IntRange(1, 100),
+    help="Train this number of runs: DIR-seed0, DIR-seed1, ...",
 )
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
 def train(
@@ -56,19 +58,19 @@ def train(
     """Clean, split and train.
 
     Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); lite-clean, lite-report and
-    lite-winner (the same without augmentation, under the report's and under the winners');
-    winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a small CNN, for trials);
-    and the report's seven rows: report-base-unclean, report-vgg, report-convnext-base,
-    report-convnext-large, report-convnext-xlarge-plain, report-convnext-xlarge,
-    report-block-convnext-xlarge.
+    lite-winner (the same without augmentation, with the report's, and with the winners');
+    winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a small CNN, for first
+    experiments); and the report's seven rows: report-base-unclean, report-vgg,
+    report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
+    report-convnext-xlarge, report-block-convnext-xlarge.
 
-    A run that was interrupted at any moment continues from its last complete epoch with --resume
-    DIR; the result is the same as without the interruption.
+    --resume DIR continues an interrupted run after its last complete epoch. The result is the same
+    as without the interruption.
     """
     if resume:
         if preset or config_file or folder or weights or settings or seeds:
             raise click.UsageError(
-                "--resume allows no other option than --data; the rest is read from the run."
+                "--resume allows only the option --data; all other settings come from the run."
             )
         _resume(resume, data_file)
         return

@@ -35,7 +35,9 @@ with lazy_imports():
 )
 @click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the current one]")
 @click.option("--wait", is_flag=True, help="Wait for the score; print score and logs.")
-@click.option("--leaderboard", is_flag=True, help="Wait, and add it to the leaderboard.")
+@click.option(
+    "--leaderboard", is_flag=True, help="Wait, and add the submission to the leaderboard."
+)
 @click.option(
     "--resume",
     is_flag=True,
@@ -44,7 +46,7 @@ with lazy_imports():
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Validate, show the plan, and send nothing.")
 @click.option("--force", is_flag=True, help="Upload even when `validate` fails.")
-@click.option("--again", is_flag=True, help="Enter a zip again that this phase has scored.")
+@click.option("--again", is_flag=True, help="Enter the zip again even if this phase has scored it.")
 @click.option(
     "--limit",
     type=click.FloatRange(min=1),
@@ -75,10 +77,10 @@ def upload(
 ) -> int:
     """Upload ZIP to CodaBench and follow it to its score.
 
-    Asks CodaBench whether it would take ZIP, validates it, shows what will be sent, and asks. After
-    an interruption at any point, `cbtool upload --resume` continues; the zip is entered only once.
-    Records the online score in the ledger of --runs. Exits with 3 when CodaBench refuses the zip or
-    the submission fails, with 1 when the zip does not pass `validate`.
+    Asks CodaBench whether it would accept ZIP, validates it, shows the plan, and asks for
+    confirmation. After an interruption at any point, `cbtool upload --resume` continues; the zip is
+    entered only once. Records the online score in the submissions ledger of --runs. Exits with 3
+    when CodaBench refuses the zip or the submission fails, with 1 when the zip fails `validate`.
     """
     if resume == bool(number) or (file is None and not resume):
         raise click.UsageError("give ZIP and --competition ID, or --resume.")
@@ -87,7 +89,7 @@ def upload(
         begun = uploads.find_unfinished(file)
         if begun.url != client.url:
             raise click.UsageError(
-                f"that upload goes to {begun.url}: cbtool login --url {begun.url}."
+                f"that upload is for {begun.url}; log in there: cbtool login --url {begun.url}."
             )
     else:
         # What takes a moment comes first: running the zip takes minutes.
@@ -151,7 +153,7 @@ def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
         ("competition", f"{plan.competition.title} at {client.url}"),
         ("phase", f"{phase.name}, ends {eligibility.format_time(phase.end) or 'never'}"),
         ("left today", describe_limit(phase.used_today, phase.allowed_today)),
-        ("left in all", describe_limit(phase.used, phase.allowed)),
+        ("left in total", describe_limit(phase.used, phase.allowed)),
         ("time limit", f"{phase.limit} s"),
         ("storage left", f"{plan.free / 1e9:.2f} GB"),
         *(("note", note) for note in plan.notes),
@@ -162,7 +164,7 @@ def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
         rows.append(
             (
                 "note",
-                f"the zip keeps to {own:g} s, the phase allows {phase.limit}: cbtool build "
+                f"the zip's own limit is {own:g} s, the phase allows {phase.limit} s: cbtool build "
                 f"--time-limit {phase.limit}",
             )
         )
@@ -176,7 +178,7 @@ def _agreed() -> bool:
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        raise click.UsageError("there is no terminal to ask on: add --yes.") from None
+        raise click.UsageError("there is no terminal for the confirmation: add --yes.") from None
 
 
 @contextmanager
@@ -186,7 +188,7 @@ def _resumable() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, PlatformError) as error:
         if isinstance(error, KeyboardInterrupt) or error.passing or error.status in (401, 403):
-            output.hint("The progress is kept; cbtool upload --resume continues.")
+            output.hint("The progress is saved; cbtool upload --resume continues.")
         raise
 
 
@@ -213,9 +215,9 @@ def _followed(
         return PlatformError.exit_code
     if not found.scores and not hidden:
         raise PlatformError(
-            f"submission {found.id} finished with no score: the scoring program wrote none that "
-            "the leaderboard has.",
-            "Tell the organiser; with the bundle, cbtool rehearse shows why.",
+            f"submission {found.id} finished with no score: the scoring program wrote no score for "
+            "a column of the leaderboard.",
+            "Tell the organiser. If you have the bundle, cbtool rehearse shows the reason.",
         )
     submissions.note(begun, competition.columns, folder)
     if leaderboard:

@@ -92,7 +92,7 @@ def bad_files(folder, images):
         "NaN": (dict(images=nan, labels=LABELS), "NaN"),
         "grey images": (dict(images=images[..., 0], labels=LABELS), "not (n, height, width, 3)"),
         "tiny images": (dict(images=images[:, :8, :8], labels=LABELS), "8×8"),
-        "no images": (dict(images=images[:0], labels=LABELS[:0]), "holds no images"),
+        "no images": (dict(images=images[:0], labels=LABELS[:0]), "contains no images"),
         "label out of range": (dict(images=images, labels=LABELS + 1), "label 8 of image 7"),
         "negative label": (dict(images=images, labels=LABELS - 1), "label -1 of image 0"),
         "float labels": (dict(images=images, labels=LABELS / 1.0), "not integers"),

@@ -50,14 +50,15 @@ def test_too_few_images_say_how_many_are_needed(samples):
     few = samples.take(np.flatnonzero((samples.labels != 3) | (samples.ids < 50)))
     with pytest.raises(
         InputError,
-        match=r"class 3 \(immature granulocyte\) has \d+ different images left; the split needs 20",
+        match=r"class 3 \(immature granulocyte\) has \d+ different images after cleaning; "
+        "the split needs 20",
     ):
         parts_of(few)
 
 
 def test_other_data_is_refused(samples):
     other = samples.take(np.arange(319))
-    with pytest.raises(InputError, match="not what this run was split on"):
+    with pytest.raises(InputError, match="not the data of this run"):
         parts_of(samples).rows("test", other)
 
 

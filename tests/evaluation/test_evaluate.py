@@ -114,7 +114,7 @@ def test_a_class_that_a_part_lacks_and_no_split_are_errors(small_run, tmp_path):
 def test_other_data_and_no_run_are_errors(small_run, tmp_path):
     dataset.save(synthetic.draw(3), tmp_path / "other.npz")
     result = in_process("evaluate", "--run", small_run, "--data", tmp_path / "other.npz")
-    assert_one_sentence(result, "not what this run was split on")
+    assert_one_sentence(result, "not the data of this run")
     assert_one_sentence(in_process("evaluate", "--run", tmp_path), "is not a run folder")
 
 

@@ -74,6 +74,6 @@ def test_weights_beyond_float16_are_refused():
     operation = graph.Operation(
         "huge", "dense", [], {}, {"kernel": np.full((2, 2), 1e6, np.float32)}
     )
-    with pytest.raises(SubmissionError, match="huge do not fit in float16"):
+    with pytest.raises(SubmissionError, match="huge exceed the range of float16"):
         package.round_kernels([operation], "float16")
     assert package.round_kernels([operation], "float32")[0].weights["kernel"].dtype == np.float32

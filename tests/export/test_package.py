@@ -136,7 +136,7 @@ def test_runs_of_other_classes_cannot_be_averaged(small_run, tmp_path):
     manifest = read_manifest(other / "package")
     write_manifest(replace(manifest, class_names=("a", "b")), other / "package")
     result = in_process("build", "--run", small_run, "--run", other, "--out", tmp_path / "both.zip")
-    assert_one_sentence(result, "was trained on other classes")
+    assert_one_sentence(result, "was trained with other classes")
     assert not (tmp_path / "both.zip").exists()
 
 
@@ -175,7 +175,7 @@ def test_build_without_a_package_needs_the_data(small_run, tmp_path):
         json.dumps(provenance | {"data": str(tmp_path / "gone.npz")})
     )
     result = in_process("build", "--run", copy, "--out", tmp_path / "submission.zip")
-    assert_one_sentence(result, "no longer at")
+    assert_one_sentence(result, "is not at")
     assert not (copy / "package").exists() and not (tmp_path / "submission.zip").exists()
 
 

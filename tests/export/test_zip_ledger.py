@@ -63,7 +63,7 @@ def test_a_zip_is_named_by_the_beginning_of_its_sum(built):
     wanted = files.digest(path)[:8]
     assert in_process("runs", "note-online", wanted, 0.5, "--runs", folder).returncode == 0
     assert_one_sentence(
-        in_process("runs", "note-online", "0" * 8, 0.5, "--runs", folder), "knows no zip 00000000"
+        in_process("runs", "note-online", "0" * 8, 0.5, "--runs", folder), "has no zip 00000000"
     )
     assert in_process("runs", "note-online", wanted, 1.5, "--runs", folder).returncode == 2
 

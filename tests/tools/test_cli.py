@@ -53,7 +53,7 @@ def test_ctrl_c_leaves_nothing_half_written_under_a_final_name(training_file, tm
     assert "Interrupted" in stderr and "Traceback" not in stderr
     assert not run.finished.exists()
     assert [path for path in folder.rglob("*") if path.name.startswith(".")] == []
-    assert_one_sentence(in_process("build", "--run", folder), "did not come to its end")
+    assert_one_sentence(in_process("build", "--run", folder), "is not finished")
 
 
 def test_wrong_use_exits_with_2():

@@ -106,7 +106,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(small_file, tmp_pa
             time.sleep(0.02)
         process.kill()
         process.wait()
-        assert_one_sentence(in_process("evaluate", "--run", cut), "did not come to its end")
+        assert_one_sentence(in_process("evaluate", "--run", cut), "is not finished")
         process = subprocess.Popen(
             [sys.executable, "-m", "tools", "train", "--resume", str(cut)], cwd=ROOT
         )
@@ -129,7 +129,7 @@ def test_resume_takes_nothing_else_and_only_the_same_data(run_folder, training_f
     runs.Run(tmp_path / "run").finished.unlink()
     dataset.save(synthetic.draw(3), tmp_path / "other.npz")
     result = in_process("train", "--resume", tmp_path / "run", "--data", tmp_path / "other.npz")
-    assert_one_sentence(result, "not what this run was begun with")
+    assert_one_sentence(result, "not the data of this run")
 
 
 def test_a_state_that_is_damaged_or_another_networks_is_one_sentence(small_file, tmp_path):

@@ -272,9 +272,7 @@ def test_a_diverging_training_says_so(training_file, tmp_path):
         "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
     )
     assert_one_sentence(result, "training diverged")
-    assert_one_sentence(
-        in_process("evaluate", "--run", tmp_path / "run"), "did not come to its end"
-    )
+    assert_one_sentence(in_process("evaluate", "--run", tmp_path / "run"), "is not finished")
 
 
 def test_seeds_make_a_run_each(training_file, tmp_path):

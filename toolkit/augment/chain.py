@@ -49,7 +49,7 @@ def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
         shape = images.shape
         if labels.dtype.is_integer and any(operation.name in MIXING for operation in operations):
             raise InputError(
-                "mixed images need mixed labels, and integers cannot be mixed.",
+                "mixed images need mixed labels, and integer labels cannot be mixed.",
                 "Give one-hot labels.",
             )
         with rng.seeded(seed):

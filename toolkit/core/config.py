@@ -85,7 +85,7 @@ def _build(text: str, source: str, settings: tuple[str, ...]) -> Config:
     except ValidationError as error:
         raise InputError(
             _sentence(error.errors()[0], source),
-            "Correct the key or the value; docs/configuration.md lists all of them.",
+            "Correct the key or the value; docs/configuration.md lists all keys.",
         ) from error
 
 
@@ -96,7 +96,7 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     if not equals or not all(key.split(".")):
         raise InputError(
             f"--set {setting} is not of the form key=value.",
-            "For example --set train.phases.0.epochs=3.",
+            "For example: --set train.phases.0.epochs=3.",
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -124,7 +124,7 @@ def _item(place: Any, name: str, key: str) -> Any:
         size = f"a list of {len(place)}, numbered from 0"
     raise InputError(
         f"--set {key}: '{name}' does not exist in {size}.",
-        "Name an existing key; docs/configuration.md lists all of them.",
+        "Use an existing key; docs/configuration.md lists all keys.",
     )
 
 

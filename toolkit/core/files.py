@@ -46,13 +46,14 @@ def write_error(path: Path, error: OSError) -> InputError:
     if error.errno == errno.ENOSPC or "No space left" in str(error):
         return InputError(
             f"the disk is full: {path} was not written.",
-            "Free some space or choose another folder.",
+            "Free some space, or choose another folder.",
         )
     if isinstance(error, IsADirectoryError):
         return InputError(f"{path} is a folder, not a file.", "Give the name of a file.")
     if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
         return InputError(
-            f"cannot write in {path.parent}: {error.strerror}.", "Choose a folder you may write to."
+            f"cannot write in {path.parent}: {error.strerror}.",
+            "Choose a folder with write permission.",
         )
     return InputError(
         f"cannot write {path}: {error.strerror or error}.", "Check the disk and the path."

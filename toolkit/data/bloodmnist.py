@@ -50,8 +50,8 @@ def fetch(source: Source, path: Path, progress: Progress = silent) -> None:
         if digest(part, "md5") != source.md5:
             part.unlink()
             raise InputError(
-                f"what came from {source.url} has a wrong checksum.",
-                "Run the same command again; if it stays wrong, report it.",
+                f"the file from {source.url} has a wrong checksum.",
+                "Run the same command again. If the checksum is wrong again, report it.",
             )
         part.replace(path)
     except OSError as error:
@@ -91,10 +91,10 @@ def _download(source: Source, part: Path, progress: Progress) -> None:
         response = error.response
         assert response is not None  # `download` promises it
         raise InputError(
-            f"{source.url} answers {response.status_code} {response.reason}.", "Try again later."
+            f"{source.url} answered {response.status_code} {response.reason}.", "Try again later."
         ) from error
     except requests.RequestException as error:
         raise InputError(
-            f"the download of {source.url} broke off: {http.reason(error)}.",
-            "Run the same command again: it goes on where it stopped.",
+            f"the download of {source.url} was interrupted: {http.reason(error)}.",
+            "Run the same command again: it continues where it stopped.",
         ) from error

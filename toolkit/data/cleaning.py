@@ -58,8 +58,8 @@ def clean(samples: Samples, config: CleanConfig) -> Cleaning:
     broken = pixels.max(axis=1) - pixels.min(axis=1) < FLATTEST
     if broken.all():
         raise InputError(
-            "every image is constant: there is nothing to learn from.",
-            "Check how the file was written.",
+            "every image is constant, so training is impossible.",
+            "Check the program that wrote the file.",
         )
     exact = _exact_groups(samples.images)
     groups = _near_groups(samples.images, exact, config.near_copy_bits)

@@ -89,7 +89,8 @@ def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
     for key in ("images", "labels"):
         if key not in arrays:
             raise InputError(
-                f"{path} has no array '{key}'; it holds: {', '.join(sorted(arrays)) or 'nothing'}.",
+                f"{path} has no array '{key}'; it contains: "
+                f"{', '.join(sorted(arrays)) or 'nothing'}.",
                 "Save it with np.savez(path, images=images, labels=labels).",
             )
     if "class_names" in arrays:
@@ -123,17 +124,17 @@ def require_trainable(samples: Samples, path: Path) -> None:
     if np.count_nonzero(counts) == 1:
         only = int(counts.argmax())
         raise InputError(
-            f"{path} has images of one class only, {only} ({samples.class_names[only]}): there is "
-            "nothing to learn.",
+            f"{path} has images of one class only, {only} ({samples.class_names[only]}): training "
+            "needs at least two.",
             "Add images of the other classes.",
         )
     if not counts.all():
         empty = int(np.flatnonzero(counts == 0)[0])
         raise InputError(
-            f"{path} has no image of class {empty} ({samples.class_names[empty]}), of "
+            f"{path} has no image of class {empty} ({samples.class_names[empty]}); it should have "
             f"{len(counts)} classes.",
-            "Add images of that class, or number the labels without gaps and say how many classes "
-            "there are.",
+            "Add images of that class, or number the labels without gaps and set the number of "
+            "classes: --set data.classes=N.",
         )
 
 
@@ -149,10 +150,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {key: _read_member(path, archive, key) for key in archive.files}
     except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path} is damaged: {error}.", "Fetch it again.") from error
+        raise InputError(f"{path} is damaged: {error}.", "Download it again.") from error
     except OSError as error:
         raise InputError(
-            f"cannot read {path}: {error.strerror or error}.", "Check the path and its rights."
+            f"cannot read {path}: {error.strerror or error}.", "Check the path and its permissions."
         ) from error
 
 
@@ -162,12 +163,12 @@ def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndar
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise InputError(
-                f"'{key}' in {path} holds pickled Python objects, which could run any code and are "
-                "never loaded.",
+                f"'{key}' in {path} contains pickled Python objects, which can run any code; "
+                "cbtool never loads them.",
                 "Save it as a plain numeric array.",
             ) from error
         raise InputError(
-            f"'{key}' in {path} is not a readable array: {error}.", "Fetch the file again."
+            f"'{key}' in {path} is not a readable array: {error}.", "Download the file again."
         ) from error
 
 
@@ -179,10 +180,10 @@ def _checked_images(path: Path, images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
             f"images in {path} have the shape {images.shape}, not (n, height, width, 3).",
-            "Stack grey images three times; put channels last.",
+            "Repeat the channel of grey images three times; put channels last.",
         )
     if len(images) == 0:
-        raise InputError(f"{path} holds no images.", "Give a file with at least one.")
+        raise InputError(f"{path} contains no images.", "Give a file with at least one image.")
     if min(images.shape[1:3]) < SMALLEST_SIDE:
         height, width = images.shape[1:3]
         raise InputError(
@@ -197,7 +198,7 @@ def _wrong_values(values: np.ndarray) -> str:
     if not np.issubdtype(values.dtype, np.number) or values.size == 0:
         return f"{values.dtype}, not uint8"
     if np.isnan(values).any():
-        return f"{values.dtype} and hold NaN, not uint8"
+        return f"{values.dtype} and contain NaN, not uint8"
     low, high = values.min(), values.max()
     beyond = "" if low >= 0 and high <= 255 else ", outside 0..255"
     return f"{values.dtype} from {low:g} to {high:g}{beyond}, not uint8"
@@ -206,14 +207,14 @@ def _wrong_values(values: np.ndarray) -> str:
 def _checked_labels(path: Path, labels: np.ndarray, n: int, classes: int) -> np.ndarray:
     if labels.shape not in ((n,), (n, 1)):
         raise InputError(
-            f"labels in {path} have the shape {labels.shape}, not ({n},) or ({n}, 1) as for {n} "
+            f"labels in {path} have the shape {labels.shape}, not ({n},) or ({n}, 1) for {n} "
             "images.",
-            "Give one class number an image (for one-hot labels: labels.argmax(1)).",
+            "Give one class number per image (for one-hot labels: labels.argmax(1)).",
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
             f"labels in {path} are {labels.dtype}, not integers.",
-            "Save class numbers from 0 as uint8.",
+            "Save class numbers, from 0, as uint8.",
         )
     labels = labels.reshape(-1).astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
@@ -222,7 +223,7 @@ def _checked_labels(path: Path, labels: np.ndarray, n: int, classes: int) -> np.
         raise InputError(
             f"label {labels[row]} of image {row} in {path} is out of range: classes go from 0 to "
             f"{classes - 1}.",
-            "Correct it, or say how many classes there are (--classes N; for train: --set "
+            "Correct it, or set the number of classes (--classes N; for train: --set "
             "data.classes=N).",
         )
     return labels

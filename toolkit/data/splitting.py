@@ -28,8 +28,8 @@ class Split:
         split."""
         if samples.fingerprint != self.fingerprint:
             raise InputError(
-                "the data is not what this run was split on (its pixels or labels differ).",
-                "Give the file the run was trained on, with --data.",
+                "the data is not the data of this run (its pixels or labels differ).",
+                "Give the file that the run was trained on: --data FILE.",
             )
         return np.array(getattr(self, part))
 
@@ -77,7 +77,7 @@ def _require_enough(samples: Samples, kinds: np.ndarray, config: SplitConfig) ->
     if counts[smallest] < needed:
         raise InputError(
             f"class {smallest} ({samples.class_names[smallest]}) has {counts[smallest]} different "
-            "images left;"
+            "images after cleaning;"
             f" the split needs {needed} to put one in each part.",
             "Add images, or hold out more: --set split.validation=0.2 --set split.test=0.2.",
         )

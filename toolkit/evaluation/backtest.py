@@ -53,6 +53,7 @@ def backtest(run: Run, part: str) -> list[Backtest]:
         results.append(Backtest(run.folder.name, family, estimate, obtained))
     if not results:
         raise InputError(
-            f"{run.folder} was trained on every family: none can be held out.", "Try other runs."
+            f"{run.folder} was trained on every family, so no family can be held out.",
+            "Use other runs.",
         )
     return results

@@ -9,7 +9,7 @@ from toolkit.evaluation.predictions import Predictions, read_predictions
 from toolkit.training import run_folder
 from toolkit.training.run_folder import Run
 
-WAY_OUT = "Compare runs of one training file and one --set split.seed."
+WAY_OUT = "Compare runs with the same training file and the same --set split.seed."
 
 
 def compare(first: Run, second: Run, part: str) -> dict[str, Estimate]:
@@ -31,7 +31,7 @@ def compare(first: Run, second: Run, part: str) -> dict[str, Estimate]:
         theirs = read_predictions(second, part, condition)
         if not np.array_equal(ours.ids, theirs.ids):
             raise InputError(
-                f"{first.folder} and {second.folder} hold predictions of different splits.", WAY_OUT
+                f"{first.folder} and {second.folder} have predictions of different splits.", WAY_OUT
             )
         differences[condition] = _difference(ours, theirs)
     return differences

@@ -94,7 +94,7 @@ def _held_out(samples: Samples, rows: np.ndarray, name: str) -> Samples:
     if len(missing):
         raise InputError(
             f"the {name} part has no image of class {missing[0]} ({part.class_names[missing[0]]}).",
-            "Train on a file that has enough of each class, or hold out more: --set "
+            "Train on a file with more images of each class, or hold out more: --set "
             "split.validation=0.2.",
         )
     return shift_benchmark.limit_images(part)

@@ -44,7 +44,7 @@ def read_labels(run: Run, part: str, copies: dict[str, Samples]) -> dict[str, np
         # Not their number: another split may hold as many images.
         if not np.array_equal(predictions.ids, samples.ids):
             raise InputError(
-                f"the predictions in {run.folder} are of another split than its split.json.",
+                f"the predictions in {run.folder} belong to another split than its split.json.",
                 f"Run: cbtool evaluate --run {run.folder}.",
             )
         labels[condition] = predictions.predicted

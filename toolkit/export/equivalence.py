@@ -81,8 +81,8 @@ def rewrite_and_compare(
         raise SubmissionError(
             f"the package labels {changed} of {len(images)} images differently from the trained "
             "network.",
-            "Store the weights whole, with --weights float32, or train it again: it loses too much "
-            "in float16.",
+            "float16 changes the weights too much: store them with --weights float32, or train the "
+            "run again.",
         )
     # bfloat16 keeps 8 bits of a number. Where that changes labels, CPUs compute in float32 instead:
     # no reason to stop.

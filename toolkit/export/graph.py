@@ -216,7 +216,7 @@ def _max_pool(layer: keras.layers.MaxPooling2D) -> list[Operation]:
 def _relu(layer: keras.layers.ReLU) -> list[Operation]:
     if layer.max_value not in (None, 6) or layer.negative_slope or layer.threshold:
         raise InputError(
-            f"the layer {layer.name} is an unusual ReLU and cannot be exported.",
+            f"the layer {layer.name} is an unsupported kind of ReLU and cannot be exported.",
             "Use ReLU or ReLU6.",
         )
     return [Operation(layer.name, "relu6" if layer.max_value else "relu", [])]

@@ -138,8 +138,8 @@ def _stored_weights(operation: Operation, dtype: str) -> dict[str, np.ndarray]:
                 values = values.astype(dtype)
         if not np.isfinite(values).all():
             raise SubmissionError(
-                f"weights of {operation.name} do not fit in {dtype}.",
-                "Store them whole, with --weights float32, or train with a lower learning rate.",
+                f"weights of {operation.name} exceed the range of {dtype}.",
+                "Store them with --weights float32, or train with a lower learning rate.",
             )
         stored[key] = values
     return stored
@@ -191,7 +191,7 @@ def build(
             continue
         if samples is None:
             raise InputError(
-                f"the run {run.folder} has no package of this version yet.",
+                f"the run {run.folder} has no package of this version.",
                 f"Evaluate it first: cbtool evaluate --run {run.folder}.",
             )
         export_on_validation(run, samples, dtype, progress)
@@ -235,8 +235,8 @@ def _merge(folders: list[Path]) -> tuple[Manifest, dict[str, Path]]:
         for key, what in (("image_shape", "images"), ("class_names", "classes")):
             if getattr(package, key) != getattr(first, key):
                 raise InputError(
-                    f"{folder.parent} was trained on other {what} than {folders[0].parent}.",
-                    "Average runs of one training file.",
+                    f"{folder.parent} was trained with other {what} than {folders[0].parent}.",
+                    "Average only runs with the same training file.",
                 )
         if not package.class_shares:  # a step that does not pay for all of them
             class_shares = None

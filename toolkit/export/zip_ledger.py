@@ -96,8 +96,8 @@ def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: st
     found = _find(read(folder), zip_or_sha256)
     if not found:
         raise InputError(
-            f"the ledger in {folder} knows no zip {zip_or_sha256}.",
-            f"Name the file, or the first eight digits of its SHA-256; cbtool runs zips {folder} "
+            f"the submissions ledger in {folder} has no zip {zip_or_sha256}.",
+            f"Give the file, or the first eight digits of its SHA-256; cbtool runs zips {folder} "
             "lists them.",
         )
     online = found.online | {phase: score}

@@ -65,7 +65,7 @@ def load(name: str, trunk: keras.Model, source: str) -> None:
         raise InputError(f"there are no ImageNet weights for {name}.", "Train with --weights none.")
     try:
         if entry.read is None:
-            raise ValueError("nobody has published any; give the npz of an earlier run")
+            raise ValueError("no weights are published for it; give the npz of an earlier run")
         trunk.set_weights(entry.read(trunk.input_shape[1:], path))
     except ValueError as error:
         raise InputError(

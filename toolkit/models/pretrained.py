@@ -68,7 +68,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         struct.error,
     ) as error:
         raise InputError(
-            f"{path} is not a readable weights file: {error}.", "Give the file as it was published."
+            f"{path} is not a readable weights file: {error}.", "Give the published file."
         ) from error
 
 
@@ -134,7 +134,7 @@ class _Storage:
     def fill(self, file: io.BufferedReader) -> None:
         (size,) = struct.unpack("<q", file.read(8))
         if size != self.size:
-            raise ValueError(f"a storage of {self.size} numbers announces {size}")
+            raise ValueError(f"a storage of {self.size} numbers declares {size}")
         self.values = np.frombuffer(file.read(size * self.dtype.itemsize), self.dtype, size)
 
 
@@ -154,7 +154,7 @@ class _Tensor:
         if self.storage.values is None:
             raise ValueError("a tensor's storage is missing")
         if min(self.offset, *self.strides, 0) < 0 or last >= self.storage.size:
-            raise ValueError("a tensor reaches beyond its storage")
+            raise ValueError("a tensor extends beyond its storage")
         strides = [stride * self.storage.dtype.itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(
             self.storage.values[self.offset :], self.shape, strides, writeable=False

@@ -43,8 +43,8 @@ def time_training(
     if stock is None:
         known = [name for name, entry in BACKBONES.items() if entry.stock]
         raise InputError(
-            f"there is no stock network of '{backbone}' to compare with.",
-            f"Name one of {', '.join(known)}.",
+            f"keras.applications has no network '{backbone}' for the comparison.",
+            f"Use one of {', '.join(known)}.",
         )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, SIDE, SIDE, 3)).astype(np.float32)
@@ -91,7 +91,9 @@ def time_augmentation(
     """
     operations = tuple(operation for operation in operations if operation.name not in chain.MIXING)
     if not operations:
-        raise InputError("there are no augmentations to measure.", "Choose a preset that has some.")
+        raise InputError(
+            "the preset has no augmentations to measure.", "Choose a preset with augmentations."
+        )
     speeds = {}
     for number, (name, make) in enumerate({"ours": chain.chain, "naive": chain.naive}.items()):
         progress(number, 2, name)

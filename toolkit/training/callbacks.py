@@ -43,9 +43,9 @@ class DivergenceCheck(keras.callbacks.Callback):
         logs = logs or {}
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
             raise InputError(
-                f"training diverged: the loss is no number after epoch {epoch + 1} of phase "
-                f"{self.number + 1}.",
-                f"Lower its learning rate: --set train.phases.{self.number}.learning_rate=...",
+                f"training diverged: the loss is not a finite number after epoch {epoch + 1} of "
+                f"phase {self.number + 1}.",
+                f"Use a lower learning rate: --set train.phases.{self.number}.learning_rate=...",
             )
 
 

@@ -165,4 +165,4 @@ def _variables(network: Network, model: keras.Model) -> list[keras.Variable]:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is damaged: {error}.", "Train again into a new folder.")
+    return InputError(f"{path} is damaged: {error}.", "Train again, in a new folder.")

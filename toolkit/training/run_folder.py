@@ -85,7 +85,8 @@ def require_new(folder: Path) -> None:
     """Raises InputError when `folder` holds anything: a run is never overwritten."""
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(
-            f"{folder} is not empty.", "Give --run a new folder; a run is never overwritten."
+            f"{folder} is not empty.",
+            "Give a new folder with --run; cbtool never overwrites a run.",
         )
 
 
@@ -123,8 +124,8 @@ def open_finished(folder: Path) -> Run:
     run = _open(folder)
     if not run.finished.exists():
         raise InputError(
-            f"the training in {folder} did not come to its end.",
-            f"Go on with it: cbtool train --resume {folder}.",
+            f"the training in {folder} is not finished.",
+            f"Continue it: cbtool train --resume {folder}.",
         )
     return run
 
@@ -144,8 +145,8 @@ def require_data(run: Run, samples: Samples) -> None:
     """Raises InputError unless `samples` are what `run` was begun with."""
     if samples.fingerprint != read_provenance(run)["fingerprint"]:
         raise InputError(
-            "the data is not what this run was begun with (its pixels or labels differ).",
-            "Give that file, with --data.",
+            "the data is not the data of this run (its pixels or labels differ).",
+            "Give the file of the run: --data FILE.",
         )
 
 
@@ -154,12 +155,12 @@ def training_file(run: Run) -> Path:
     data = read_provenance(run)["data"]
     if data is None:
         raise InputError(
-            f"the run {run.folder} does not say which file it was trained on.",
-            "Say where it is, with --data FILE.",
+            f"the run {run.folder} does not name its training file.",
+            "Give it with --data FILE.",
         )
     if not Path(data).exists():
         raise InputError(
-            f"the training file is no longer at {data}.", "Say where it is, with --data FILE."
+            f"the training file is not at {data} any more.", "Give it with --data FILE."
         )
     return Path(data)
 
@@ -169,7 +170,7 @@ def _open(folder: Path) -> Run:
     if not run.config.exists():
         raise InputError(
             f"{folder} is not a run folder: it has no config.toml.",
-            "Make one with: cbtool train --preset NAME --data FILE --run DIR.",
+            "Make one: cbtool train --preset NAME --data FILE --run DIR.",
         )
     return run
 

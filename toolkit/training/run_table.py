@@ -66,7 +66,7 @@ def _row(run: Run) -> Row:
         settings = config.read(run.config)
     except CbtoolError as error:
         raise InputError(
-            f"the run {run.folder} cannot be read: {error.sentence}", "Move it elsewhere."
+            f"the run {run.folder} cannot be read: {error.sentence}", "Move it to another folder."
         ) from error
     part, found = headline.read_part(run)
     scores_of_part = headline.of_part(found)

@@ -246,9 +246,9 @@ def _first_trainable(network: Network, phase: Phase, number: int) -> int:
         return round(layers * (1 - phase.trainable))
     if phase.trainable >= layers:
         raise InputError(
-            f"phase {number} trains from layer {phase.trainable} on, and {network.trunk.name} has "
+            f"phase {number} trains from layer {phase.trainable} on, but {network.trunk.name} has "
             f"only {layers} layers.",
-            f"Name an earlier one: --set train.phases.{number}.trainable={layers // 2}.",
+            f"Use an earlier layer: --set train.phases.{number}.trainable={layers // 2}.",
         )
     return phase.trainable
 
