@@ -47,10 +47,10 @@ def bench() -> None:
 )
 @options.json
 def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
-    """Compare the time of training steps with keras.applications.
+    """Compare training speed with keras.applications.
 
-    Uses images of 96 × 96 pixels and random weights. Times three cases: all layers, one layer on
-    the frozen backbone, and that layer on stored features.
+    Times training steps on images of 96 × 96 pixels, with random weights, in three cases: all
+    layers, one layer on the frozen backbone, and that layer on stored features.
     """
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = training_benchmark.time_training(backbone, batch, steps, progress)
@@ -83,7 +83,10 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
 def augment(
     preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool
 ) -> None:
-    """Compare the speed of a preset's augmentations with plain keras-cv layers."""
+    """Compare augmentation speed with keras-cv.
+
+    Times a preset's augmentations and plain keras-cv layers.
+    """
     chosen = config.preset(preset, settings)
     samples = dataset.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
     with output.stages() as stages, stages.stage("bench") as progress:
@@ -117,10 +120,11 @@ def predict(
     images: int | None,
     as_json: bool,
 ) -> None:
-    """Compare the speed of prediction by the template, stock code and cbtool.
+    """Compare the speed of forms of prediction.
 
-    Every form runs the same weights on the same images, as a zip in a clean process. ONNX Runtime
-    (with tf2onnx) and OpenVINO are included if they are installed.
+    The forms are the template, stock code and those of cbtool. Every form runs the same weights on
+    the same images, as a zip in a clean process. ONNX Runtime (with tf2onnx) and OpenVINO are
+    included if they are installed.
     """
     if folder and backbone:
         raise click.UsageError("give either --backbone NAME or --run DIR.")
@@ -160,7 +164,10 @@ def predict(
 )
 @options.json
 def shift(images: int, as_json: bool) -> None:
-    """Time corruptions of synthetic cells of 96 × 96 pixels, in chains and by family."""
+    """Time corruptions, in chains and by family.
+
+    Uses synthetic cells of 96 × 96 pixels.
+    """
     _print(training_benchmark.time_shift(images), as_json)
 
 

@@ -35,7 +35,10 @@ def data() -> None:
 @options.classes
 @options.json
 def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
-    """Show what FILE.npz contains, and write a contact sheet per class."""
+    """Show what FILE.npz contains.
+
+    Also writes a contact sheet for each class.
+    """
     samples = dataset.load(file, classes)
     out = out or Path(f"{file.stem}-inspect")
     with output.stages() as stages, stages.stage("copies"):
@@ -195,10 +198,10 @@ def augment_preview(
     help="File to write. [default: bloodmnist_SIZE_PART.npz]",
 )
 def download(name: str, size: str, part: str, out: Path | None) -> None:
-    """Download public training data (BloodMNIST, CC BY 4.0) and convert it.
+    """Download and convert public training data.
 
-    An interrupted download continues where it stopped. The published file (up to 1.5 GB) is kept
-    beside the converted one.
+    The data is BloodMNIST (CC BY 4.0). An interrupted download continues where it stopped. The
+    published file (up to 1.5 GB) is kept beside the converted one.
     """
     out = out or Path(f"{name}_{size}_{part}.npz")
     with output.stages() as stages, stages.stage("download") as progress:

@@ -41,7 +41,8 @@ def time(
 
     Runs ZIP on this machine in a new process, and measures the speed of one call of at most 512
     images. Also shows the speed of the machine's float32 matrix product, as a ceiling. Exits with 4
-    when the projection exceeds the limit.
+    when the projection exceeds the limit; a zip with its own time limit is then projected with one
+    view.
     """
     with output.stages() as stages:
         interpreter = options.chosen_python(stages, evaluator, python)

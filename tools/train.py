@@ -19,7 +19,7 @@ with lazy_imports():
 
 
 @click.command()
-@click.option("--preset", help="A named configuration; see the list below. [default: lite]")
+@click.option("--preset", help="A named configuration; see the list above. [default: lite]")
 @click.option(
     "--config",
     "config_file",
