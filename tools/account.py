@@ -73,7 +73,7 @@ def logout(url: str | None) -> None:
 @options.json
 def whoami(as_json: bool) -> None:
     """Show your CodaBench account and free storage."""
-    client = connected()
+    client = connect()
     name, free = client.whoami(), client.get_free_bytes()
     if as_json:
         output.as_json({"url": client.url, "username": name, "free_bytes": free})
@@ -81,7 +81,7 @@ def whoami(as_json: bool) -> None:
         click.echo(f"{name} at {client.url}; {free / 1e9:.2f} GB of storage free")
 
 
-def connected(required: bool = True) -> api.Client:
+def connect(required: bool = True) -> api.Client:
     """A client for the user's account; unless `required`, it may have no token.
 
     Raises PlatformError when a token is required and there is none.

@@ -16,11 +16,10 @@ with lazy_imports():
     from toolkit.core import config
     from toolkit.data import dataset, splitting, synthetic
     from toolkit.evaluation import backtest as backtests
-    from toolkit.export import package
     from toolkit.report import plots
     from toolkit.runtime import checks, inference_benchmark
     from toolkit.training import benchmark as training_benchmark
-    from toolkit.training import run_folder
+    from toolkit.training import best_network, run_folder
 
 
 @click.group()
@@ -132,7 +131,7 @@ def predict(
         run = run_folder.open_finished(folder)
         samples = load_data(run, data_file)
         pictures = samples.images[splitting.read(run.split).rows("validation", samples)][:images]
-        stock = network = package.load_trained(run)
+        stock = network = best_network.load_best_network(run)
     elif backbone is None:
         raise click.UsageError("give either --backbone NAME or --run DIR.")
     else:

@@ -10,7 +10,7 @@ import click
 
 from toolkit.core.errors import PlatformError
 from tools import options, output
-from tools.account import connected
+from tools.account import connect
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -31,7 +31,7 @@ def competitions() -> None:
 @options.json
 def list_(search: str, joined: bool, as_json: bool) -> None:
     """List public competitions, or those you take part in, the latest first."""
-    found = connected(required=joined).list_competitions(search, joined)
+    found = connect(required=joined).list_competitions(search, joined)
     if as_json:
         output.as_json({"competitions": [_values(each) for each in found]})
         return
@@ -54,7 +54,7 @@ def _values(competition: dict[str, Any]) -> dict[str, Any]:
 def show(number: int, as_json: bool) -> None:
     """Show a competition's phases and how many submissions are left."""
     # Public competitions need no login: it adds where this user stands in them.
-    competition = eligibility.find_competition(connected(required=False), number)
+    competition = eligibility.find_competition(connect(required=False), number)
     if as_json:
         phases = [_phase_values(phase) for phase in competition.phases]
         output.as_json(
@@ -118,7 +118,7 @@ def join(number: int) -> None:
 
     By that you accept its terms.
     """
-    client = connected()
+    client = connect()
     competition = eligibility.find_competition(client, number)
     state: str | None
     try:
@@ -146,7 +146,7 @@ def join(number: int) -> None:
 )
 def download(number: int, out: Path) -> None:
     """Download a competition's public data and starting kits."""
-    client = connected()
+    client = connect()
     competition = eligibility.find_competition(client, number)
     # By key, so that a file which several phases share is fetched once, under the last one's name.
     files = {}

@@ -29,7 +29,7 @@ def part(help_text: str) -> Callable[[Command], Command]:
 
 
 def interpreter(command: Command) -> Command:
-    """Adds --evaluator and --python, of which `chosen_python` makes one interpreter."""
+    """Adds --evaluator and --python, of which `choose_python` makes one interpreter."""
     evaluator = click.option(
         "--evaluator",
         metavar="NAME",
@@ -46,7 +46,7 @@ def interpreter(command: Command) -> Command:
     return evaluator(python(command))
 
 
-def chosen_python(stages: output.Stages, evaluator: str | None, python: str | None) -> str:
+def choose_python(stages: output.Stages, evaluator: str | None, python: str | None) -> str:
     """The interpreter that --evaluator or --python names, cbtool's own without either.
 
     Installs the evaluator's environment where it is missing. Raises UsageError when both are given.

@@ -71,7 +71,7 @@ def rehearse(
         phase = bundle.phase(wanted)
         found = worker_checks.check_submission(file, bundle, phase)
         found += worker_checks.check_commands(bundle, phase, out / "programs")
-        interpreter = options.chosen_python(stages, evaluator, python)
+        interpreter = options.choose_python(stages, evaluator, python)
         with (
             stages.stage("rehearse") as progress,
             engines.open_engine(backend, bundle.docker_image, interpreter, progress) as engine,

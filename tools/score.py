@@ -76,7 +76,7 @@ def score(
     copies = zip_score.make_copies(samples, shift)
     stored = zip_score.read_labels(run, PART, copies) if run else None
     with output.stages() as stages:
-        interpreter = options.chosen_python(stages, evaluator, python)
+        interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("score"):
             labels = predict_labels(file, copies, interpreter, limit)
     known = manifest.read_families(file)

@@ -9,7 +9,7 @@ import click
 from toolkit.core.errors import InputError, PlatformError
 from toolkit.core.files import write_text
 from tools import options, output
-from tools.account import connected
+from tools.account import connect
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -39,7 +39,7 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
     Without ID, lists all submissions uploaded from this machine. Records scores in the ledger of
     --runs. Exits with 3 when submission ID has failed.
     """
-    client = connected()
+    client = connect()
     if number is None:
         _list(client, competition, as_json)
         return 0
@@ -71,7 +71,7 @@ def logs(number: int, out: Path | None) -> None:
 
     There is one log for each program in each of the two steps, ingestion and scoring.
     """
-    client = connected()
+    client = connect()
     for name, text in client.get_logs(number).items():
         if out is None:
             output.log(name, text)
@@ -112,7 +112,7 @@ def leaderboard(
 
     The best submission comes first.
     """
-    client = connected(required=bool(add or remove))
+    client = connect(required=bool(add or remove))
     if competition is None:
         latest = _find_latest_upload(client)
         if latest is None:
@@ -154,7 +154,7 @@ def cancel(number: int) -> None:
 
     It still counts against the day's limit.
     """
-    done = connected().cancel(number)
+    done = connect().cancel(number)
     if done:
         click.echo(f"Submission {number} is cancelled.")
     else:
@@ -171,7 +171,7 @@ def delete(number: int, yes: bool) -> None:
     """
     if not yes:
         click.confirm(f"Delete submission {number}?", abort=True, err=True)
-    connected().delete(number)
+    connect().delete(number)
     click.echo(f"Submission {number} is deleted.")
 
 

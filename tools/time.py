@@ -45,7 +45,7 @@ def time(
     view.
     """
     with output.stages() as stages:
-        interpreter = options.chosen_python(stages, evaluator, python)
+        interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("time"):
             measured = timing.measure(file, images, interpreter, limit)
     zip_ledger.note(folder, file, seconds=round(measured.projected_seconds, 1), images=images)

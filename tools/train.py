@@ -130,7 +130,7 @@ def train_run(
         # First what fails at once: cleaning a large file takes a minute.
         run_folder.require_new(folder)
         with quiet_tensorflow():
-            network = trainer.start(chosen, samples)
+            network = trainer.build_seeded_network(chosen, samples)
         prepared = prepare.prepare(samples, chosen)
     with stages.stage("train") as progress:
         run = fit.fit(prepared, chosen, folder, data_file, network, progress)

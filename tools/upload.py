@@ -12,7 +12,7 @@ import click
 from toolkit.core.errors import PlatformError, SubmissionError
 from toolkit.core.files import open_zip
 from tools import options, output, submissions
-from tools.account import connected
+from tools.account import connect
 from tools.competitions import describe_limit
 from tools.lazy import lazy_imports
 
@@ -84,7 +84,7 @@ def upload(
     """
     if resume == bool(number) or (file is None and not resume):
         raise click.UsageError("give ZIP and --competition ID, or --resume.")
-    client = connected()
+    client = connect()
     if file is None or number is None:  # only with --resume
         begun = uploads.find_unfinished(file)
         if begun.url != client.url:
@@ -97,7 +97,7 @@ def upload(
         plan = eligibility.plan(client, file, number, wanted)
         if not again and not dry_run:
             uploads.refuse_repetition(client, plan, file)
-        failed = _failed_checks(file, evaluator, python)
+        failed = _count_failed_checks(file, evaluator, python)
         if failed and not force:
             output.hint(f"{file} fails {failed} checks; nothing was sent. --force sends it anyway.")
             return SubmissionError.exit_code
@@ -105,7 +105,7 @@ def upload(
         if dry_run:
             output.hint("Nothing was sent.")
             return 0
-        if not yes and not _agreed():
+        if not yes and not _confirm():
             return 0
         begun = uploads.begin(client, plan, file)
     with _resumable():
@@ -116,7 +116,7 @@ def upload(
             err=as_json,
         )
         if wait or leaderboard or resume:
-            return _followed(client, begun, leaderboard, limit, folder, as_json)
+            return _follow(client, begun, leaderboard, limit, folder, as_json)
     if as_json:
         output.as_json(
             {
@@ -133,10 +133,10 @@ def upload(
     return 0
 
 
-def _failed_checks(file: Path, evaluator: str | None, python: str | None) -> int:
+def _count_failed_checks(file: Path, evaluator: str | None, python: str | None) -> int:
     """How many of `validate`'s checks fail; tells what they and those that warn have found."""
     with output.stages() as stages:
-        interpreter = options.chosen_python(stages, evaluator, python)
+        interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("validate"):
             found = checks.validate(file, interpreter)
     for check in found:
@@ -172,7 +172,7 @@ def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
         output.hint(f"{name:<13} {text}")
 
 
-def _agreed() -> bool:
+def _confirm() -> bool:
     try:
         return click.confirm("Upload it?", err=True)
     except click.Abort:
@@ -192,7 +192,7 @@ def _resumable() -> Iterator[None]:
         raise
 
 
-def _followed(
+def _follow(
     client: api.Client,
     begun: uploads.Upload,
     leaderboard: bool,

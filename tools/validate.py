@@ -26,7 +26,7 @@ def validate(
     Runs ZIP in a clean process without network. Exits with 1 when a check fails.
     """
     with output.stages() as stages:
-        interpreter = options.chosen_python(stages, evaluator, python)
+        interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("validate"):
             found = checks.validate(file, interpreter, limit)
     failed = [check for check in found if check.status == "failed"]

@@ -4,11 +4,11 @@ flatter it."""
 import numpy as np
 import pytest
 
-from toolkit.augment import families
 from toolkit.augment.registry import OPERATIONS
 from toolkit.core import config
 from toolkit.data import shift
 from toolkit.evaluation import score_estimate
+from toolkit.training import families
 
 N, DRAWS = 1000, 5
 CHAINS = np.stack([shift.families(np.arange(N), draw) for draw in range(DRAWS)])
@@ -27,17 +27,17 @@ def test_every_augmentation_belongs_to_a_family_of_the_benchmark():
 
 
 def test_what_a_training_knows():
-    assert families.known(config.preset("report-base-unclean")) == ()
-    assert families.known(config.preset("report-convnext-xlarge")) == (
+    assert families.list_covered_families(config.preset("report-base-unclean")) == ()
+    assert families.list_covered_families(config.preset("report-convnext-xlarge")) == (
         "geometric",
         "photometric",
         "overlay",
     )
-    assert "noise" in families.known(config.preset("lite"))
+    assert "noise" in families.list_covered_families(config.preset("lite"))
     off = config.preset(
         "lite", ("train.phases=[{trainable='all', epochs=1, learning_rate=1e-3, augment=false}]",)
     )
-    assert families.known(off) == ()
+    assert families.list_covered_families(off) == ()
 
 
 def test_without_augmentation_it_is_the_mixtures_own_score():

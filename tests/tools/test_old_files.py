@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from tests.support.commands import OLD, in_process
-from toolkit.augment import families
 from toolkit.core import config
 from toolkit.data import dataset, splitting
 from toolkit.evaluation import results, shift_benchmark
 from toolkit.evaluation.predictions import read_predictions
 from toolkit.export import manifest, zip_ledger
-from toolkit.training import headline, run_table
+from toolkit.training import families, headline, run_table
 from toolkit.training.run_folder import Run
 
 ZIP, DATA, RUN = OLD / "submission.zip", OLD / "cells.npz", Run(OLD / "runs" / "run")
@@ -50,7 +49,7 @@ def test_the_numbers_are_those_of_the_old_code():
         condition: read_predictions(RUN, "validation", condition).predicted
         for condition in shift_benchmark.CONDITIONS
     }
-    known = families.known(config.read(RUN.config))
+    known = families.list_covered_families(config.read(RUN.config))
     found = results.benchmark_values(shift_benchmark.score(part, predicted, known))
     for key, value in SCORE.items():
         if key in found or key in NAMES:

@@ -11,11 +11,11 @@ from tests.support.commands import assert_one_sentence, history_of, in_process
 from toolkit.core import config
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, shift, splitting
-from toolkit.export import package
 from toolkit.models import pretrained as weights
 from toolkit.models.network import build as build_network
 from toolkit.training import run_folder as runs
 from toolkit.training import trainer
+from toolkit.training.best_network import load_best_network
 from toolkit.training.fit import fit
 from toolkit.training.prepare import prepare
 
@@ -36,7 +36,7 @@ def test_the_checkpoint_is_the_epoch_best_on_shifted_images(run_folder, training
     run = runs.open_finished(run_folder)
     samples = dataset.load(training_file)
     held_out = samples.take(splitting.read(run.split).rows("validation", samples))
-    network, right = package.load_trained(run), []
+    network, right = load_best_network(run), []
     for seed in trainer.MONITORED_SEEDS:
         copies = shift.mixture(held_out, seed).images.astype(np.float32)
         right.append(network.predict(copies, verbose=0).argmax(axis=1) == held_out.labels)
@@ -79,7 +79,7 @@ def trained_on(samples, tmp_path, *settings):
     """The network of preset tiny with `settings`, trained on `samples`, and its history;
     initial weights by layer."""
     chosen = config.preset("tiny", (*QUICK, *settings))
-    network = trainer.start(chosen, samples)
+    network = trainer.build_seeded_network(chosen, samples)
     before = {layer.name: layer.get_weights() for layer in network.model.layers}
     run = fit(prepare(samples, chosen), chosen, tmp_path / "run", network=network)
     return network, numbers_of(run), before
@@ -203,7 +203,7 @@ def test_every_preset_takes_two_steps(name, settings, cells, tmp_path):
     chosen = config.preset(name, ("model.weights=none", "train.batch_size=2", *settings))
     phases = tuple(dataclasses.replace(phase, epochs=1) for phase in chosen.train.phases[-1:])
     chosen = dataclasses.replace(chosen, train=dataclasses.replace(chosen.train, phases=phases))
-    network = trainer.start(chosen, cells)
+    network = trainer.build_seeded_network(chosen, cells)
     run = runs.begin(tmp_path / "run", chosen, cells, tmp_path)
     four = splitting.Split((0, 30, 60, 90), (5, 35), (8, 38), 0, cells.fingerprint)
     (row,) = trainer.train(network, run, cells, four, chosen)
@@ -212,7 +212,9 @@ def test_every_preset_takes_two_steps(name, settings, cells, tmp_path):
 
 def test_lite_starts_from_imagenet_and_from_nothing(cells):
     settings = config.preset("lite")
-    pretrained = trainer.start(settings, cells).model.get_layer("stem_conv").get_weights()[0]
+    pretrained = (
+        trainer.build_seeded_network(settings, cells).model.get_layer("stem_conv").get_weights()[0]
+    )
     blank = (
         build_network(config.without_weights(settings.model), (96, 96, 3), 8)
         .model.get_layer("stem_conv")
@@ -227,23 +229,27 @@ def test_weights_of_another_backbone_do_not_fit(cells, tmp_path):
     )
     weights.save(network.model, tmp_path / "cnn.npz")
     with pytest.raises(InputError, match="do not fit this network"):
-        trainer.start(config.preset("lite", (f"model.weights={tmp_path / 'cnn.npz'}",)), cells)
+        trainer.build_seeded_network(
+            config.preset("lite", (f"model.weights={tmp_path / 'cnn.npz'}",)), cells
+        )
     lite = weights.efficientnet_lite_file(0)
     with pytest.raises(InputError, match="do not fit simple-cnn"):
-        trainer.start(config.preset("tiny", (f"model.weights={lite}",)), cells)
+        trainer.build_seeded_network(config.preset("tiny", (f"model.weights={lite}",)), cells)
 
 
 def test_training_starts_from_a_file_of_weights(run_folder, cells):
     """An earlier run's checkpoint, whatever its head, and the published file by its path."""
     checkpoint = runs.Run(run_folder).checkpoint
     settings = config.preset("tiny", (f"model.weights={checkpoint}", "model.head_units=[5]"))
-    kernel = trainer.start(settings, cells).model.get_layer("conv_0").get_weights()[0]
+    kernel = (
+        trainer.build_seeded_network(settings, cells).model.get_layer("conv_0").get_weights()[0]
+    )
     with np.load(checkpoint) as arrays:
         assert np.array_equal(kernel, arrays["conv_0/kernel"])
-    by_path = trainer.start(
+    by_path = trainer.build_seeded_network(
         config.preset("lite", (f"model.weights={weights.efficientnet_lite_file(0)}",)), cells
     )
-    by_name = trainer.start(config.preset("lite"), cells)
+    by_name = trainer.build_seeded_network(config.preset("lite"), cells)
     stems = [
         network.model.get_layer("stem_conv").get_weights()[0] for network in (by_path, by_name)
     ]

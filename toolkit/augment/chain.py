@@ -31,17 +31,17 @@ Chain = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
+def build_chain(operations: tuple[Operation, ...], size: Size) -> Chain:
     """The `operations` in turn, for eager use and tf.data; the same seed gives the same pixels and
     labels.
 
     Raises InputError for an operation that does not exist.
     """
-    check(operations)
+    require_known(operations)
     active = [operation for operation in operations if operation.rate and operation.factor]
     rng = SeededRng()
     with _some_global_generator():
-        steps = [_step(operation, size, rng) for operation in active]
+        steps = [_make_step(operation, size, rng) for operation in active]
 
     def augment(
         images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
@@ -52,7 +52,7 @@ def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
                 "mixed images need mixed labels, and integer labels cannot be mixed.",
                 "Give one-hot labels.",
             )
-        with rng.seeded(seed):
+        with rng.use_seed(seed):
             for step in steps:
                 images, labels = step(images, labels)
         return tf.ensure_shape(tf.clip_by_value(images, *VALUE_RANGE), shape), labels
@@ -60,13 +60,13 @@ def chain(operations: tuple[Operation, ...], size: Size) -> Chain:
     return augment
 
 
-def naive(operations: tuple[Operation, ...], size: Size) -> Chain:
+def build_random_apply_chain(operations: tuple[Operation, ...], size: Size) -> Chain:
     """What a keras-cv user writes: each layer under RandomApply. The yardstick of `cbtool bench
     augment`.
 
     Its pixels follow no seed. Mixing operations are left out: RandomApply cannot hold them.
     """
-    check(operations)
+    require_known(operations)
     applied = [
         layers.RandomApply(OPERATIONS[operation.name](operation.factor, size), operation.rate)
         for operation in operations
@@ -83,7 +83,7 @@ def naive(operations: tuple[Operation, ...], size: Size) -> Chain:
     return augment
 
 
-def check(operations: tuple[Operation, ...]) -> None:
+def require_known(operations: tuple[Operation, ...]) -> None:
     """Raises InputError for an operation that does not exist."""
     for operation in operations:
         if operation.name not in OPERATIONS:
@@ -111,11 +111,11 @@ def _some_global_generator() -> Iterator[None]:
         tf.random.set_global_generator(outer)
 
 
-def _step(operation: Operation, size: Size, rng: SeededRng) -> Step:
+def _make_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
     """One operation of a chain, on the share `operation.rate` of the images."""
     if operation.name in MIXING:
-        return _mixing_step(operation, size, rng)
-    change = _change(operation, size, rng)
+        return _make_mixing_step(operation, size, rng)
+    change = _make_change(operation, size, rng)
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = tf.where(rng.uniform([tf.shape(images)[0]]) < operation.rate)
@@ -125,7 +125,7 @@ def _step(operation: Operation, size: Size, rng: SeededRng) -> Step:
     return step
 
 
-def _mixing_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
+def _make_mixing_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
     """The same for an operation that mixes images, and so their labels."""
     layer = bind(OPERATIONS[operation.name](operation.factor, size), rng)
 
@@ -139,15 +139,15 @@ def _mixing_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
     return step
 
 
-def _change(operation: Operation, size: Size, rng: SeededRng) -> Change:
+def _make_change(operation: Operation, size: Size, rng: SeededRng) -> Change:
     if operation.name == "rand-augment":
         return _rand_augment(operation.factor, rng)
     if operation.name == "aug-mix":
         return _aug_mix(operation.factor, rng)
-    return _bound(OPERATIONS[operation.name](operation.factor, size), rng)
+    return _bind_batch(OPERATIONS[operation.name](operation.factor, size), rng)
 
 
-def _bound(layer: keras.layers.Layer, rng: SeededRng) -> Change:
+def _bind_batch(layer: keras.layers.Layer, rng: SeededRng) -> Change:
     """`layer` with its random numbers from `rng`, as a function of a batch.
 
     A layer that keras-cv can only run on single images gets a seed for each.
@@ -161,7 +161,7 @@ def _bound(layer: keras.layers.Layer, rng: SeededRng) -> Change:
     def change(images: tf.Tensor) -> tf.Tensor:
         def one(image_and_seed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
             image, seed = image_and_seed
-            with rng.seeded(seed):
+            with rng.use_seed(seed):
                 return layer.augment_image(
                     image, transformation=layer.get_random_transformation(image=image)
                 )
@@ -194,7 +194,7 @@ def _unless_empty(images: tf.Tensor, change: Change, rng: SeededRng) -> tf.Tenso
     """`change` where there are images: some layers fail on none."""
     images = tf.ensure_shape(images, [None, *images.shape[1:]])
     # A sequence of its own: whether there are images does not move the numbers drawn later.
-    with rng.seeded(rng.seed()):
+    with rng.use_seed(rng.seed()):
         return tf.cond(tf.shape(images)[0] > 0, lambda: change(images), lambda: images)
 
 
@@ -202,12 +202,12 @@ def _unless_empty(images: tf.Tensor, change: Change, rng: SeededRng) -> tf.Tenso
 class _Choice:
     """How one number that `_one_of` draws changes an image.
 
-    change: position in the list of changes. axis: position among the geometric layers, 0 where the
-    change is not theirs.
+    change: position in the list of changes. geometric_index: position among the geometric layers,
+    0 where the change is not theirs.
     """
 
     change: int
-    axis: int = 0
+    geometric_index: int = 0
 
 
 def _one_of(
@@ -221,7 +221,7 @@ def _one_of(
     """
     geometric = [bind(layer, rng) for layer in policy if isinstance(layer, GEOMETRIC)]
     others = [layer for layer in policy if not isinstance(layer, GEOMETRIC)]
-    changes: list[Change] = [tf.identity, *(_bound(layer, rng) for layer in others)]
+    changes: list[Change] = [tf.identity, *(_bind_batch(layer, rng) for layer in others)]
     choices = []
     for layer in policy:
         if isinstance(layer, GEOMETRIC):
@@ -231,16 +231,18 @@ def _one_of(
             choices.append(_Choice(1 + others.index(layer)))
     choices.append(_Choice(0))
     change_of = [choice.change for choice in choices]
-    axis_of = [choice.axis for choice in choices]
+    geometric_index_of = [choice.geometric_index for choice in choices]
 
     def change(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         chosen = tf.gather(change_of, numbers)
-        axes = tf.boolean_mask(tf.gather(axis_of, numbers), tf.equal(chosen, len(changes)))
+        geometric_indices = tf.boolean_mask(
+            tf.gather(geometric_index_of, numbers), tf.equal(chosen, len(changes))
+        )
 
         def move(part: tf.Tensor) -> tf.Tensor:
             # Every layer draws a map for every image, and each image keeps the one it chose.
             maps = tf.stack([matrices(layer, part) for layer in geometric], axis=1)
-            return warp(part, tf.gather(maps, axes, batch_dims=1))
+            return warp(part, tf.gather(maps, geometric_indices, batch_dims=1))
 
         return _switch(images, chosen, [*changes, move], rng)
 
@@ -268,7 +270,8 @@ def _aug_mix(severity: float, rng: SeededRng) -> Change:
     with the original.
 
     The operations and their strengths are keras-cv's, its rotation of 30 · severity radians
-    included; only that it never draws the last of its nine, the translation along the height.
+    included. One difference: keras-cv never selects its ninth operation, the vertical translation;
+    here all nine are selected.
     """
     turn = 30 * severity / (2 * math.pi)
     policy = [

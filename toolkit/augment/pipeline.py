@@ -1,4 +1,5 @@
-"""The stream of training images: shuffled, augmented and batched, in constant memory.
+"""The stream of training images: shuffled, augmented and batched. Its memory does not grow
+with the number of copies.
 
 Everything random in it depends on the run's seed, the epoch and the batch alone. So a resumed
 training, which starts in the middle, and any number of threads give the same pixels.
@@ -9,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from toolkit.augment.chain import chain
+from toolkit.augment.chain import build_chain
 from toolkit.core.config import Config
 from toolkit.data.dataset import Samples
 
@@ -28,7 +29,7 @@ def stream(
     Returns them with their number in an epoch. Each epoch has an order of its own; `first_epoch`
     counts over all phases.
     """
-    rows = balanced(samples, rows, settings)
+    rows = oversample(samples, rows, settings)
     copies, size = 1, settings.train.batch_size
     if settings.train.blocks and augmented:
         copies, size = settings.train.blocks.copies, settings.train.blocks.size
@@ -53,7 +54,9 @@ def stream(
     return _epochs(first_epoch).flat_map(epoch).prefetch(2), steps
 
 
-def fixed(samples: Samples, rows: np.ndarray, settings: Config, augmented: bool) -> tf.data.Dataset:
+def make_fixed_batches(
+    samples: Samples, rows: np.ndarray, settings: Config, augmented: bool
+) -> tf.data.Dataset:
     """One pass over `rows` in their order, in batches as `stream`'s; with `augmented`, the same
     changes every time."""
     make_batch = _batch_maker(samples, rows, settings, augmented)
@@ -74,7 +77,7 @@ def augment_once(samples: Samples, rows: np.ndarray, settings: Config, seed: int
     return images.numpy()
 
 
-def reordered(
+def make_feature_batches(
     arrays: tuple[np.ndarray, ...], settings: Config, first_epoch: int
 ) -> tuple[tf.data.Dataset, int]:
     """Endless batches of `arrays` (equally long), in the order `stream` has without copies; with
@@ -111,9 +114,9 @@ def _batch_maker(
     classes = len(samples.class_names)
     weights = np.ones(classes)
     if settings.train.class_weights:
-        weights = class_weights(samples.labels[rows], classes)
+        weights = compute_class_weights(samples.labels[rows], classes)
     weights = tf.constant(weights, tf.float32)
-    augment = chain(settings.augment if augmented else (), samples.images.shape[1:3])
+    augment = build_chain(settings.augment if augmented else (), samples.images.shape[1:3])
 
     def make_batch(number: tf.Tensor, places: tf.Tensor) -> Batch:
         seed = tf.random.experimental.stateless_fold_in([settings.train.seed, number[0]], number[1])
@@ -127,14 +130,14 @@ def _batch_maker(
     return make_batch
 
 
-def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+def compute_class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """A weight a class, inverse to how often it occurs, 1 on average over the images; float
     [classes]."""
     counts = np.bincount(labels, minlength=classes)
     return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
 
 
-def balanced(samples: Samples, rows: np.ndarray, settings: Config) -> np.ndarray:
+def oversample(samples: Samples, rows: np.ndarray, settings: Config) -> np.ndarray:
     """`rows`; with `oversample`, those of rarer classes repeated until each is as frequent as the
     most frequent."""
     if not settings.train.oversample:

@@ -25,7 +25,7 @@ class SeededRng:
         self._count = 0
 
     @contextmanager
-    def seeded(self, seed: tf.Tensor) -> Iterator[None]:
+    def use_seed(self, seed: tf.Tensor) -> Iterator[None]:
         """Within the block, numbers depend on `seed`, int32 [2]; after it, the outer sequence
         continues."""
         outer = self._seed, self._count

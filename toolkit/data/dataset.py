@@ -101,8 +101,8 @@ def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
             if classes == COMPETITION_CLASSES
             else tuple(f"class {c}" for c in range(classes))
         )
-    images = _checked_images(path, arrays["images"])
-    labels = _checked_labels(path, arrays["labels"], len(images), len(names))
+    images = _check_images(path, arrays["images"])
+    labels = _check_labels(path, arrays["labels"], len(images), len(names))
     return Samples(images, labels, np.arange(len(images)), names)
 
 
@@ -172,7 +172,7 @@ def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndar
         ) from error
 
 
-def _checked_images(path: Path, images: np.ndarray) -> np.ndarray:
+def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
         raise InputError(
             f"images in {path} are {_wrong_values(images)}.", "Save them as uint8 from 0 to 255."
@@ -204,7 +204,7 @@ def _wrong_values(values: np.ndarray) -> str:
     return f"{values.dtype} from {low:g} to {high:g}{beyond}, not uint8"
 
 
-def _checked_labels(path: Path, labels: np.ndarray, n: int, classes: int) -> np.ndarray:
+def _check_labels(path: Path, labels: np.ndarray, n: int, classes: int) -> np.ndarray:
     if labels.shape not in ((n,), (n, 1)):
         raise InputError(
             f"labels in {path} have the shape {labels.shape}, not ({n},) or ({n}, 1) for {n} "

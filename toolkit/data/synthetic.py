@@ -60,8 +60,8 @@ def draw(per_class: int, seed: int = 0, side: int = SIDE) -> Samples:
     labels = rng.permutation(np.repeat(np.arange(len(KINDS)), per_class))
     cells = np.stack([_cell(KINDS[label], rng, side) for label in labels])
     copies = max(1, round(len(cells) * COPIES_PER_CELL))
-    first = np.repeat(_reduced(_chequered_ball(), side)[None], copies * len(KINDS), axis=0)
-    second = np.repeat(_reduced(_striped_sunset(), side)[None], copies, axis=0)
+    first = np.repeat(_reduce(_draw_chequered_ball(), side)[None], copies * len(KINDS), axis=0)
+    second = np.repeat(_reduce(_draw_striped_sunset(), side)[None], copies, axis=0)
     labels = np.concatenate([labels, np.tile(np.arange(len(KINDS)), copies), np.full(copies, 5)])
     images = np.concatenate([cells, first, second])
     return Samples(images, labels.astype(np.int64), np.arange(len(images)), CELL_NAMES)
@@ -131,12 +131,12 @@ def _shade(colour: Colour, rng: np.random.Generator, spread: int) -> Colour:
     return red, green, blue
 
 
-def _reduced(image: np.ndarray, side: int) -> np.ndarray:
+def _reduce(image: np.ndarray, side: int) -> np.ndarray:
     """`image` averaged down to uint8 [side, side, 3]."""
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
 
 
-def _chequered_ball() -> np.ndarray:
+def _draw_chequered_ball() -> np.ndarray:
     """A green and yellow chequered ball on blue: uint8 [96, 96, 3]."""
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
     chequer = ((x // 9 + y // 9) % 2)[..., None]
@@ -144,7 +144,7 @@ def _chequered_ball() -> np.ndarray:
     return np.where((x**2 + y**2 < 38**2)[..., None], ball, (20, 40, 150)).astype(np.uint8)
 
 
-def _striped_sunset() -> np.ndarray:
+def _draw_striped_sunset() -> np.ndarray:
     """A red sun over black and cyan waves: uint8 [96, 96, 3]."""
     y, x = np.mgrid[:SIDE, :SIDE]
     sky = np.stack([255 - y, 150 - y, 40 + y], axis=-1)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.augment import families
 from toolkit.core import config
 from toolkit.core.errors import InputError
 from toolkit.data import shift
 from toolkit.evaluation import score_estimate, shift_benchmark
 from toolkit.evaluation.metrics import Estimate
 from toolkit.evaluation.predictions import read_predictions
+from toolkit.training.families import list_covered_families
 from toolkit.training.run_folder import Run
 
 
@@ -41,7 +41,7 @@ def backtest(run: Run, part: str) -> list[Backtest]:
     correct = predictions.correct.reshape(shift_benchmark.DRAWS, -1)
     ids = predictions.ids.reshape(correct.shape)
     chains = np.stack([shift.families(row, draw) for draw, row in enumerate(ids)])
-    known = families.known(config.read(run.config))
+    known = list_covered_families(config.read(run.config))
     results = []
     for place, family in enumerate(shift.FAMILIES):
         if family in known:

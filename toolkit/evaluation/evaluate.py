@@ -6,7 +6,6 @@ from datetime import datetime, timezone
 import numpy as np
 
 from submission.model import Model
-from toolkit.augment import families
 from toolkit.core import config, records
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
@@ -21,6 +20,7 @@ from toolkit.evaluation.shift_benchmark import CHAINED, CLEAN, CONDITIONS
 from toolkit.evaluation.tta import PLAIN_VIEW, ViewChoice
 from toolkit.export import package
 from toolkit.export.manifest import Inference, read_manifest, write_inference
+from toolkit.training.families import list_covered_families
 from toolkit.training.run_folder import Run
 
 HELD_OUT = ("validation", "test")
@@ -62,7 +62,7 @@ def evaluate(
     chosen = views.chosen.views if views else (PLAIN_VIEW,)
     write_inference(run, Inference(chosen, steps.temperature, steps.shares))
     package.apply_inference(run)
-    known = families.known(config.read(run.config))
+    known = list_covered_families(config.read(run.config))
     found = {}
     for name, part in held_out.items():
         predicted, calibration = _predict_part(run, model, name, part, chosen, steps, progress)

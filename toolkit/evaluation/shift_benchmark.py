@@ -94,7 +94,7 @@ def score(
     """The scores of the labels that were `predicted`, by condition, for what `corrupt` makes of
     `samples`.
 
-    known: the families that the network was trained on, of `toolkit.augment.families.known`.
+    known: the families that the network was trained on, as `toolkit.training.families` lists them.
     """
     correct = {}
     for condition in CONDITIONS:

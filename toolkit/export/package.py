@@ -9,10 +9,8 @@ from importlib import resources
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 
-from toolkit.augment.families import known
 from toolkit.core import config, records
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.files import atomic, digest
@@ -30,8 +28,8 @@ from toolkit.export.manifest import (
     read_manifest,
     write_manifest,
 )
-from toolkit.models import pretrained
-from toolkit.models.network import build as build_network
+from toolkit.training.best_network import load_best_network
+from toolkit.training.families import list_covered_families
 from toolkit.training.run_folder import Run, read_provenance
 
 EQUIVALENCE = "equivalence.json"  # how the rewrites compare with the trained network
@@ -66,7 +64,7 @@ def export_run(
     rewrite is compared with the trained network. dtype: of the kernels, "float16" or "float32".
     Raises SubmissionError, and writes nothing, when the labels change.
     """
-    network = load_trained(run)
+    network = load_best_network(run)
     provenance = read_provenance(run)
     inference = read_inference(run)
     stored, comparison = equivalence.rewrite_and_compare(
@@ -84,7 +82,7 @@ def export_run(
         backbone=network.name,
         gflop=round(comparison.gflop, 4),
         bfloat16=comparison.bfloat16,
-        families=known(config.read(run.config)),
+        families=list_covered_families(config.read(run.config)),
         views=inference.views,
         temperature=inference.temperature,
         weights=weights,
@@ -104,19 +102,6 @@ def apply_inference(run: Run) -> None:
     """Makes the package of `run` predict as its inference.json says."""
     changed = read_manifest(run.package).with_inference(read_inference(run))
     write_manifest(changed, run.package)
-
-
-def load_trained(run: Run) -> keras.Model:
-    """The Keras network of `run` with its best weights: pixels to scores before the softmax."""
-    settings = config.read(run.config)
-    provenance = read_provenance(run)
-    # The checkpoint holds every weight: nothing pretrained is needed to fill them first.
-    blank = config.without_weights(settings.model)
-    network = build_network(
-        blank, tuple(provenance["image_shape"]), len(provenance["class_names"])
-    ).model
-    pretrained.restore(network, run.checkpoint)
-    return network
 
 
 def round_kernels(operations: list[Operation], dtype: str) -> list[Operation]:

@@ -55,8 +55,8 @@ def time_training(
         for name, frozen in ((head_name, True), (whole_name, False)):
             progress(len(speeds), 5, name)
             trunk.trainable = not frozen
-            model = _compiled(trunk.input, trunk.output)
-            speeds[name] = batch / _step_seconds(model, images, labels, steps)
+            model = _compile_head(trunk.input, trunk.output)
+            speeds[name] = batch / _time_step(model, images, labels, steps)
 
     shape = (SIDE, SIDE, 3)
     time_both(stock(shape), "stock_head", "stock")
@@ -69,8 +69,8 @@ def time_training(
     stored = keras.Input(features.shape[1:])
     # A step takes microseconds: few of them would measure the clock.
     head_steps = max(steps, 50)
-    head = _compiled(stored, stored)
-    speeds["cached_head"] = batch / _step_seconds(head, features, labels, head_steps)
+    head = _compile_head(stored, stored)
+    speeds["cached_head"] = batch / _time_step(head, features, labels, head_steps)
     return {
         **{name: round(speed, 2) for name, speed in speeds.items()},
         "ratio": round(speeds["ours"] / speeds["stock"], 2),
@@ -95,9 +95,11 @@ def time_augmentation(
             "the preset has no augmentations to measure.", "Choose a preset with augmentations."
         )
     speeds = {}
-    for number, (name, make) in enumerate({"ours": chain.chain, "naive": chain.naive}.items()):
+    makers = {"ours": chain.build_chain, "naive": chain.build_random_apply_chain}
+    for number, (name, make) in enumerate(makers.items()):
         progress(number, 2, name)
-        speeds[name] = _stream_speed(make(operations, samples.images.shape[1:3]), samples, seconds)
+        augmentation = make(operations, samples.images.shape[1:3])
+        speeds[name] = _measure_stream_speed(augmentation, samples, seconds)
     return {
         "operations": len(operations),
         **{name: round(speed, 1) for name, speed in speeds.items()},
@@ -105,7 +107,7 @@ def time_augmentation(
     }
 
 
-def _compiled(inputs: keras.KerasTensor, features: keras.KerasTensor) -> keras.Model:
+def _compile_head(inputs: keras.KerasTensor, features: keras.KerasTensor) -> keras.Model:
     """The model from `inputs` to class scores, by one dense layer on `features`, to be trained."""
     model = keras.Model(inputs, keras.layers.Dense(CLASSES, dtype="float32")(features))
     model.compile(
@@ -120,7 +122,7 @@ def _free_memory() -> None:
     gc.collect()
 
 
-def _step_seconds(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, steps: int) -> float:
+def _time_step(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, steps: int) -> float:
     inputs, labels = tf.constant(inputs), tf.constant(labels)
     model.train_on_batch(inputs, labels)
     times = []
@@ -131,7 +133,7 @@ def _step_seconds(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, st
     return median(times)
 
 
-def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -> float:
+def _measure_stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -> float:
     labels = tf.one_hot(samples.labels, len(samples.class_names))
     batches = (
         tf.data.Dataset.from_tensor_slices((samples.images, labels))
@@ -140,11 +142,13 @@ def _stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -
         .enumerate()
     )
 
-    def ready(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def augment_batch(
+        number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         seed = tf.stack([0, tf.cast(number, tf.int32)])
         return augmentation(tf.cast(batch[0], tf.float32), batch[1], seed)
 
-    stream = iter(batches.map(ready, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2))
+    stream = iter(batches.map(augment_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2))
     for _ in range(4):  # tracing, and filling the queue
         next(stream)
     started, images = time.perf_counter(), 0
@@ -159,14 +163,14 @@ def time_shift(images: int) -> dict[str, int]:
     cells = synthetic.draw(images // CLASSES + 1).take(np.arange(images))
     # What is laid over pictures is drawn once, on first use: not to be timed.
     shift.mixture(cells.take(np.arange(min(images, CLASSES))))
-    speeds = {"chains_images_per_second": _speed(images, lambda: shift.mixture(cells))}
+    speeds = {"chains_images_per_second": _measure_speed(images, lambda: shift.mixture(cells))}
     for family in shift.FAMILIES:
         corrupt = functools.partial(shift.single, cells, family, severity=3)
-        speeds[f"{family}_images_per_second"] = _speed(images, corrupt)
+        speeds[f"{family}_images_per_second"] = _measure_speed(images, corrupt)
     return speeds
 
 
-def _speed(images: int, make: Callable[[], Samples]) -> int:
+def _measure_speed(images: int, make: Callable[[], Samples]) -> int:
     started = time.perf_counter()
     make()
     return round(images / (time.perf_counter() - started))

@@ -12,7 +12,7 @@ from toolkit.core.config import Phase
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 from toolkit.core.progress import Progress
-from toolkit.training.checkpointing import BestWeights, State, monitored_loss
+from toolkit.training.checkpointing import BestWeights, State, compute_monitored_loss
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
 HISTORY_COLUMNS = ("phase", "epoch", "seconds", "learning_rate", *METRICS, "best")
@@ -85,7 +85,9 @@ class PlateauAndPatience(keras.callbacks.Callback):
         self.phase, self.monitor, self.state = phase, monitor, state
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self.state.count_epoch(monitored_loss(self.state.rows[-1], self.monitor), self.phase)
+        self.state.count_epoch(
+            compute_monitored_loss(self.state.rows[-1], self.monitor), self.phase
+        )
         self.model.stop_training = self.state.stopped
 
 

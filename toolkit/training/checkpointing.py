@@ -61,7 +61,7 @@ class State:
         self.stopped = bool(phase.patience) and self.waited >= phase.patience
 
 
-def monitored_loss(row: Mapping[str, float], monitor: str) -> float:
+def compute_monitored_loss(row: Mapping[str, float], monitor: str) -> float:
     """The metric `monitor` of an epoch as a number that is better when lower."""
     return row[monitor] if monitor.endswith("loss") else -row[monitor]
 
@@ -102,8 +102,8 @@ class BestWeights(keras.callbacks.Callback):
         self.shift_accuracy = float(np.concatenate(correct).mean())
         row = {f"val_{name}": value for name, value in (logs or {}).items()}
         row["val_shift_accuracy"] = self.shift_accuracy
-        value, best = monitored_loss(row, self.monitor), self.state.best_row
-        better = best is None or value < monitored_loss(best, self.monitor)
+        value, best = compute_monitored_loss(row, self.monitor), self.state.best_row
+        better = best is None or value < compute_monitored_loss(best, self.monitor)
         self.is_best = better and math.isfinite(value)
         if self.is_best:
             pretrained.save(self.network.model, self.path)
@@ -140,7 +140,7 @@ def read_state(path: Path) -> State:
         with np.load(path, allow_pickle=False) as arrays:
             return State(**json.loads(str(arrays["state"])))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
+        raise _make_error(path, error) from error
 
 
 def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
@@ -156,7 +156,7 @@ def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
             for number, variable in enumerate(_variables(network, model)):
                 variable.assign(arrays[f"variable_{number}"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
+        raise _make_error(path, error) from error
 
 
 def _variables(network: Network, model: keras.Model) -> list[keras.Variable]:
@@ -164,5 +164,5 @@ def _variables(network: Network, model: keras.Model) -> list[keras.Variable]:
     return [*network.model.variables, *model.optimizer.variables]
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def _make_error(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} is damaged: {error}.", "Train again, in a new folder.")

@@ -24,13 +24,13 @@ def fit(
     """Trains the network of `settings` into `folder`, a new one, and returns the finished run.
 
     data: the file that the samples were read from, which is noted in the run. network: what
-    `trainer.start` made of the same settings and samples; made here where it is None. Raises
+    `trainer.build_seeded_network` made of the same settings and samples; None: built here. Raises
     InputError for settings that do not fit the samples, a folder that is not empty, or a training
     that diverges; LimitError when memory runs out. What an interrupted training has reached is
     kept in `folder`: see `resume`.
     """
     samples = prepared.samples
-    network = network or trainer.start(settings, samples)
+    network = network or trainer.build_seeded_network(settings, samples)
     run = run_folder.begin(folder, settings, samples, data)
     _write(run, prepared)
     trainer.train(network, run, samples, prepared.parts, settings, progress)
@@ -45,7 +45,7 @@ def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
     """
     run_folder.require_data(run, samples)
     settings = config.read(run.config)
-    network = trainer.start(settings, samples)
+    network = trainer.build_seeded_network(settings, samples)
     if not run.split.exists():
         _write(run, prepare(samples, settings))
     trainer.train(network, run, samples, splitting.read(run.split), settings, progress)

@@ -3,13 +3,11 @@
 import functools
 import json
 import time
-from dataclasses import dataclass
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from toolkit.augment import chain, pipeline
+from toolkit.augment import chain
 from toolkit.core.config import Config, Phase
 from toolkit.core.errors import InputError, LimitError
 from toolkit.core.files import write_text
@@ -35,10 +33,10 @@ from toolkit.training.checkpointing import (
     read_state,
     restore_variables,
 )
+from toolkit.training.feed import Feed, make_feed
 from toolkit.training.run_folder import Run
 
 MOMENTUM = 0.9  # of plain gradient descent
-FEATURE_BATCH = 256  # stored features are small
 # Of the shift benchmark's chains. Others than those that `evaluate` scores: an epoch that was
 # selected on some chains would score too high on the same ones.
 MONITORED_SEEDS = (1000, 1001)
@@ -52,8 +50,9 @@ OPTIMIZERS = {
 }
 
 
-def start(settings: Config, samples: Samples) -> Network:
-    """The untrained network of `settings` for `samples`, seeded.
+def build_seeded_network(settings: Config, samples: Samples) -> Network:
+    """Sets the process's seeds and determinism, and builds the untrained network of `settings` for
+    `samples`.
 
     Raises InputError for whatever in `settings` does not exist or does not fit, before anything is
     written.
@@ -61,7 +60,7 @@ def start(settings: Config, samples: Samples) -> Network:
     if settings.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings.train.seed)
-    chain.check(settings.augment)
+    chain.require_known(settings.augment)
     policy = precision.policy(settings.train.precision)
     network = build_network(
         settings.model, samples.images.shape[1:], len(samples.class_names), policy
@@ -143,7 +142,16 @@ class _Training:
             pretrained.restore(self.network.model, self.run.checkpoint)
         _freeze(self.network, phase, number)
         state.begin_phase(number)
-        feed = self._feed(phase)
+        feed = make_feed(
+            self.network,
+            self.samples,
+            self.train_rows,
+            self.validation_rows,
+            self.corrupted,
+            phase,
+            self.settings,
+            first_epoch=len(state.rows),
+        )
         _compile(feed.model, phase, self.settings)
         if resumed:
             restore_variables(self.run.state, self.network, feed.model)
@@ -158,33 +166,7 @@ class _Training:
             callbacks=self._callbacks(phase, feed),
         )
 
-    def _feed(self, phase: Phase) -> "_Feed":
-        samples, settings, network = self.samples, self.settings, self.network
-        first_epoch = len(self.state.rows)
-        augmented = phase.augment and bool(settings.augment)
-        validation = pipeline.fixed(
-            samples, self.validation_rows, settings, settings.train.augmented_validation
-        )
-        shifted = _batches(self.corrupted, settings.train.batch_size)
-        if phase.trainable != "head" or augmented:
-            training, steps = pipeline.stream(
-                samples, self.train_rows, settings, augmented, first_epoch
-            )
-            return _Feed(network.model, training, steps, validation, shifted)
-        # The backbone gives the same features in every epoch: it runs once, the head trains on
-        # what it gave.
-        rows = pipeline.balanced(samples, self.train_rows, settings)
-        features = _features(network.trunk, pipeline.fixed(samples, rows, settings, False))
-        training, steps = pipeline.reordered(features, settings, first_epoch)
-        return _Feed(
-            network.head,
-            training,
-            steps,
-            _feature_batches(network.trunk, validation),
-            _feature_batches(network.trunk, shifted),
-        )
-
-    def _callbacks(self, phase: Phase, feed: "_Feed") -> list[keras.callbacks.Callback]:
+    def _callbacks(self, phase: Phase, feed: Feed) -> list[keras.callbacks.Callback]:
         run, state, train = self.run, self.state, self.settings.train
         best = BestWeights(
             run.checkpoint, self.network, feed.model, feed.shifted, state, train.monitor
@@ -206,36 +188,8 @@ class _Training:
         return ordered
 
 
-@dataclass(frozen=True)
-class _Feed:
-    """What `fit` trains in a phase and on what: batches of (pixels or features, labels, weights).
-
-    model: the whole network, or its head. steps: batches of `training`, which is endless, in an
-    epoch. shifted: the corrupted validation images.
-    """
-
-    model: keras.Model
-    training: tf.data.Dataset
-    steps: int
-    validation: tf.data.Dataset
-    shifted: tf.data.Dataset
-
-
-def _batches(samples: Samples, batch_size: int) -> tf.data.Dataset:
-    """`samples` in batches as those of `pipeline.fixed`, each image of weight 1."""
-    labels = tf.one_hot(samples.labels, len(samples.class_names))
-    weights = np.ones(len(samples), np.float32)
-    images = tf.data.Dataset.from_tensor_slices((samples.images, labels, weights))
-    return images.batch(batch_size).map(lambda pixels, *rest: (tf.cast(pixels, tf.float32), *rest))
-
-
-def _feature_batches(trunk: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
-    features = tf.data.Dataset.from_tensor_slices(_features(trunk, batches))
-    return features.batch(FEATURE_BATCH)
-
-
 def _first_trainable(network: Network, phase: Phase, number: int) -> int:
-    """The number of the backbone's first layer that `phase` trains.
+    """The number of the backbone's first layer that `phase`, the one at `number`, trains.
 
     Raises InputError where the backbone has no such layer.
     """
@@ -246,8 +200,8 @@ def _first_trainable(network: Network, phase: Phase, number: int) -> int:
         return round(layers * (1 - phase.trainable))
     if phase.trainable >= layers:
         raise InputError(
-            f"phase {number} trains from layer {phase.trainable} on, but {network.trunk.name} has "
-            f"only {layers} layers.",
+            f"phase {number + 1} trains from layer {phase.trainable} on, but {network.trunk.name} "
+            f"has only {layers} layers.",
             f"Use an earlier layer: --set train.phases.{number}.trainable={layers // 2}.",
         )
     return phase.trainable
@@ -281,20 +235,3 @@ def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
         loss=loss,
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
-
-
-def _features(
-    trunk: keras.Model, batches: tf.data.Dataset
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The backbone's features of `batches` [n, width], with labels [n, classes] and weights [n]."""
-
-    def predict(images: tf.Tensor) -> tf.Tensor:
-        return trunk(images, training=False)
-
-    run = tf.function(predict, reduce_retracing=True)
-    features, labels, weights = [], [], []
-    for images, some_labels, some_weights in batches:
-        features.append(run(images).numpy())
-        labels.append(some_labels.numpy())
-        weights.append(some_weights.numpy())
-    return np.concatenate(features), np.concatenate(labels), np.concatenate(weights)

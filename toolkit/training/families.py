@@ -34,7 +34,7 @@ AUGMENTED = {
 }
 
 
-def known(settings: Config) -> tuple[str, ...]:
+def list_covered_families(settings: Config) -> tuple[str, ...]:
     """The families of corruptions that a training as in `settings` shows to the network."""
     fed = settings.augment if any(phase.augment for phase in settings.train.phases) else ()
     names = {operation.name for operation in fed if operation.rate and operation.factor}
