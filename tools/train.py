@@ -64,8 +64,8 @@ def train(
     report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
     report-convnext-xlarge, report-block-convnext-xlarge.
 
-    --resume DIR continues an interrupted run after its last complete epoch. The result is the same
-    as without the interruption.
+    --resume DIR continues an interrupted run after its last complete epoch. With
+    train.deterministic=true, the weights are bit for bit those of a run without the interruption.
     """
     if resume:
         if preset or config_file or folder or weights or settings or seeds:
