@@ -64,9 +64,11 @@ def clean(samples: Samples, config: CleanConfig) -> Cleaning:
     exact = _exact_groups(samples.images)
     groups = _near_groups(samples.images, exact, config.near_copy_bits)
     first_of_exact = np.unique(exact, return_index=True)[1]
+    # Constant images are no pictures: they would shift the centre that distances are measured from.
     whole = np.sort(first_of_exact[~broken[first_of_exact]])
     scores, coordinates = np.zeros(len(samples)), np.zeros((len(samples), 2), np.float32)
     scores[whole], coordinates[whole] = outlier_scores(samples.images[whole], config.components)
+    # Each copy gets the score of the one image that was scored for it.
     leader = first_of_exact[exact]
     scores, coordinates = scores[leader], coordinates[leader]
     reasons = [""] * len(samples)
@@ -100,8 +102,11 @@ def outlier_scores(images: np.ndarray, components: int) -> tuple[np.ndarray, np.
     if len(images) < FEWEST_FOR_PCA:
         return np.zeros(len(images)), np.zeros((len(images), 2), np.float32)
     pixels = np.stack([_thumbnail(image) for image in images]) / np.float32(255)
+    # With as many axes as images, every image would be equally far from the centre.
     axes = max(2, min(components, len(images) // 10))
     trusted = np.ones(len(images), bool)
+    # The second fit leaves out the images that are farthest in the first: outliers among the images
+    # turn the axes towards themselves, and then seem near.
     for _ in range(2):
         pca = PCA(axes, whiten=True, svd_solver="randomized", random_state=0).fit(pixels[trusted])
         whitened = pca.transform(pixels)
@@ -170,6 +175,7 @@ def _number_by_content(groups: np.ndarray, exact: np.ndarray, kept: np.ndarray) 
 
 def _groups_of_several(groups: np.ndarray) -> list[np.ndarray]:
     order = np.argsort(groups, kind="stable")
+    # In sorted order, a group starts where the number differs from the one before it.
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     return [members for members in np.split(order, starts[1:]) if len(members) > 1]
 
@@ -182,6 +188,7 @@ def _drop_copies(
     Outliers and constant images keep the reason they have.
     """
     copies = [row for row in members if reasons[row] == ""]
+    # Which of the labels is right is unknown, and a wrong one harms more than a missing image.
     if len({samples.labels[row] for row in copies}) > 1:
         for row in copies:
             reasons[row] = "same picture under several labels"

@@ -52,6 +52,7 @@ class Samples:
     def fingerprint(self) -> str:
         """SHA-256 of the pixels and labels, as hexadecimal: the same data, whatever the file's
         name."""
+        # The shape is part of it: images of another shape can have the same bytes.
         digest = hashlib.sha256(repr(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels).data)
@@ -95,12 +96,11 @@ def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
             )
     if "class_names" in arrays:
         names = tuple(str(name) for name in arrays["class_names"].ravel())
+    elif classes == COMPETITION_CLASSES:
+        # The competition's own file names no classes.
+        names = CELL_NAMES
     else:
-        names = (
-            CELL_NAMES
-            if classes == COMPETITION_CLASSES
-            else tuple(f"class {c}" for c in range(classes))
-        )
+        names = tuple(f"class {number}" for number in range(classes))
     images = _check_images(path, arrays["images"])
     labels = _check_labels(path, arrays["labels"], len(images), len(names))
     return Samples(images, labels, np.arange(len(images)), names)
@@ -140,6 +140,7 @@ def require_trainable(samples: Samples, path: Path) -> None:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
+        # np.load also takes .npy files and pickles, and fails on others with a message about pickles.
         if not zipfile.is_zipfile(path):
             if not path.exists():
                 raise InputError(f"there is no file {path}.", "Check the path.")

@@ -44,6 +44,7 @@ def single(samples: Samples, family: str, severity: int, seed: int = 0) -> Sampl
     position = FAMILIES.index(family)
 
     def corrupt(picture: Image.Image, id_: int) -> Image.Image:
+        # Seeded by the id: the copy of an image is the same in a part as in the whole file.
         rng = np.random.default_rng([seed, id_, position, severity])
         return _apply(picture, family, severity, rng)
 
@@ -55,7 +56,7 @@ def mixture(samples: Samples, seed: int = 0) -> Samples:
 
     def corrupt(picture: Image.Image, id_: int) -> Image.Image:
         rng = np.random.default_rng([seed, id_])
-        for family, severity in _chain(rng):
+        for family, severity in _draw_chain(rng):
             picture = _apply(picture, family, severity, rng)
         return picture
 
@@ -69,14 +70,15 @@ def mixtures(samples: Samples, seeds: Iterable[int]) -> Samples:
 
 def families(ids: np.ndarray, seed: int = 0) -> np.ndarray:
     """Which families the chains of `mixture` are of: bool [n, families]."""
+    # Drawn again instead of stored: `_draw_chain` takes the first numbers of the same seed.
     found = np.zeros((len(ids), len(FAMILIES)), bool)
     for row, id_ in zip(found, ids):
-        for family, _ in _chain(np.random.default_rng([seed, int(id_)])):
+        for family, _ in _draw_chain(np.random.default_rng([seed, int(id_)])):
             row[FAMILIES.index(family)] = True
     return found
 
 
-def _chain(rng: np.random.Generator) -> list[tuple[str, int]]:
+def _draw_chain(rng: np.random.Generator) -> list[tuple[str, int]]:
     """The families and severities of one chain, the first numbers that `rng` gives."""
     frequencies = np.array([FREQUENCIES[family] for family in FAMILIES])
     chosen = rng.choice(

@@ -31,6 +31,8 @@ class Split:
                 "the data is not the data of this run (its pixels or labels differ).",
                 "Give the file that the run was trained on: --data FILE.",
             )
+        # An id is a row of the whole file. The fingerprint is equal only for the whole file in its
+        # order, so the ids serve as rows here; in a part of the samples they would not.
         return np.array(getattr(self, part))
 
 
@@ -41,6 +43,8 @@ def split(samples: Samples, ids: np.ndarray, groups: np.ndarray, config: SplitCo
     go to one part together. The same seed gives the same parts. Raises InputError when a class has
     too few different images for the three parts.
     """
+    # Groups are split, not images: a copy in another part would make its score too high. A group
+    # counts for the class of its first image; on cleaned data, the others have the same class.
     _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
     kinds = samples.labels[ids[first]]
     _require_enough(samples, kinds, config)
@@ -48,6 +52,7 @@ def split(samples: Samples, ids: np.ndarray, groups: np.ndarray, config: SplitCo
     train, rest = train_test_split(
         np.arange(len(first)), test_size=held, stratify=kinds, random_state=config.seed
     )
+    # The second split divides what the first held out, so its share is one of that.
     validation, test = train_test_split(
         rest, test_size=config.test / held, stratify=kinds[rest], random_state=config.seed
     )
@@ -71,6 +76,7 @@ def read(path: Path) -> Split:
 
 
 def _require_enough(samples: Samples, kinds: np.ndarray, config: SplitConfig) -> None:
+    # Checked here, because scikit-learn's own error names neither the class nor a way out.
     counts = np.bincount(kinds, minlength=len(samples.class_names))
     smallest = int(counts.argmin())
     needed = int(np.ceil(1 / min(config.validation, config.test)))

@@ -15,9 +15,8 @@ from toolkit.data.dataset import CELL_NAMES, Samples
 
 SIDE = 96  # pixels, as in the competition
 SCALE = 2  # drawn twice as large and averaged down, for smooth edges
-COPIES_PER_CELL = (
-    200 / 11_959
-)  # the competition's copies of one irrelevant picture under one label, per cell
+# The competition's copies of one irrelevant picture under one label, per cell.
+COPIES_PER_CELL = 200 / 11_959
 
 Colour = tuple[int, int, int]
 
@@ -97,6 +96,7 @@ def _cell(kind: Kind, rng: np.random.Generator, side: int) -> np.ndarray:
             nucleus,
         )
     for _ in range(kind.granules):
+        # The root spreads the granules evenly over the disc; without it they crowd in the middle.
         angle, away = rng.uniform(0, 2 * math.pi), radius * 0.92 * math.sqrt(rng.uniform())
         _disc(
             pen,

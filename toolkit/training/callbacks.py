@@ -28,6 +28,7 @@ class LearningRateSchedule(keras.callbacks.Callback):
         self.phase, self.steps, self.state = phase, steps, state
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        # By step, not by epoch: an epoch of many steps would warm up in one jump.
         factor = schedule_factor(self.phase, self.state.epochs + batch / self.steps)
         self.model.optimizer.learning_rate = self.phase.learning_rate * self.state.scale * factor
 
@@ -65,6 +66,7 @@ class HistoryWriter(keras.callbacks.Callback):
         row: dict[str, int | float] = {"phase": self.state.phase, "epoch": epoch}
         row["seconds"] = round(seconds, 1)
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        # The accuracy on corrupted images is no metric of Keras: `BestWeights` measured it.
         values = {**(logs or {}), "val_shift_accuracy": self.best.shift_accuracy}
         row |= {name: float(values[name]) for name in METRICS}
         row["best"] = int(self.best.is_best)
@@ -73,6 +75,7 @@ class HistoryWriter(keras.callbacks.Callback):
             self.state.best_row = row
         self.state.seconds += seconds
         self.state.cpu_seconds += time.process_time() - self.started_cpu
+        # Appended at once, so that an interrupted training leaves every whole epoch.
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, HISTORY_COLUMNS).writerow(row)
 

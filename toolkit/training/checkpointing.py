@@ -104,6 +104,7 @@ class BestWeights(keras.callbacks.Callback):
         row["val_shift_accuracy"] = self.shift_accuracy
         value, best = compute_monitored_loss(row, self.monitor), self.state.best_row
         better = best is None or value < compute_monitored_loss(best, self.monitor)
+        # The first epoch is better than none even where its loss is NaN: never save that.
         self.is_best = better and math.isfinite(value)
         if self.is_best:
             pretrained.save(self.network.model, self.path)

@@ -36,6 +36,7 @@ AUGMENTED = {
 
 def list_covered_families(settings: Config) -> tuple[str, ...]:
     """The families of corruptions that a training as in `settings` shows to the network."""
+    # Augmentations that no phase uses, or of no rate or strength, show nothing.
     fed = settings.augment if any(phase.augment for phase in settings.train.phases) else ()
     names = {operation.name for operation in fed if operation.rate and operation.factor}
     return tuple(family for family, members in AUGMENTED.items() if names & set(members))

@@ -29,6 +29,7 @@ def prepare(samples: Samples, settings: Config) -> Prepared:
         found = cleaning.clean(samples, settings.clean)
     else:
         found = cleaning.keep_all(samples, settings.clean)
+    # Cleaned before it is split: an outlier in a held-out part would be scored as an error.
     kept = np.flatnonzero(found.kept)
     parts = splitting.split(samples, kept, found.groups[kept], settings.split)
     return Prepared(samples, found, parts)

@@ -190,6 +190,7 @@ def _git_commit() -> str | None:
     git."""
     try:
         described = subprocess.run(
+            # --exclude=*: the commit's own digest, not the name of a tag.
             ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,

@@ -65,6 +65,7 @@ def build_seeded_network(settings: Config, samples: Samples) -> Network:
     network = build_network(
         settings.model, samples.images.shape[1:], len(samples.class_names), policy
     )
+    # For its errors only: the layers of a later phase are checked before the first one trains.
     for number, phase in enumerate(settings.train.phases):
         _first_trainable(network, phase, number)
     return network
@@ -138,6 +139,7 @@ class _Training:
         resumed = number == state.phase and state.epochs > 0
         if resumed and (state.stopped or state.epochs >= phase.epochs):
             return
+        # A resumed phase takes the weights of its last epoch below, not the best ones.
         if number > 0 and not resumed:
             pretrained.restore(self.network.model, self.run.checkpoint)
         _freeze(self.network, phase, number)
@@ -152,8 +154,11 @@ class _Training:
             self.settings,
             first_epoch=len(state.rows),
         )
+        # After freezing, as Keras requires. The new optimiser has no moments of the phase before,
+        # which trained other layers at another rate.
         _compile(feed.model, phase, self.settings)
         if resumed:
+            # After compiling, because the optimiser's variables are restored too.
             restore_variables(self.run.state, self.network, feed.model)
         feed.model.fit(
             feed.training,
@@ -224,6 +229,7 @@ def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
     else:
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     options: dict = {"learning_rate": phase.learning_rate}
+    # 0 leaves the optimiser's own weight decay, which AdamW has and the others do not.
     if phase.weight_decay:
         options["weight_decay"] = phase.weight_decay
     if settings.train.ema:
