@@ -140,7 +140,7 @@ def require_trainable(samples: Samples, path: Path) -> None:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        # np.load also takes .npy files and pickles, and fails on others with a message about pickles.
+        # np.load would also take .npy files, and calls every other file a pickle.
         if not zipfile.is_zipfile(path):
             if not path.exists():
                 raise InputError(f"there is no file {path}.", "Check the path.")
