@@ -11,9 +11,8 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.data import dataset
-    from toolkit.evaluation import calibration as calibrations
+    from toolkit.evaluation import calibration, metrics, results, shift_benchmark, tta
     from toolkit.evaluation import evaluate as evaluation
-    from toolkit.evaluation import metrics, results, shift_benchmark, tta
     from toolkit.report import plots
     from toolkit.training import run_folder
 
@@ -64,11 +63,11 @@ def evaluate(
         )
         return
     for name, found in evaluated.parts.items():
-        benchmark_result(f"{name} part", found.result, samples.class_names)
-        calibration(name, found.calibration)
+        print_benchmark(f"{name} part", found.result, samples.class_names)
+        print_calibration(name, found.calibration)
     if evaluated.views:
-        views(evaluated.views)
-    steps(evaluated.steps)
+        print_views(evaluated.views)
+    print_post_processing(evaluated.post_processing)
     click.echo(
         f"The test part was opened {openings} times."
         if openings != 1
@@ -83,7 +82,7 @@ def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
     return dataset.load(data_file or run_folder.training_file(run), classes)
 
 
-def benchmark_result(
+def print_benchmark(
     title: str, found: shift_benchmark.BenchmarkResult, class_names: tuple[str, ...]
 ) -> None:
     """Prints the scores of the shift benchmark: the headline, by family, by class, and the worst of
@@ -107,7 +106,7 @@ def benchmark_result(
         title=f"Accuracy by family and severity, {title} (± half the 95 % interval)",
     )
     for condition, scores in found.scores.items():
-        per_class(f"{title}, {condition}", scores, class_names)
+        print_classes(f"{title}, {condition}", scores, class_names)
     worst = [f"{family} {mean:.3f}" for family, mean in found.worst_families()]
     click.echo(f"Worst families: {', '.join(worst)}.")
     for condition in found.scores:
@@ -118,7 +117,7 @@ def benchmark_result(
         click.echo(f"Most frequent errors, {condition}: {', '.join(confusions) or 'none'}.")
 
 
-def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
+def print_calibration(part: str, found: dict[str, dict[str, float]]) -> None:
     """Prints the calibration, without and with the corrections after training."""
     rows = [
         (
@@ -132,7 +131,7 @@ def calibration(part: str, found: dict[str, dict[str, float]]) -> None:
     output.table(("", "uncorrected", "as submitted"), rows, title=f"Confidence, {part} part")
 
 
-def views(choice: tta.ViewChoice) -> None:
+def print_views(choice: tta.ViewChoice) -> None:
     """Prints the gain of each view, and the chosen set."""
     chosen = choice.chosen.views
     rows = [
@@ -149,20 +148,20 @@ def views(choice: tta.ViewChoice) -> None:
     )
 
 
-def steps(found: calibrations.Steps) -> None:
+def print_post_processing(found: calibration.PostProcessing) -> None:
     """Prints the gain of each correction after training, and whether it is applied."""
     rows = [
         (
             "temperature",
             "log loss",
             *_gain(found.loss_gain),
-            f"{found.temperature:.3f}" if found.temperature else "no gain",
+            f"{found.temperature:.3f}" if found.temperature else "no gain: not applied",
         ),
         (
             "other class shares",
             "accuracy",
             *_gain(found.accuracy_gain),
-            "corrected" if found.shares else "no gain",
+            "corrected" if found.shares else "no gain: not applied",
         ),
     ]
     output.table(
@@ -180,7 +179,7 @@ def _interval(found: metrics.Estimate) -> tuple[float, str]:
     return found.value, f"{found.low:.4f} to {found.high:.4f}"
 
 
-def per_class(part: str, scores: metrics.Scores, class_names: tuple[str, ...]) -> None:
+def print_classes(part: str, scores: metrics.Scores, class_names: tuple[str, ...]) -> None:
     """Prints one line per class."""
     rows = [(name, *numbers) for name, numbers in zip(class_names, scores.per_class)]
     rows.append(("all (mean over classes)", scores.precision, scores.recall, scores.f1, scores.n))

@@ -108,14 +108,14 @@ def score_values(found: zip_score.ZipScore) -> dict[str, Any]:
 def print_score(found: zip_score.ZipScore, title: str, samples: dataset.Samples) -> None:
     """Prints what `toolkit.evaluation.zip_score` found for `samples`."""
     if found.benchmark:
-        evaluate.benchmark_result(title, found.benchmark, samples.class_names)
+        evaluate.print_benchmark(title, found.benchmark, samples.class_names)
     else:
         accuracy = found.accuracy
         click.echo(
             f"accuracy {accuracy.value:.4f} on {len(samples):,} images, 95 % interval "
             f"{accuracy.low:.4f} to {accuracy.high:.4f}"
         )
-        evaluate.per_class(title, found.scores, samples.class_names)
+        evaluate.print_classes(title, found.scores, samples.class_names)
     if found.differing is not None:
         click.echo(
             f"labels that differ from those of evaluate: {found.differing} of {found.labels}"

@@ -138,16 +138,16 @@ def train_run(
 
 
 def _report(run: run_folder.Run) -> None:
-    history(run)
+    print_history(run)
     click.echo(run.folder)
     output.hint(f"Next: cbtool evaluate --run {run.folder}")
 
 
-def history(run: run_folder.Run) -> None:
+def print_history(run: run_folder.Run) -> None:
     """Prints the history of `run`, one line per epoch."""
     with run.history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    measures = ("loss", "accuracy", "val_loss", "val_accuracy")
+    measures = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
     lines = [
         (
             int(row["phase"]) + 1,

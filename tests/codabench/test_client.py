@@ -247,6 +247,12 @@ def test_pages_and_bare_lists_are_the_same(client, standin):
     assert standin.count("GET /api/submissions/") == 4
 
 
+def test_an_answer_of_another_shape_cannot_be_understood():
+    sentence = "to the login cannot be understood"
+    with pytest.raises(PlatformError, match=sentence), transport.answer_errors("the login"):
+        _ = {}["token"]
+
+
 @pytest.mark.parametrize(
     ("name", "fault"),
     [

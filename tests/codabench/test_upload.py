@@ -32,8 +32,8 @@ CRASH = "Traceback (most recent call last):\n  File ingestion.py\nValueError: no
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     """Short pauses, and each zip is run once for all tests of this file: most send the same one."""
-    monkeypatch.setattr(upload, "SHORTEST_PAUSE", 0.01)
-    monkeypatch.setattr(upload, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(upload, "MIN_PAUSE", 0.01)
+    monkeypatch.setattr(upload, "MAX_PAUSE", 0.05)
     monkeypatch.setattr(upload, "SETTLE_SECONDS", 0.3)
     monkeypatch.setattr(upload, "LOOK_PAUSE", 0.05)
     monkeypatch.setattr(transport, "BACKOFF_SECONDS", 0.01)

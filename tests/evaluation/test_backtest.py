@@ -19,10 +19,10 @@ def test_a_backtest_for_each_family_that_was_not_trained_on(small_run):
     ]
     stored = read_predictions(run, "validation", "shift")
     correct = stored.predicted == stored.labels
-    n = len(stored.ids) // shift_benchmark.DRAWS
+    n = len(stored.ids) // shift_benchmark.BENCHMARK_SEEDS
     chosen = [
-        shift.families(stored.ids[:n], draw)[:, shift.FAMILIES.index("noise")]
-        for draw in range(shift_benchmark.DRAWS)
+        shift.families(stored.ids[:n], seed)[:, shift.FAMILIES.index("noise")]
+        for seed in range(shift_benchmark.BENCHMARK_SEEDS)
     ]
     noise = next(each for each in found if each.family == "noise")
     shares = [correct[draw * n : (draw + 1) * n][rows].sum() for draw, rows in enumerate(chosen)]

@@ -1,4 +1,4 @@
-"""Temperature and class shares: found where they are known, left alone where they do not pay."""
+"""Temperature and class shares: found where they are known, not applied where they gain nothing."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ def drawn(n: int, shares: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nda
     return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32), labels
 
 
-def choose_steps(probabilities: np.ndarray, labels: np.ndarray) -> calibration.Steps:
+def choose(probabilities: np.ndarray, labels: np.ndarray) -> calibration.PostProcessing:
     predictions = Predictions(np.arange(len(labels)), probabilities, labels)
-    return calibration.choose_steps(predictions, EVEN)
+    return calibration.choose_post_processing(predictions, EVEN)
 
 
 def test_a_temperature_that_is_known_is_found():
@@ -36,14 +36,14 @@ def test_a_temperature_that_is_known_is_found():
     )
 
 
-def test_the_temperature_is_kept_only_where_it_pays():
+def test_the_temperature_is_kept_only_if_it_lowers_the_loss():
     probabilities, labels = drawn(1000, EVEN)
     sure = apply_temperature(probabilities, 0.4)
-    steps = choose_steps(sure, labels)
-    assert steps.temperature == pytest.approx(2.5, rel=0.15) and steps.loss_gain.low > 0
-    np.testing.assert_allclose(steps.apply(sure), probabilities, atol=0.1)
-    steps = choose_steps(probabilities, labels)
-    assert steps.temperature is None and steps.apply(probabilities) is probabilities
+    chosen = choose(sure, labels)
+    assert chosen.temperature == pytest.approx(2.5, rel=0.15) and chosen.loss_gain.low > 0
+    np.testing.assert_allclose(chosen.apply(sure), probabilities, atol=0.1)
+    chosen = choose(probabilities, labels)
+    assert chosen.temperature is None and chosen.apply(probabilities) is probabilities
 
 
 def test_other_class_shares_are_found_from_the_images_alone():
@@ -54,13 +54,13 @@ def test_other_class_shares_are_found_from_the_images_alone():
     assert (adjusted.argmax(axis=1) == labels).mean() > (
         probabilities.argmax(axis=1) == labels
     ).mean() + 0.03
-    steps = choose_steps(probabilities, labels)
-    assert steps.shares == tuple(EVEN) and steps.accuracy_gain.low > 0
-    np.testing.assert_allclose(steps.apply(probabilities), adjusted, atol=0.2)
+    chosen = choose(probabilities, labels)
+    assert chosen.shares == tuple(EVEN) and chosen.accuracy_gain.low > 0
+    np.testing.assert_allclose(chosen.apply(probabilities), adjusted, atol=0.2)
 
 
 def test_few_images_and_the_same_shares_are_left_alone():
     probabilities, labels = drawn(100, EVEN)
     assert correct_class_shares(probabilities, EVEN.tolist()) is probabilities
     probabilities, labels = drawn(2000, EVEN)
-    assert choose_steps(probabilities, labels).shares is None
+    assert choose(probabilities, labels).shares is None

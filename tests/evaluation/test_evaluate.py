@@ -13,6 +13,7 @@ from tests.support.commands import assert_one_sentence, in_process
 from toolkit.data import dataset, shift, splitting, synthetic
 from toolkit.evaluation import evaluate, metrics, shift_benchmark
 from toolkit.evaluation.predictions import read_predictions
+from toolkit.export import package
 from toolkit.export.manifest import read_manifest
 from toolkit.training import run_folder
 
@@ -48,7 +49,7 @@ def test_metrics_follow_from_the_stored_predictions(opened, small_data):
         ids = list(getattr(splitting.read(run.split), part))
         for condition, copies in (
             ("clean", 1),
-            ("shift", shift_benchmark.DRAWS),
+            ("shift", shift_benchmark.BENCHMARK_SEEDS),
             ("blur", len(shift.SEVERITIES)),
         ):
             predictions = read_predictions(run, part, condition)
@@ -94,6 +95,22 @@ def test_the_test_part_is_opened_on_request_only_and_counted(small_run, opened):
     assert not list((small_run / "predictions").glob("test*"))
     folder, report = opened
     assert report["test_openings"] == len(evaluate.openings(run_folder.Run(folder))) == 2
+
+
+def test_a_stale_package_is_exported_again_with_its_type_and_progress_only_rises(
+    small_run, small_data, tmp_path
+):
+    run = run_folder.Run(shutil.copytree(small_run, tmp_path / "run"))
+    samples, steps = dataset.load(small_data), []
+    package.export_on_validation(run, samples, "float32")
+    (run.package / "model.py").write_text("# of another version")
+    evaluate.evaluate(
+        run, samples, augmented=False, progress=lambda done, total, _: steps.append((done, total))
+    )
+    assert read_manifest(run.package).networks[0].weights.dtype == "float32"
+    assert package.is_current(run)
+    total = len(steps)
+    assert steps == [(number, total) for number in range(total)]
 
 
 def test_a_class_that_a_part_lacks_and_no_split_are_errors(small_run, tmp_path):

@@ -10,15 +10,15 @@ from toolkit.data import shift
 from toolkit.evaluation import score_estimate
 from toolkit.training import families
 
-N, DRAWS = 1000, 5
-CHAINS = np.stack([shift.families(np.arange(N), draw) for draw in range(DRAWS)])
+N, SEEDS = 1000, 5
+CHAINS = np.stack([shift.families(np.arange(N), seed) for seed in range(SEEDS)])
 PLACES = {family: place for place, family in enumerate(shift.FAMILIES)}
 
 
 def chance(rng, accuracies: dict[str, float]) -> np.ndarray:
     """Whether each copy is predicted correctly: a chain as often as the worst of its families."""
     shares = np.array([accuracies.get(family, 1.0) for family in shift.FAMILIES])
-    return rng.random((DRAWS, N)) < np.where(CHAINS, shares, 1.0).min(axis=-1)
+    return rng.random((SEEDS, N)) < np.where(CHAINS, shares, 1.0).min(axis=-1)
 
 
 def test_every_augmentation_belongs_to_a_family_of_the_benchmark():
@@ -76,6 +76,6 @@ def test_the_interval_holds_other_draws_of_families():
         chance(np.random.default_rng(3), {"noise": 0.0}), CHAINS, ()
     ).score
     even = score_estimate.estimate(
-        np.random.default_rng(3).random((DRAWS, N)) < wide.value, CHAINS, ()
+        np.random.default_rng(3).random((SEEDS, N)) < wide.value, CHAINS, ()
     ).score
     assert wide.high - wide.low > 2 * (even.high - even.low)

@@ -1,4 +1,4 @@
-"""The choice of views: those that pay are taken, those that do not are not."""
+"""The choice of views: those that raise the score are taken, the others are not."""
 
 import numpy as np
 import pytest
@@ -15,12 +15,12 @@ def noisy(rng, labels: np.ndarray, sure: float) -> np.ndarray:
     return (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_a_view_with_errors_of_its_own_pays_and_a_bad_one_does_not():
+def test_a_view_with_errors_of_its_own_is_chosen_and_a_bad_one_is_not():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, 500)
     plain = noisy(rng, labels, 1.0)
     found = {"identity": plain, "good": noisy(rng, labels, 1.0), "bad": noisy(rng, labels, -3.0)}
-    choice = tta.choose_views(found, labels)
+    choice = tta.choose_views(found, labels, len(labels))
     assert choice.chosen.views == ("identity", "good")
     correct = [
         (probabilities.argmax(axis=1) == labels).mean()
@@ -32,11 +32,11 @@ def test_a_view_with_errors_of_its_own_pays_and_a_bad_one_does_not():
     assert alone["good"] == choice.chosen and alone["bad"].gain.high < 0
 
 
-def test_a_view_that_says_the_same_pays_nothing():
+def test_a_view_that_says_the_same_is_not_chosen():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, 300)
     plain = noisy(rng, labels, 1.0)
-    choice = tta.choose_views({"identity": plain, "same": plain.copy()}, labels)
+    choice = tta.choose_views({"identity": plain, "same": plain.copy()}, labels, len(labels))
     assert choice.chosen.views == ("identity",)
     assert choice.chosen.gain == metrics.Estimate(0, 0, 0)
 
@@ -50,9 +50,20 @@ def test_the_best_view_comes_first_and_sets_have_an_end():
         "strong": noisy(rng, labels, 2.2),
     }
     found |= {f"more {number}": noisy(rng, labels, 1.9) for number in range(12)}
-    chosen = tta.choose_views(found, labels).chosen.views
+    chosen = tta.choose_views(found, labels, 500).chosen.views
     assert chosen[:2] == ("identity", "strong")
-    assert len(chosen) == tta.MOST_VIEWS
+    assert len(chosen) == tta.MAX_VIEWS
+
+
+def test_copies_of_an_image_count_as_one_image():
+    """Ten equal copies of each image give the interval, and the choice, of one copy."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, CLASSES, 60)
+    found = {"identity": noisy(rng, labels, 1.0), "other": noisy(rng, labels, 0.3)}
+    once = tta.choose_views(found, labels, 60)
+    copies = {view: np.tile(probabilities, (10, 1)) for view, probabilities in found.items()}
+    assert tta.choose_views(copies, np.tile(labels, 10), 60).alone == once.alone
+    assert once.alone[0].gain.low < once.alone[0].gain.high
 
 
 def test_quarter_turns_need_square_images():

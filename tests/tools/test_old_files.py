@@ -70,6 +70,16 @@ def test_an_old_run_is_built_with_the_views_and_steps_it_chose(runs, tmp_path):
     assert entry.estimated_score == old_entry.estimated_score
 
 
+def test_the_choice_is_found_in_old_and_new_metrics(runs):
+    run = Run(runs / "run")
+    metrics = json.loads(run.metrics.read_text())
+    metrics.pop("views", None)
+    for key in ("views", "tta"):
+        changed = metrics | {key: {"chosen": {"views": ["identity", "mirror"]}}}
+        run.metrics.write_text(json.dumps(changed))
+        assert manifest.read_inference(run).views == ("identity", "mirror")
+
+
 def test_an_old_zip_runs_as_it_did(runs):
     """In its own code, which lies in the zip."""
     arguments = ("--data", DATA, "--run", runs / "run", "--shift", "--runs", runs, "--json")

@@ -197,7 +197,7 @@ def answer_errors(what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlatformError(
-            f"what the server said to {what} cannot be answer_errors.",
+            f"what the server said to {what} cannot be understood.",
             "Check the server's address; else try again later.",
             passing=True,
         ) from error

@@ -28,8 +28,8 @@ STEM_LENGTH = 26
 SETTLE_SECONDS = 20.0  # seconds in which an entry without an answer is looked for in the list
 LOOK_PAUSE = 2.0  # seconds between two looks there
 SCORE_GRACE = 30.0  # seconds after Finished in which scores, or Failed, may still come
-LONGEST_SILENCE = 600.0  # seconds without an answer after which following ends
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two looks at a status, which grow
+MAX_SILENCE = 600.0  # seconds without an answer after which following ends
+MIN_PAUSE, MAX_PAUSE = 0.5, 10.0  # seconds between two looks at a status, which grow
 
 
 @dataclass(frozen=True)
@@ -164,18 +164,18 @@ def follow(
 
     Finished is not the end: scores come later, and sometimes Failed. scores_come: False where
     the phase hides them. Raises LimitError after `seconds`, PlatformError when CodaBench has not
-    answered for LONGEST_SILENCE seconds.
+    answered for MAX_SILENCE seconds.
     """
     started = answered = time.monotonic()
     finished = None
-    pause = SHORTEST_PAUSE
+    pause = MIN_PAUSE
     while True:
         now = time.monotonic()
         try:
             found = client.get_submission(number)
         except PlatformError as error:
             # The submission goes on there meanwhile, so an outage of minutes is waited out.
-            if not error.passing or now - answered > LONGEST_SILENCE:
+            if not error.passing or now - answered > MAX_SILENCE:
                 raise
         else:
             answered = now
@@ -197,8 +197,8 @@ def follow(
                 f"submission {number} is not through after {seconds:g} seconds.",
                 "It continues there; run: cbtool upload --resume.",
             )
-        time.sleep(SHORTEST_PAUSE if finished else pause)
-        pause = min(1.3 * pause, LONGEST_PAUSE)
+        time.sleep(MIN_PAUSE if finished else pause)
+        pause = min(1.3 * pause, MAX_PAUSE)
 
 
 def record_status(upload: Upload, row: schema.Submission) -> Upload:

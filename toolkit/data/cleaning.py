@@ -22,7 +22,7 @@ THUMBNAIL = 24  # pixels a side: the PCA sees shapes and colours, not noise
 TRIM = 0.02
 HASH_SIDE = 16  # 256-bit hashes: at 64 bits, unrelated centred cells collide
 FLATTEST = 8  # grey levels between an image's darkest and brightest value; less shows nothing
-FEWEST_FOR_PCA = 20  # below this, distances say nothing
+MIN_FOR_PCA = 20  # below this, distances say nothing
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def outlier_scores(images: np.ndarray, components: int) -> tuple[np.ndarray, np.
     [n], and the first two whitened components, float32 [n, 2]. The space has `components` axes,
     fewer for small sets: a tenth of the images.
     """
-    if len(images) < FEWEST_FOR_PCA:
+    if len(images) < MIN_FOR_PCA:
         return np.zeros(len(images)), np.zeros((len(images), 2), np.float32)
     pixels = np.stack([_thumbnail(image) for image in images]) / np.float32(255)
     # With as many axes as images, every image would be equally far from the centre.

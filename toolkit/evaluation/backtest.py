@@ -38,9 +38,9 @@ def backtest(run: Run, part: str) -> list[Backtest]:
     Raises InputError for a run that was trained on all of them.
     """
     predictions = read_predictions(run, part, shift_benchmark.CHAINED)
-    correct = predictions.correct.reshape(shift_benchmark.DRAWS, -1)
+    correct = predictions.correct.reshape(shift_benchmark.BENCHMARK_SEEDS, -1)
     ids = predictions.ids.reshape(correct.shape)
-    chains = np.stack([shift.families(row, draw) for draw, row in enumerate(ids)])
+    chains = np.stack([shift.families(row, seed) for seed, row in enumerate(ids)])
     known = list_covered_families(config.read(run.config))
     results = []
     for place, family in enumerate(shift.FAMILIES):

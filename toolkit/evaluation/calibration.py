@@ -1,8 +1,7 @@
-"""Steps after training that change no weight: temperature scaling, and correction for other class
-shares.
+"""Post-processing of probabilities: temperature scaling, and correction for other class shares.
 
-Both are fitted on validation images and kept only where they pay there; how they fare on the test
-part is reported.
+Both are fitted on validation images and applied only if they raise the score there; their effect on
+the test part is reported.
 """
 
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ LOG_TEMPERATURE_BOUNDS = (-2.0, 2.0)
 
 
 @dataclass(frozen=True)
-class Steps:
-    """temperature: to divide the scores by, None where that does not pay. shares: of the classes in
-    training, where correcting for others pays, else None. loss_gain: what the temperature, fitted
-    on one half of the images, takes off the other half's log loss. accuracy_gain: what the
-    correction adds to accuracy.
+class PostProcessing:
+    """temperature: to divide the scores by, None if that lowers no loss. shares: of the classes in
+    training, if correcting for others raises the accuracy, else None. loss_gain: what the
+    temperature, fitted on one half of the images, takes off the other half's log loss.
+    accuracy_gain: what the correction adds to accuracy.
     """
 
     temperature: float | None
@@ -32,8 +31,8 @@ class Steps:
     accuracy_gain: Estimate
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
-        """`probabilities`, float32 [n, classes] of images that are predicted together, after the
-        steps that pay."""
+        """`probabilities`, float32 [n, classes] of images that are predicted together, after
+        the post-processing."""
         if self.temperature:
             probabilities = apply_temperature(probabilities, self.temperature)
         if self.shares:
@@ -52,12 +51,12 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURE_BOUNDS, method="bounded").x))
 
 
-def choose_steps(predictions: Predictions, shares: np.ndarray) -> Steps:
-    """The steps that pay on `predictions` for copies of n images, one copy of all images after the
-    other.
+def choose_post_processing(predictions: Predictions, shares: np.ndarray) -> PostProcessing:
+    """The post-processing that improves `predictions` for copies of n images, one copy of all
+    images after the other.
 
-    shares: of the classes in training, [classes]; they sum to 1. A step pays where the 95 %
-    interval of its gain lies above 0.
+    shares: of the classes in training, [classes]; they sum to 1. Each correction is applied only if
+    the 95 % interval of its gain lies above 0.
     """
     probabilities, labels = predictions.probabilities, predictions.labels
     images = len(np.unique(predictions.ids))
@@ -74,7 +73,7 @@ def choose_steps(predictions: Predictions, shares: np.ndarray) -> Steps:
     kept_shares = None
     if accuracy_gain.low > 0:
         kept_shares = tuple(shares.tolist())
-    return Steps(temperature, kept_shares, loss_gain, accuracy_gain)
+    return PostProcessing(temperature, kept_shares, loss_gain, accuracy_gain)
 
 
 def _loss_saved(probabilities: np.ndarray, labels: np.ndarray, images: int) -> np.ndarray:

@@ -13,19 +13,19 @@ from toolkit.core.progress import Progress, silent
 from toolkit.data import shift, splitting
 from toolkit.data.dataset import Samples
 from toolkit.evaluation import metrics, results, shift_benchmark, tta
-from toolkit.evaluation.calibration import Steps, choose_steps
+from toolkit.evaluation.calibration import PostProcessing, choose_post_processing
 from toolkit.evaluation.predictions import Predictions
 from toolkit.evaluation.results import Evaluation, Part
 from toolkit.evaluation.shift_benchmark import CHAINED, CLEAN, CONDITIONS
-from toolkit.evaluation.tta import PLAIN_VIEW, ViewChoice
-from toolkit.export import package
-from toolkit.export.manifest import Inference, read_manifest, write_inference
+from toolkit.evaluation.tta import ViewChoice
+from toolkit.export import equivalence, package
+from toolkit.export.manifest import PLAIN_VIEW, Inference, read_manifest, write_inference
 from toolkit.training.families import list_covered_families
 from toolkit.training.run_folder import Run
 
 HELD_OUT = ("validation", "test")
-# Chains that views and steps are chosen on: others than those that are scored.
-CHOOSING_DRAWS = range(2000, 2002)
+# Of the chains that views and post-processing are chosen on: others than those that are scored.
+SELECTION_SEEDS = range(2000, 2002)
 
 
 def evaluate(
@@ -39,8 +39,8 @@ def evaluate(
     is counted.
 
     Exports the package first where there is none. Chooses, on corrupted validation images, the
-    views of test-time augmentation that pay, the plain one alone unless `augmented`, and the steps
-    after training that pay. Writes inference.json, the predictions and metrics.json. Raises
+    views of test-time augmentation and the post-processing that raise the score; the plain view
+    alone unless `augmented`. Writes inference.json, the predictions and metrics.json. Raises
     InputError for other data than the run's, or a class that a part lacks; SubmissionError when
     package and network disagree.
     """
@@ -50,24 +50,36 @@ def evaluate(
     if test:
         # Before anything is predicted: an evaluation that is interrupted has opened it, too.
         _note_opening(run)
-    if not package.is_current(run):
-        package.export_run(run, held_out["validation"].images, progress=progress)
+    image_shape = samples.images.shape[1:]
+    view_names = tta.applicable_views(image_shape) if augmented else [PLAIN_VIEW]
+    exports = 0 if package.is_current(run) else equivalence.COMPARISON_COUNT
+    # One total for all that is done, so that the progress never goes back.
+    total = exports + len(view_names) + len(held_out) * len(CONDITIONS)
+    if exports:
+        images = held_out["validation"].images
+        package.export_run(run, images, progress=_shift_progress(progress, 0, total))
     train_labels = samples.labels[parts.rows("train", samples)]
     counts = np.bincount(train_labels, minlength=len(samples.class_names))
-    copies = shift.mixtures(held_out["validation"], CHOOSING_DRAWS)
+    copies = shift.mixtures(held_out["validation"], SELECTION_SEEDS)
     model = _load_model(run)
-    views, predictions = _choose_views(model, copies, augmented, progress)
-    # On what the chosen views predict: the package takes the steps after them, too.
-    steps = choose_steps(predictions, counts / counts.sum())
-    chosen = views.chosen.views if views else (PLAIN_VIEW,)
-    write_inference(run, Inference(chosen, steps.temperature, steps.shares))
+    choice, predictions = _choose_views(
+        model, copies, view_names, _shift_progress(progress, exports, total)
+    )
+    # On what the chosen views predict: the package processes them further.
+    post_processing = choose_post_processing(predictions, counts / counts.sum())
+    chosen = choice.chosen.views
+    write_inference(run, Inference(chosen, post_processing.temperature, post_processing.shares))
     package.apply_inference(run)
     known = list_covered_families(config.read(run.config))
     found = {}
+    done = exports + len(view_names)
     for name, part in held_out.items():
-        predicted, calibration = _predict_part(run, model, name, part, chosen, steps, progress)
+        predicted, calibration = _predict_part(
+            run, model, name, part, chosen, post_processing, _shift_progress(progress, done, total)
+        )
+        done += len(CONDITIONS)
         found[name] = Part(shift_benchmark.score(part, predicted, known), calibration)
-    evaluation = Evaluation(found, views, steps)
+    evaluation = Evaluation(found, choice if augmented else None, post_processing)
     write_text(run.metrics, json.dumps(results.evaluation_values(evaluation), indent=2) + "\n")
     return evaluation
 
@@ -77,6 +89,15 @@ def openings(run: Run) -> list[str]:
     if not run.test_openings.exists():
         return []
     return json.loads(run.test_openings.read_text(encoding="utf-8"))
+
+
+def _shift_progress(progress: Progress, offset: int, total: int) -> Progress:
+    """A progress for one stage: `offset` steps of the `total` were done before it."""
+
+    def report(done: int, _: int, note: str) -> None:
+        progress(offset + done, total, note)
+
+    return report
 
 
 def _note_opening(run: Run) -> None:
@@ -101,23 +122,21 @@ def _held_out(samples: Samples, rows: np.ndarray, name: str) -> Samples:
 
 
 def _load_model(run: Run) -> Model:
-    """The package of `run`, to predict without the steps after training."""
+    """The package of `run`, to predict without post-processing."""
     manifest = read_manifest(run.package).with_inference(Inference())
     return Model(run.package, manifest=records.values(manifest))
 
 
 def _choose_views(
-    model: Model, copies: Samples, augmented: bool, progress: Progress
-) -> tuple[ViewChoice | None, Predictions]:
-    """The views that pay on `copies`, None unless `augmented`, and what they predict."""
-    names = tta.applicable_views(copies.images.shape[1:]) if augmented else [PLAIN_VIEW]
+    model: Model, copies: Samples, names: list[str], progress: Progress
+) -> tuple[ViewChoice, Predictions]:
+    """Of the views `names`, those that raise the score on `copies`, and what they predict."""
     probabilities = {}
     for number, view in enumerate(names):
-        progress(number, 2 * len(names), f"view {view}")
+        progress(number, len(names), f"view {view}")
         probabilities[view] = model.probabilities(copies.images, views=[view])
-    choice = tta.choose_views(probabilities, copies.labels) if augmented else None
-    chosen = choice.chosen.views if choice else (PLAIN_VIEW,)
-    mean = np.mean([probabilities[view] for view in chosen], axis=0)
+    choice = tta.choose_views(probabilities, copies.labels, len(np.unique(copies.ids)))
+    mean = np.mean([probabilities[view] for view in choice.chosen.views], axis=0)
     return choice, Predictions(copies.ids, mean, copies.labels)
 
 
@@ -127,25 +146,25 @@ def _predict_part(
     name: str,
     part: Samples,
     views: tuple[str, ...],
-    steps: Steps,
+    post_processing: PostProcessing,
     progress: Progress,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
     """The labels of every condition of `part`, and the calibration; writes the predictions.
 
-    The steps are applied here, by the package's own functions, so that their effect can be
+    The post-processing is applied here, by the package's own functions, so that its effect can be
     measured.
     """
     predicted, calibration = {}, {}
     for number, condition in enumerate(CONDITIONS):
-        progress(len(CONDITIONS) + number, 2 * len(CONDITIONS), f"{name} part, {condition}")
+        progress(number, len(CONDITIONS), f"{name} part, {condition}")
         copies = shift_benchmark.corrupt(part, condition)
         # All copies in one call: correcting class shares needs many images predicted together.
-        without_steps = model.probabilities(copies.images, views)
-        final = Predictions(copies.ids, steps.apply(without_steps), copies.labels)
+        unprocessed = model.probabilities(copies.images, views)
+        final = Predictions(copies.ids, post_processing.apply(unprocessed), copies.labels)
         final.save(run.predictions(name, condition))
         predicted[condition] = final.predicted
         if condition in (CLEAN, CHAINED):
-            before = _calibration(without_steps, copies.labels)
+            before = _calibration(unprocessed, copies.labels)
             calibration[condition] = _calibration(final.probabilities, copies.labels)
             for measure, value in before.items():
                 calibration[condition][f"{measure}_without_steps"] = value

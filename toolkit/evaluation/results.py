@@ -9,14 +9,14 @@ from toolkit.core import records
 from toolkit.evaluation.shift_benchmark import CHAINED, CLEAN, BenchmarkResult
 
 if TYPE_CHECKING:  # they import TensorFlow and SciPy, which scoring a zip does without
-    from toolkit.evaluation.calibration import Steps
+    from toolkit.evaluation.calibration import PostProcessing
     from toolkit.evaluation.tta import ViewChoice
 
 
 @dataclass(frozen=True)
 class Part:
     """The scores of a held-out part. calibration: how well confidence fits, for the images as they
-    are and their chains, without the steps after training and with them."""
+    are and their chains, without post-processing and with it."""
 
     result: BenchmarkResult
     calibration: dict[str, dict[str, float]]
@@ -24,12 +24,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """parts: by name. views: of test-time augmentation, None where they were not tried. steps:
-    those after training that pay."""
+    """parts: by name. views: of test-time augmentation, None where they were not tried.
+    post_processing: the corrections that raise the score."""
 
     parts: dict[str, Part]
     views: ViewChoice | None
-    steps: Steps
+    post_processing: PostProcessing
 
 
 def benchmark_values(result: BenchmarkResult) -> dict[str, Any]:
@@ -54,12 +54,12 @@ def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, part in evaluation.parts.items():
         values[name] = benchmark_values(part.result) | {"calibration": part.calibration}
-    steps = evaluation.steps
+    chosen = evaluation.post_processing
     values["steps"] = {
-        "temperature": steps.temperature,
-        "class_shares": steps.shares,
-        "log_loss_gain": records.values(steps.loss_gain),
-        "accuracy_gain": records.values(steps.accuracy_gain),
+        "temperature": chosen.temperature,
+        "class_shares": chosen.shares,
+        "log_loss_gain": records.values(chosen.loss_gain),
+        "accuracy_gain": records.values(chosen.accuracy_gain),
     }
     if evaluation.views:
         values["tta"] = records.values(evaluation.views)

@@ -40,8 +40,8 @@ def estimate(
 ) -> ScoreEstimate:
     """The score to expect of a network that was trained on the families `known`.
 
-    correct: bool [draws, n], whether each copy of the benchmark's mixture was predicted correctly.
-    chains: bool [draws, n, families], the families each copy went through. counted: bool [draws,
+    correct: bool [seeds, n], whether each copy of the benchmark's mixture was predicted correctly.
+    chains: bool [seeds, n, families], the families each copy went through. counted: bool [seeds,
     n], the copies to go by, all by default.
     """
     if counted is None:
@@ -83,7 +83,7 @@ def _bootstrap(
     image_weights = metrics.bootstrap_weights(correct.shape[1])
     touched = chains.astype(float)
     scores = []
-    # One round at a time: the weights of all rounds together would take draws · n · rounds numbers,
+    # One round at a time: the weights of all rounds together would take seeds · n · rounds numbers,
     # 128 MB for a thousand images.
     for of_images, of_families in zip(image_weights, family_weights):
         # A chain weighs the product of its families' weights: the sum of their logarithms.

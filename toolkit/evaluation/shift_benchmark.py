@@ -12,33 +12,33 @@ from toolkit.evaluation.metrics import Estimate, Scores
 from toolkit.evaluation.score_estimate import ScoreEstimate
 from toolkit.training.headline import Headline
 
-DRAWS = 8  # chains that an image goes through, one by one
-MOST_IMAGES = 1000  # of a part: beyond, the interval is narrow enough
-MOST_FAMILY_IMAGES = 200  # of these, for each severity of a family
+BENCHMARK_SEEDS = 8  # of the chains; each image goes through one chain a seed
+MAX_IMAGES = 1000  # of a part: beyond, the interval is narrow enough
+MAX_FAMILY_IMAGES = 200  # of these, for each severity of a family
 CLEAN, CHAINED = "clean", "shift"
 CONDITIONS = (CLEAN, CHAINED, *shift.FAMILIES)
 
 
 def limit_images(samples: Samples) -> Samples:
-    """`samples`, or MOST_IMAGES of them, always the same."""
-    if len(samples) <= MOST_IMAGES:
+    """`samples`, or MAX_IMAGES of them, always the same."""
+    if len(samples) <= MAX_IMAGES:
         return samples
     rng = np.random.default_rng(0)
     # Sorted, so that ids stay in the order of the file, as in a part that is taken whole.
-    return samples.take(np.sort(rng.choice(len(samples), MOST_IMAGES, replace=False)))
+    return samples.take(np.sort(rng.choice(len(samples), MAX_IMAGES, replace=False)))
 
 
 def corrupt(samples: Samples, condition: str) -> Samples:
     """The copies of `samples` to predict under `condition`, one copy of all images after the other.
 
-    CLEAN: the images themselves. CHAINED: DRAWS chains of each. A family: each severity of it, of
-    MOST_FAMILY_IMAGES at most.
+    CLEAN: the images themselves. CHAINED: one chain of each for every seed. A family: each
+    severity of it, of MAX_FAMILY_IMAGES at most.
     """
     samples = _select(samples, condition)
     if condition == CLEAN:
         return samples
     if condition == CHAINED:
-        return shift.mixtures(samples, range(DRAWS))
+        return shift.mixtures(samples, range(BENCHMARK_SEEDS))
     return concatenate(
         [shift.single(samples, condition, severity) for severity in shift.SEVERITIES]
     )
@@ -46,9 +46,9 @@ def corrupt(samples: Samples, condition: str) -> Samples:
 
 def _select(samples: Samples, condition: str) -> Samples:
     """Those of `samples` that are copied under `condition`."""
-    if condition in (CLEAN, CHAINED) or len(samples) <= MOST_FAMILY_IMAGES:
+    if condition in (CLEAN, CHAINED) or len(samples) <= MAX_FAMILY_IMAGES:
         return samples
-    return samples.take(np.linspace(0, len(samples) - 1, MOST_FAMILY_IMAGES).astype(int))
+    return samples.take(np.linspace(0, len(samples) - 1, MAX_FAMILY_IMAGES).astype(int))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def score(
         # [copies, n] against [n]: copies lie one after the other, so numpy repeats the labels.
         labels = _select(samples, condition).labels
         correct[condition] = predicted[condition].reshape(-1, len(labels)) == labels
-    chains = np.stack([shift.families(samples.ids, draw) for draw in range(DRAWS)])
+    chains = np.stack([shift.families(samples.ids, seed) for seed in range(BENCHMARK_SEEDS)])
     scores = {}
     for condition in (CLEAN, CHAINED):
         labels = np.tile(samples.labels, len(correct[condition]))

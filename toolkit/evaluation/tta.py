@@ -1,4 +1,4 @@
-"""Test-time augmentation: which views of an image pay."""
+"""Test-time augmentation: which views of an image raise the score."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from submission.model import VIEWS
+from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Estimate, log_loss
+from toolkit.export.manifest import PLAIN_VIEW
 
-PLAIN_VIEW = "identity"
-MOST_VIEWS = 8  # in a set: each costs as much time as the plain one
-STANDARD_ERRORS = 1.96  # that hold 95 % of a normal distribution
+MAX_VIEWS = 8  # in a set: each costs as much time as the plain one
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class ViewChoice:
-    """alone: each view averaged with the plain one. chosen: the set that pays, best first."""
+    """alone: each view averaged with the plain one. chosen: the best set, best view first."""
 
     alone: tuple[Gain, ...]
     chosen: Gain
@@ -35,9 +35,11 @@ def applicable_views(image_shape: tuple[int, ...]) -> list[str]:
     return [name for name, view in VIEWS.items() if view(image).shape == image.shape]
 
 
-def choose_views(probabilities: dict[str, np.ndarray], labels: np.ndarray) -> ViewChoice:
-    """The views that pay, from the probabilities [n, classes] that each gave on images of the true
-    `labels`.
+def choose_views(
+    probabilities: dict[str, np.ndarray], labels: np.ndarray, images: int
+) -> ViewChoice:
+    """The views that raise the score, from the probabilities [n, classes] that each gave on images
+    of the true `labels` [n]: copies of `images` images, one copy of all images after the other.
 
     A greedy selection (Caruana et al., Ensemble Selection from Libraries of Models, ICML 2004): the
     view that most lowers the mean log loss joins the set, as long as the 95 % interval of what it
@@ -45,22 +47,22 @@ def choose_views(probabilities: dict[str, np.ndarray], labels: np.ndarray) -> Vi
     images, where accuracy does not.
     """
     chosen = [PLAIN_VIEW]
-    while len(chosen) < MOST_VIEWS:
-        best = _next_view(probabilities, chosen, labels)
+    while len(chosen) < MAX_VIEWS:
+        best = _next_view(probabilities, chosen, labels, images)
         if best is None:
             break
-        before = _gain(probabilities, chosen, labels).gain.value
-        after = _gain(probabilities, [*chosen, best], labels).gain.value
+        before = _accuracy(probabilities, chosen, labels)
+        after = _accuracy(probabilities, [*chosen, best], labels)
         if after < before:
             break
         chosen.append(best)
     others = [view for view in probabilities if view != PLAIN_VIEW]
-    alone = tuple(_gain(probabilities, [PLAIN_VIEW, view], labels) for view in others)
-    return ViewChoice(alone, _gain(probabilities, chosen, labels))
+    alone = tuple(_gain(probabilities, [PLAIN_VIEW, view], labels, images) for view in others)
+    return ViewChoice(alone, _gain(probabilities, chosen, labels, images))
 
 
 def _next_view(
-    probabilities: dict[str, np.ndarray], chosen: list[str], labels: np.ndarray
+    probabilities: dict[str, np.ndarray], chosen: list[str], labels: np.ndarray, images: int
 ) -> str | None:
     """The view that most lowers the log loss of those `chosen`; None where none surely does."""
     loss = log_loss(_mean(probabilities, chosen), labels)
@@ -69,21 +71,26 @@ def _next_view(
         if view not in chosen:
             gains[view] = loss - log_loss(_mean(probabilities, [*chosen, view]), labels)
     best = max(gains, key=lambda view: gains[view].mean(), default=None)
-    if best is None or _interval(gains[best]).low <= 0:
+    if best is None or _estimate(gains[best], images).low <= 0:
         return None
     return best
 
 
-def _gain(probabilities: dict[str, np.ndarray], views: list[str], labels: np.ndarray) -> Gain:
+def _accuracy(probabilities: dict[str, np.ndarray], views: list[str], labels: np.ndarray) -> float:
+    return float((_mean(probabilities, views).argmax(axis=1) == labels).mean())
+
+
+def _gain(
+    probabilities: dict[str, np.ndarray], views: list[str], labels: np.ndarray, images: int
+) -> Gain:
     correct = _mean(probabilities, views).argmax(axis=1) == labels
     plain = _mean(probabilities, [PLAIN_VIEW]).argmax(axis=1) == labels
-    return Gain(tuple(views), _interval(correct.astype(float) - plain))
+    return Gain(tuple(views), _estimate(correct.astype(float) - plain, images))
 
 
-def _interval(differences: np.ndarray) -> Estimate:
-    mean = float(differences.mean())
-    error = STANDARD_ERRORS * float(differences.std()) / np.sqrt(len(differences))
-    return Estimate(mean, mean - error, mean + error)
+def _estimate(differences: np.ndarray, images: int) -> Estimate:
+    """The mean of `differences` [n]; its interval keeps the copies of an image together."""
+    return metrics.bootstrap_mean(differences.reshape(-1, images))
 
 
 def _mean(probabilities: dict[str, np.ndarray], views: list[str]) -> np.ndarray:

@@ -18,16 +18,21 @@ from toolkit.export import graph
 from toolkit.export.graph import Operation
 from toolkit.export.optimize import REWRITES
 
-MOST_CHANGED = 0.001  # share of labels that may change between the trained network and the package
+MAX_CHANGED_SHARE = (
+    0.001  # share of labels that may change between the trained network and the package
+)
 TIE_MARGIN = 0.01  # of probability; float16 weights move it by some 1e-3
 # Of one comparison: some five seconds on 2 cores. It shortens the comparison of the heaviest
 # networks only.
 COMPARISON_GFLOP = 800.0
-FEWEST_IMAGES = 32  # compared, however heavy the network
+MIN_IMAGES = 32  # compared, however heavy the network
+
+# Before any rewrite, after each, after storing the weights, and with products in bfloat16.
+COMPARISON_COUNT = len(REWRITES) + 3
 
 
 @dataclass(frozen=True)
-class Step:
+class RewriteComparison:
     """One rewrite. max_relative_difference: of scores before the softmax, largest to largest.
     label_agreement: a share."""
 
@@ -44,7 +49,7 @@ class Comparison:
     images: int
     gflop: float
     bfloat16: bool
-    steps: tuple[Step, ...]
+    steps: tuple[RewriteComparison, ...]
 
 
 def rewrite_and_compare(
@@ -57,16 +62,16 @@ def rewrite_and_compare(
     how they compare.
 
     images: held-out ones, uint8 [n, h, w, 3]; of a heavy network as many as COMPARISON_GFLOP
-    allows. Raises SubmissionError when more labels change than MOST_CHANGED.
+    allows. Raises SubmissionError when more labels change than MAX_CHANGED_SHARE.
     """
     operations = graph.operations(trained)
     gflop = sum(operation.flop for operation in operations) / 1e9
-    images = images[: max(FEWEST_IMAGES, int(COMPARISON_GFLOP / gflop))].astype(np.float32)
+    images = images[: max(MIN_IMAGES, int(COMPARISON_GFLOP / gflop))].astype(np.float32)
     reference = np.asarray(trained.predict(images, batch_size=SLICE, verbose=0))
-    steps: list[Step] = []
+    steps: list[RewriteComparison] = []
 
     def compare(rewrite: str, dtype: tf.DType = tf.float32) -> np.ndarray:
-        progress(len(steps), len(REWRITES) + 3, rewrite)
+        progress(len(steps), COMPARISON_COUNT, rewrite)
         found = scores(operations, images, dtype)
         steps.append(compare_scores(rewrite, found, reference))
         return found
@@ -81,8 +86,8 @@ def rewrite_and_compare(
         raise SubmissionError(
             f"the package labels {changed} of {len(images)} images differently from the trained "
             "network.",
-            "float16 changes the weights too much: store them with --weights float32, or train the "
-            "run again.",
+            "Store float32 weights: cbtool build --run DIR --weights float32; or train with a "
+            "lower learning rate.",
         )
     # bfloat16 keeps 8 bits of a number. Where that changes labels, CPUs compute in float32 instead:
     # no reason to stop.
@@ -109,11 +114,11 @@ def network(
     return Network([operation.entry for operation in operations], weights, shape, dtype)
 
 
-def compare_scores(rewrite: str, found: np.ndarray, reference: np.ndarray) -> Step:
+def compare_scores(rewrite: str, found: np.ndarray, reference: np.ndarray) -> RewriteComparison:
     """How the scores `found` after `rewrite` differ from `reference`, both [n, classes]."""
     difference = float(np.abs(found - reference).max() / np.abs(reference).max())
     agreement = float(np.mean(found.argmax(axis=1) == reference.argmax(axis=1)))
-    return Step(rewrite, float(f"{difference:.2g}"), round(agreement, 5))
+    return RewriteComparison(rewrite, float(f"{difference:.2g}"), round(agreement, 5))
 
 
 def count_changed_labels(found: np.ndarray, reference: np.ndarray) -> int:
@@ -130,5 +135,5 @@ def count_changed_labels(found: np.ndarray, reference: np.ndarray) -> int:
 
 
 def exceeds_limit(changed: int, images: int) -> bool:
-    """More than one label, and more than MOST_CHANGED of all."""
-    return changed > max(1, MOST_CHANGED * images)
+    """More than one label, and more than MAX_CHANGED_SHARE of all."""
+    return changed > max(1, MAX_CHANGED_SHARE * images)

@@ -129,14 +129,15 @@ def write_inference(run: Run, inference: Inference) -> None:
 
 
 def _inference_in_metrics(run: Run) -> Inference:
-    """The choice of a run that was evaluated before inference.json existed: it is in metrics.json,
-    too."""
+    """The choice of a run without inference.json, which version 0.1 did not write: it is in
+    metrics.json, too."""
     try:
         metrics = json.loads(run.metrics.read_text(encoding="utf-8"))
         steps = metrics["steps"]
         views, shares = [PLAIN_VIEW], steps["class_shares"]
-        if "views" in metrics:
-            views = metrics["views"]["chosen"]["views"]
+        choice = metrics.get("tta") or metrics.get("views")  # version 0.1 called it views
+        if choice:
+            views = choice["chosen"]["views"]
         return Inference(tuple(views), steps["temperature"], tuple(shares) if shares else None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run.metrics} cannot be read.", _evaluate_again(run)) from error

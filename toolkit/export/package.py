@@ -55,20 +55,23 @@ def is_current(run: Run, dtype: str | None = None) -> bool:
 
 
 def export_run(
-    run: Run, images: np.ndarray, dtype: str = "float16", progress: Progress = silent
+    run: Run, images: np.ndarray, dtype: str | None = None, progress: Progress = silent
 ) -> None:
     """Writes the best network of `run` as its package folder: model.py, manifest.json, weights.h5,
     equivalence.json.
 
     It predicts as inference.json says. images: held-out ones, uint8 [n, h, w, 3], on which each
-    rewrite is compared with the trained network. dtype: of the kernels, "float16" or "float32".
-    Raises SubmissionError, and writes nothing, when the labels change.
+    rewrite is compared with the trained network. dtype: of the kernels, "float16" or "float32";
+    None for that of the package before, else float16. Raises SubmissionError, and writes nothing,
+    when more than one label in a thousand changes; one label may change in any case.
     """
     network = load_best_network(run)
     provenance = read_provenance(run)
     inference = read_inference(run)
+    # Before the old manifest is removed. An inner function cannot narrow the type of `dtype`.
+    kernels = dtype or _stored_dtype(run)
     stored, comparison = equivalence.rewrite_and_compare(
-        network, images, lambda operations: round_kernels(operations, dtype), progress
+        network, images, lambda operations: round_kernels(operations, kernels), progress
     )
     # The manifest goes first and comes last: a folder without it is not a package.
     (run.package / manifest.FILE).unlink(missing_ok=True)
@@ -77,7 +80,7 @@ def export_run(
     with atomic(run.package / "weights.h5") as temporary:
         temporary.write_bytes(to_hdf5(stored))
     records.write(comparison, run.package / EQUIVALENCE)
-    weights = WeightsEntry("weights.h5", dtype, digest(run.package / "weights.h5"))
+    weights = WeightsEntry("weights.h5", kernels, digest(run.package / "weights.h5"))
     entry = NetworkEntry(
         backbone=network.name,
         gflop=round(comparison.gflop, 4),
@@ -96,6 +99,15 @@ def export_run(
         networks=(entry,),
     )
     write_manifest(written, run.package)
+
+
+def _stored_dtype(run: Run) -> str:
+    """The type of the kernels in the package of `run`, also in one that is out of date; float16
+    where there is none."""
+    try:
+        return read_manifest(run.package).networks[0].weights.dtype
+    except InputError:
+        return "float16"
 
 
 def apply_inference(run: Run) -> None:
@@ -124,7 +136,8 @@ def _stored_weights(operation: Operation, dtype: str) -> dict[str, np.ndarray]:
         if not np.isfinite(values).all():
             raise SubmissionError(
                 f"weights of {operation.name} exceed the range of {dtype}.",
-                "Store them with --weights float32, or train with a lower learning rate.",
+                "Store float32 weights: cbtool build --run DIR --weights float32; or train with a "
+                "lower learning rate.",
             )
         stored[key] = values
     return stored
@@ -149,7 +162,7 @@ def export_on_validation(
 ) -> None:
     """`export_run` with the validation part of `samples`, those that `run` was trained on."""
     rows = splitting.read(run.split).rows("validation", samples)
-    export_run(run, samples.images[rows], dtype or "float16", progress)
+    export_run(run, samples.images[rows], dtype, progress)
 
 
 def build(

@@ -15,7 +15,7 @@ from toolkit.training.headline import FORMER_KEYS, Headline
 from toolkit.training.run_folder import Run
 
 FILE = "zips.json"  # in the folder that holds the run folders
-SHORTEST_PREFIX = 8  # digits of a SHA-256 that name a zip
+MIN_PREFIX = 8  # digits of a SHA-256 that name a zip
 
 
 def _formerly(key: str) -> Any:
@@ -117,14 +117,14 @@ def mean_absolute_error(entries: list[Entry]) -> float | None:
 
 
 def _find(entries: list[Entry], zip_or_sha256: Path | str) -> Entry | None:
-    """The zip of that file, or the only one whose SHA-256 begins so, with SHORTEST_PREFIX digits or
+    """The zip of that file, or the only one whose SHA-256 begins so, with MIN_PREFIX digits or
     more."""
     if not entries:  # do not compute the digest of a large file in vain
         return None
     wanted = str(zip_or_sha256)
     if Path(zip_or_sha256).is_file():
         wanted = digest(Path(zip_or_sha256))
-    if len(wanted) < SHORTEST_PREFIX:
+    if len(wanted) < MIN_PREFIX:
         return None
     found = [entry for entry in entries if entry.sha256.startswith(wanted)]
     return found[0] if len(found) == 1 else None

@@ -39,8 +39,8 @@ class Timing:
     images_per_second. projected_seconds: import, load, the first call, and the rest at that speed.
     peak_bytes: of the process, with the measured images in memory. views: that each image is looked
     at in. gflop_per_image: of all networks and views; ceiling_gflops: what this machine's float32
-    matrix product reaches a second. keeps_to: seconds that predict itself keeps to, by looking in
-    fewer views. gflop_per_image and keeps_to are 0 for zips that cbtool did not build.
+    matrix product reaches a second. zip_time_limit: seconds that predict itself keeps to,
+    with fewer views. gflop_per_image and zip_time_limit are 0 for zips that cbtool did not build.
     """
 
     images: int
@@ -54,7 +54,7 @@ class Timing:
     views: int
     gflop_per_image: float
     ceiling_gflops: float
-    keeps_to: float
+    zip_time_limit: float
 
     @property
     def ceiling_share(self) -> float:
@@ -62,13 +62,15 @@ class Timing:
         is not known."""
         return self.gflop_per_image * self.images_per_second / self.ceiling_gflops
 
-    @property
-    def plain_seconds(self) -> float:
-        """The projection if each image is looked at in one view only, the least that predict
-        does."""
+    def shortest_seconds(self, limit: float) -> float:
+        """The shortest time that predict needs where the evaluator stops it after `limit` seconds.
+
+        That is the projection with one view if the zip's own limit makes predict use fewer views
+        in time, else the projection with all views.
+        """
         startup = self.import_seconds + self.load_seconds
         views = 1
-        if self.keeps_to:  # else predict always takes all views
+        if 0 < self.zip_time_limit <= limit:
             views = self.views
         return startup + (self.projected_seconds - startup) / views
 
@@ -80,11 +82,11 @@ def measure(
     SubmissionError if it fails."""
     image_shape: tuple[int, int, int] | None = None
     networks: tuple[NetworkEntry, ...] = ()
-    keeps_to = 0.0
+    zip_time_limit = 0.0
     manifest = read_zip_manifest(path)
     if manifest is not None:  # else cbtool did not build the zip
         image_shape, networks = manifest.image_shape, manifest.networks
-        keeps_to = manifest.time_limit
+        zip_time_limit = manifest.time_limit
     count = min(images, MEASURED_IMAGES)
     sample = checks.draw_images(max(count, FIRST_IMAGES), image_shape)
     outcome = sandbox.run(
@@ -114,7 +116,7 @@ def measure(
         max((len(network.views) for network in networks), default=1),
         sum(network.gflop * len(network.views) for network in networks),
         measure_ceiling(python),
-        keeps_to,
+        zip_time_limit,
     )
 
 
