@@ -13,9 +13,31 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from tests.support.commands import COMPETITION, OLD, cbtool, in_process
+from tests.support.commands import COMPETITION, OLD, in_process
 from toolkit.data import dataset, synthetic
 from toolkit.runtime import environments
+
+# The files that take longest, longest first.
+LONG_FILES = (
+    "training/test_trainer.py",
+    "training/test_checkpointing.py",
+    "tools/test_cli.py",
+    "tools/test_bench.py",
+    "augment/test_chain.py",
+    "codabench/test_worker.py",
+    "tests/test_examples.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts long files first, so that neither of the two processes is left alone with one."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        places = [place for place, name in enumerate(LONG_FILES) if path.endswith(name)]
+        return places[0] if places else len(LONG_FILES)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +48,14 @@ def cells() -> dataset.Samples:
 
 @pytest.fixture(scope="session")
 def training_file(tmp_path_factory) -> Path:
-    """A small training file: 40 real cells a class where they are at hand, else drawn ones;
+    """A small training file: 20 real cells a class where they are at hand, else drawn ones;
     irrelevant copies in both."""
     path = tmp_path_factory.mktemp("data") / "training_set.npz"
     if COMPETITION.exists():
-        command = [sys.executable, COMPETITION / "make_training_set.py", path, "--per-class", "40"]
+        command = [sys.executable, COMPETITION / "make_training_set.py", path, "--per-class", "20"]
         subprocess.run(command, check=True, capture_output=True)
     else:
-        dataset.save(synthetic.draw(40), path)
+        dataset.save(synthetic.draw(20), path)
     return path
 
 
@@ -49,7 +71,7 @@ def run_folder(training_file, tmp_path_factory) -> Path:
         "--set",
         "split.test=0.2",
     ]
-    result = cbtool(
+    result = in_process(
         "train", "--preset", "tiny", "--data", training_file, "--run", folder, *settings
     )
     assert result.returncode == 0, result.stderr
@@ -59,7 +81,7 @@ def run_folder(training_file, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def evaluated(run_folder) -> Path:
     """The same run, evaluated."""
-    result = cbtool("evaluate", "--run", run_folder)
+    result = in_process("evaluate", "--run", run_folder)
     assert result.returncode == 0, result.stderr
     return run_folder
 
@@ -68,7 +90,7 @@ def evaluated(run_folder) -> Path:
 def submission_zip(evaluated, tmp_path_factory) -> Path:
     """Its zip."""
     path = tmp_path_factory.mktemp("zips") / "submission.zip"
-    result = cbtool("build", "--run", evaluated, "--out", path)
+    result = in_process("build", "--run", evaluated, "--out", path)
     assert result.returncode == 0, result.stderr
     return path
 

@@ -92,7 +92,7 @@ def test_the_command_writes_a_row_an_image_and_two_pictures(training_file, tmp_p
     assert [int(row["id"]) for row in rows] == list(range(len(samples)))
     assert all((row["kept"] == "1") == (row["reason"] == "") for row in rows)
     dropped = np.array([row["kept"] == "0" for row in rows])
-    assert dropped[320:].all() and dropped[:320].sum() <= 1
+    assert dropped[160:].all() and dropped[:160].sum() <= 1
     assert {path.name for path in tmp_path.iterdir()} == {
         "clean.csv",
         "clean_before.png",

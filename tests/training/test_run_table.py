@@ -12,13 +12,13 @@ from toolkit.training import run_folder, run_table
 
 
 @pytest.fixture(scope="module")
-def folder(evaluated, tmp_path_factory):
+def folder(small_run, tmp_path_factory):
     """An evaluated run, and one that was never evaluated, with another configuration."""
     place = tmp_path_factory.mktemp("ledger")
-    shutil.copytree(evaluated, place / "first")
+    shutil.copytree(small_run, place / "first")
     fresh = place / "second"
     fresh.mkdir()
-    text = (evaluated / "config.toml").read_text()
+    text = (small_run / "config.toml").read_text()
     (fresh / "config.toml").write_text(text.replace('trainable = "all"', "trainable = 2"))
     return place
 
@@ -27,15 +27,15 @@ def test_a_row_holds_what_the_run_holds(folder):
     first, second = run_table.rows(folder)
     stored = json.loads(run_folder.Run(folder / "first").metrics.read_text())
     assert (first.name, first.backbone, first.augmentation) == ("first", "simple-cnn", "flip")
-    assert first.fine_tuning == "head × 1, all × 2"
+    assert first.fine_tuning == "head × 1, all × 40"
     assert first.part == "validation" and first.accuracy == stored["validation"]["clean"]
     assert (first.shift, first.estimated_score) == (
         stored["validation"]["shift"],
         stored["validation"]["estimated_score"],
     )
     assert first.test_openings == 0
-    assert first.seconds > 0 and first.megabytes > 1
-    assert second.fine_tuning == "head × 1, from layer 2 × 2"
+    assert first.seconds > 0 and first.megabytes > 0
+    assert second.fine_tuning == "head × 1, from layer 2 × 40"
     assert second.accuracy is second.shift is second.estimated_score is second.megabytes is None
 
 
