@@ -26,11 +26,16 @@ def competitions() -> None:
 
 
 @competitions.command(name="list")
-@click.option("--search", default="", metavar="WORDS", help="Words in the title or description.")
-@click.option("--joined", is_flag=True, help="Only those you take part in.")
+@click.option(
+    "--search", default="", metavar="WORDS", help="Find WORDS in the title or description."
+)
+@click.option("--joined", is_flag=True, help="List only competitions that you have joined.")
 @options.json
 def list_(search: str, joined: bool, as_json: bool) -> None:
-    """List public competitions, or those you take part in, the latest first."""
+    """List competitions, the latest first.
+
+    Lists public competitions, or with --joined those that you have joined.
+    """
     found = connect(required=joined).list_competitions(search, joined)
     if as_json:
         output.as_json({"competitions": [_values(each) for each in found]})
@@ -41,7 +46,7 @@ def list_(search: str, joined: bool, as_json: bool) -> None:
     ]
     output.table(("id", "competition", "organiser", "participants"), rows)
     if len(found) == api.LIST_LIMIT:
-        output.hint(f"These are the first {api.LIST_LIMIT}; narrow them with --search WORDS.")
+        output.hint(f"These are the first {api.LIST_LIMIT}; find others with --search WORDS.")
 
 
 def _values(competition: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +57,10 @@ def _values(competition: dict[str, Any]) -> dict[str, Any]:
 @number
 @options.json
 def show(number: int, as_json: bool) -> None:
-    """Show a competition's phases and how many submissions are left."""
+    """Show a competition's phases and limits.
+
+    Also shows how many submissions are left in each phase.
+    """
     # Public competitions need no login: it adds where this user stands in them.
     competition = eligibility.find_competition(connect(required=False), number)
     if as_json:
@@ -67,7 +75,7 @@ def show(number: int, as_json: bool) -> None:
         )
         return
     rows = [_cells(phase) for phase in competition.phases]
-    columns = ("phase", "", "begins", "ends", "left today", "left in all", "time limit")
+    columns = ("phase", "", "begins", "ends", "left today", "left in total", "time limit")
     output.table(columns, rows, title=f"{competition.title} ({competition.id})")
     click.echo(
         f"you: {competition.participant or 'not a participant'}; image: {competition.docker_image}"
@@ -116,7 +124,7 @@ def _format_iso(moment: datetime | None) -> str | None:
 def join(number: int) -> None:
     """Apply to take part in a competition.
 
-    By that you accept its terms.
+    By applying you accept its terms.
     """
     client = connect()
     competition = eligibility.find_competition(client, number)
@@ -142,7 +150,7 @@ def join(number: int) -> None:
     default=".",
     show_default=True,
     metavar="DIR",
-    help="Folder to write.",
+    help="Folder for the files.",
 )
 def download(number: int, out: Path) -> None:
     """Download a competition's public data and starting kits."""
@@ -154,7 +162,7 @@ def download(number: int, out: Path) -> None:
         for label, key in phase.files.items():
             files[key] = f"{phase.name}-{label}.zip"
     if not files:
-        click.echo(f"{competition.title} offers no files.")
+        click.echo(f"{competition.title} has no public files.")
     with output.stages() as stages:
         for key, name in files.items():
             path = out / name.replace("/", "-")

@@ -35,7 +35,7 @@ RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may b
 @click.option(
     "--backend",
     type=click.Choice(["docker", "podman", "bubblewrap", "processes"]),
-    help="What runs the programs. [default: the first of these that works here]",
+    help="The engine that runs the programs. [default: the first of these that works here]",
 )
 @options.interpreter
 @click.option(
@@ -44,7 +44,7 @@ RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may b
     default="rehearsal",
     show_default=True,
     metavar="DIR",
-    help="Where logs and outputs are kept.",
+    help="Folder for logs and outputs.",
 )
 @options.json
 def rehearse(
@@ -63,7 +63,7 @@ def rehearse(
     commands without a shell, exit codes, scores and time limit, with the network off. Docker and
     podman run the competition's image; bubblewrap and plain processes run this machine's programs,
     with the Python that --evaluator or --python names. Exits with 1 when CodaBench would show no
-    score, 4 when the time ran out.
+    score, with 4 when a step exceeds the time limit.
     """
     # First, so that a folder which may not be emptied is known before anything has run.
     _empty(out)
@@ -111,7 +111,9 @@ def _empty(out: Path) -> None:
     rehearsal."""
     # Only what this command wrote is removed: --out may name any folder of the user's.
     if out.exists() and not (out / RECORD).exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an earlier rehearsal.", "Choose a new folder with --out.")
+        raise InputError(
+            f"{out} is neither empty nor an earlier rehearsal.", "Choose a new folder with --out."
+        )
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     # Before anything else, so that a rehearsal that is interrupted can be repeated.

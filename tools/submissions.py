@@ -36,8 +36,8 @@ number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 def status(number: int | None, competition: int | None, folder: Path, as_json: bool) -> int:
     """Show the status and score of submission ID.
 
-    Without ID, lists all submissions uploaded from this machine. Records scores in the ledger of
-    --runs. Exits with 3 when submission ID has failed.
+    Without ID, lists all submissions uploaded from this machine. Records scores in the submissions
+    ledger of --runs. Exits with 3 when submission ID has failed.
     """
     client = connect()
     if number is None:
@@ -89,7 +89,10 @@ def logs(number: int, out: Path | None) -> None:
 
 @click.command()
 @click.option(
-    "--competition", type=click.IntRange(min=1), metavar="ID", help="[default: the latest upload's]"
+    "--competition",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="The competition. [default: the latest upload's]",
 )
 @click.option(
     "--phase",
@@ -103,7 +106,12 @@ def logs(number: int, out: Path | None) -> None:
     metavar="ID",
     help="First add this submission of yours.",
 )
-@click.option("--remove", type=click.IntRange(min=1), metavar="ID", help="First remove this one.")
+@click.option(
+    "--remove",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="First remove this submission of yours.",
+)
 @options.json
 def leaderboard(
     competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool
@@ -117,7 +125,7 @@ def leaderboard(
         latest = _find_latest_upload(client)
         if latest is None:
             raise InputError(
-                "nothing was uploaded from here yet.", "Name a competition: --competition ID."
+                "this machine has no uploads.", "Give a competition: --competition ID."
             )
         competition, wanted = latest.competition, wanted or latest.phase_name
     found = eligibility.find_competition(client, competition)
@@ -158,16 +166,16 @@ def cancel(number: int) -> None:
     if done:
         click.echo(f"Submission {number} is cancelled.")
     else:
-        click.echo(f"Submission {number} had ended already.")
+        click.echo(f"Submission {number} had already ended.")
 
 
 @click.command()
 @number
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(number: int, yes: bool) -> None:
     """Delete submission ID for good.
 
-    CodaBench keeps a submission that is on the leaderboard.
+    CodaBench does not delete a submission that is on the leaderboard.
     """
     if not yes:
         click.confirm(f"Delete submission {number}?", abort=True, err=True)
@@ -244,16 +252,19 @@ def note(
         return
     # A competition may rank by a loss or by percent, which no estimate of accuracy compares with.
     if not 0 <= score <= 1:
-        output.hint("The ledger stores scores from 0 to 1 only; this score is not recorded.")
+        output.hint(
+            "The submissions ledger stores only scores from 0 to 1; this score is not recorded."
+        )
         return
     try:
         entry = zip_ledger.note_online(folder, begun.sha256, score, begun.phase_name)
     except InputError:
         output.hint(
-            f"The ledger in {folder} does not know this zip; name that of its runs with --runs."
+            f"The submissions ledger in {folder} does not contain this zip; give the folder of its "
+            "runs with --runs."
         )
         return
-    output.hint(f"Recorded in the ledger{against_estimate(entry, score)}.")
+    output.hint(f"Recorded in the submissions ledger{against_estimate(entry, score)}.")
 
 
 def _find_primary_score(
@@ -282,7 +293,7 @@ def enter(client: api.Client, number: int, rule: str) -> None:
         # Where the rule is one of "Force_...", the server forbids it to everybody.
         if error.status != 403 or not rule.startswith("Force"):
             raise
-        output.hint(f"The leaderboard picks submissions by itself ({rule}).")
+        output.hint(f"The leaderboard selects submissions automatically ({rule}).")
     else:
         click.echo(f"Submission {number} is on the leaderboard.")
 
@@ -343,7 +354,8 @@ def _list(client: api.Client, competition: int | None, as_json: bool) -> None:
     # For a program an empty list is an answer; a person is told what else to ask for.
     if not found and not as_json:
         raise InputError(
-            "there are no submissions.", "List a competition's: cbtool status --competition ID."
+            "there are no submissions.",
+            "List those of a competition: cbtool status --competition ID.",
         )
     if as_json:
         output.as_json({"submissions": [_values(row) for row in found]})

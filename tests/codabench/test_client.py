@@ -389,7 +389,7 @@ def test_the_upload_is_as_it_was_signed(client, standin, tmp_path, monkeypatch):
 
 
 def test_a_post_without_its_slash_does_not_become_a_get(client, standin):
-    with pytest.raises(PlatformError, match="sends POST submissions elsewhere") as caught:
+    with pytest.raises(PlatformError, match="redirects POST submissions") as caught:
         client._transport.send("POST", "submissions", {"data": "known", "phase": 1})
     assert caught.value.status == 301 and standin.count("GET /api/submissions") == 0
 

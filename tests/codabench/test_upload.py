@@ -112,7 +112,7 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
         "main, ends never",
         "100 of 100",
         "15.00 GB",
-        "--leaderboard does it",
+        "--leaderboard adds yours",
         "predicted in 2 s",
     ):
         assert words in result.stderr
@@ -203,7 +203,7 @@ REFUSALS = [
     (9, {}, "there is no competition 9"),
     (3, {}, "phase 'main' is over: it ended on 01 January 2021"),
     (4, {}, "has not approved you yet"),
-    (6, {}, "does not know you"),
+    (6, {}, "you are not a participant"),
     (1, {"free": 10}, "GB of your storage are free"),
     (
         1,
@@ -244,7 +244,9 @@ def test_the_days_limit_is_told_before_and_when_it_is_met_after(standin, zip_fil
     ]  # a team mate is faster
     result = sent(zip_file, "--again", competition=2)
     assert_one_sentence(
-        result, "CodaBench did not take it: Reached maximum allowed submissions for today", code=3
+        result,
+        "CodaBench did not accept the submission: Reached maximum allowed submissions for today",
+        code=3,
     )
     assert standin.rows == [other]
 
@@ -323,7 +325,7 @@ def test_a_phase_that_hides_its_output(standin, zip_file):
 def test_waiting_ends_at_its_limit(standin, zip_file):
     standin.next_row = {"walk": ("Submitted",)}
     assert_one_sentence(
-        sent(zip_file, "--wait", "--limit", 1), "not through after 1 seconds", code=4
+        sent(zip_file, "--wait", "--limit", 1), "not finished after 1 seconds", code=4
     )
     standin.rows[0].walk = recorded.WALK
     assert in_process("upload", "--resume").returncode == 0 and len(standin.rows) == 1
@@ -449,7 +451,7 @@ def test_records_are_for_the_user_alone(standin, zip_file):
 
 
 def test_status_logs_and_leaderboard(standin, zip_file, home):
-    assert_one_sentence(in_process("leaderboard"), "nothing was uploaded from here yet")
+    assert_one_sentence(in_process("leaderboard"), "this machine has no uploads")
     assert_one_sentence(in_process("status"), "there are no submissions")
     folder = noted(zip_file)
     assert sent(zip_file).returncode == 0
@@ -506,7 +508,7 @@ def test_cancel_and_delete(standin, zip_file):
     assert sent(zip_file).returncode == 0
     assert (
         "is cancelled" in in_process("cancel", 1).stdout
-        and "had ended already" in in_process("cancel", 1).stdout
+        and "had already ended" in in_process("cancel", 1).stdout
     )
     assert in_process("delete", 1, input="n\n").returncode == 130 and not standin.rows[0].deleted
     assert "is deleted" in in_process("delete", 1, "--yes").stdout and standin.rows[0].deleted
@@ -536,7 +538,7 @@ def test_competitions_are_listed_shown_joined_and_fetched(standin, home):
     )
     assert "approved" in in_process("competitions", "join", 6).stdout  # once more does no harm
     assert "must approve you" in in_process("competitions", "join", 4).stdout
-    assert "offers no files" in in_process("competitions", "download", 1).stdout
+    assert "has no public files" in in_process("competitions", "download", 1).stdout
     standin.phase_changes = {"starting_kit": {"key": "kit"}, "public_data": "data"}
     standin.files = {"kit": "kit.zip", "data": "data.zip"}
     standin.objects |= {"kit.zip": b"kit", "data.zip": b"data"}

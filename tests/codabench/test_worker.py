@@ -411,7 +411,7 @@ def test_a_module_that_only_the_image_has_is_told(rehearse, tmp_path):
     rehearsal, bad = rehearse(make_bundle(tmp_path / "b", "import nowhere"), MODEL)
     assert (
         rehearsal.status == "Finished"
-        and bad["module"].detail == "nowhere is missing where this ran"
+        and bad["module"].detail == "nowhere is missing in this environment"
     )
 
 
@@ -453,7 +453,7 @@ def test_what_the_documentation_promises_and_the_worker_lacks(rehearse, tmp_path
     assert (
         rehearsal.status == "Finished" and rehearsal.steps[0].exit_codes["ingestion"]
     )  # it is not there
-    assert "$hidden" in bad["command"].detail and "nowhere else" in bad["command"].detail
+    assert "$hidden" in bad["command"].detail and "but does not exist" in bad["command"].detail
     assert "public machines 600" in bad["time limit"].detail
 
 
@@ -581,7 +581,7 @@ def test_wrong_bundles_and_zips_are_one_sentence(tmp_path):
     )
     assert_one_sentence(
         in_process("rehearse", path, "--bundle", folder, "--out", folder),
-        "not an earlier rehearsal",
+        "nor an earlier rehearsal",
     )
     assert (folder / "competition.yaml").exists()
     assert_one_sentence(

@@ -134,12 +134,12 @@ DEFECTS = {
     "truncated HDF5": (
         dict(files=[("weights.txt", "3"), ("w.h5", "\x89HDF\r\n")]),
         "weights",
-        "no whole HDF5",
+        "not a complete HDF5",
     ),
     "truncated keras": (
         dict(files=[("weights.txt", "3"), ("w.keras", "PK\x03\x04")]),
         "weights",
-        "no whole .keras",
+        "not a complete .keras",
     ),
     "prints 100 MB": (
         dict(source=GOOD.replace(PREDICT, "print('x' * 100_000_000)")),
@@ -230,7 +230,7 @@ def test_somebody_elses_manifest_is_not_taken_for_ours(tmp_path):
 def test_hints_are_printed(tmp_path):
     result = in_process("validate", made(tmp_path / "bad.zip", files=()))
     assert result.returncode == 1
-    assert "references: Add them, under exactly these names." in result.stderr
+    assert "references: Add them under exactly these names." in result.stderr
 
 
 @pytest.fixture
@@ -250,12 +250,11 @@ def altered(fitted_zip, tmp_path):
 
 def test_weights_of_ours_that_are_cut_or_exchanged_fail_their_check(altered):
     cut = statuses(altered("weights.h5", lambda content: content[: len(content) // 2]))
-    assert cut["weights"].status == "failed" and "no whole HDF5" in cut["weights"].detail
+    assert cut["weights"].status == "failed" and "not a complete HDF5" in cut["weights"].detail
     assert cut["start"].status == "failed"
     other = statuses(altered("weights.h5", lambda content: content[:-2] + b"zz"))
     assert (
-        other["weights"].status == "failed"
-        and "manifest.json was written for" in other["weights"].detail
+        other["weights"].status == "failed" and "manifest.json describes" in other["weights"].detail
     )
 
 

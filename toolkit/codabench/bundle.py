@@ -161,7 +161,7 @@ class Bundle:
             raise InputError(
                 f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip "
                 "in the bundle.",
-                "If it is the key of a dataset on CodaBench, download that and name the file "
+                "If it is the key of a dataset on CodaBench, download it and name that file "
                 "instead.",
             )
         return found
@@ -200,7 +200,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         try:
             archive.extractall(folder)
         except zipfile.BadZipFile as error:
-            raise InputError(f"{path} is damaged: {error}.", "Fetch it again.") from error
+            raise InputError(f"{path} is damaged: {error}.", "Download it again.") from error
         yield _read(Path(folder), path)
 
 
@@ -211,7 +211,7 @@ def _read(folder: Path, source: Path) -> Bundle:
     except OSError as error:
         raise InputError(
             f"{source} has no competition.yaml.",
-            "Give the folder, or the zip, that has it at its top.",
+            "Give the folder or the zip that has it at its root.",
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = ""
@@ -225,7 +225,7 @@ def _read(folder: Path, source: Path) -> Bundle:
     if not isinstance(values, dict) or str(values.get("version")) not in ("2", "2.0"):
         raise InputError(
             f"{source}/competition.yaml is not of version 2.",
-            "CodaBench's bundles say: version: 2.",
+            "A bundle for CodaBench has the line: version: 2.",
         )
     missing = tuple(key for key in REQUIRED if not values.get(key))
     try:
@@ -235,13 +235,14 @@ def _read(folder: Path, source: Path) -> Bundle:
     except ValidationError as error:
         raise InputError(
             _error_sentence(error.errors()[0], source),
-            "Correct it; see CodaBench's Yaml-Structure page.",
+            "Correct it; see the page Yaml-Structure in CodaBench's documentation.",
         ) from error
     # A mistake in a later phase or task shows now, not after the first has run.
     for phase in bundle.phases:
         if not bundle.tasks_of(phase):
             raise InputError(
-                f"phase '{phase.name}' in {source} has no task.", "List indexes of tasks there."
+                f"phase '{phase.name}' in {source} has no task.",
+                "List the indexes of its tasks there.",
             )
     for task in bundle.tasks:
         for part in PARTS:

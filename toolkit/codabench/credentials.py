@@ -94,7 +94,7 @@ def normalise_url(url: str) -> str:
         parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query
     )
     if wrong or any(map(str.isspace, address)):
-        raise InputError(f"'{url}' is not the address of a server.", f"For example {DEFAULT_URL}.")
+        raise InputError(f"'{url}' is not the address of a server.", f"For example: {DEFAULT_URL}.")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/api')}"
 
 

@@ -49,20 +49,20 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
     # Over the limit, those servers fail without a reason, and only once the zip is there.
     if reason := client.get_refusal(phase.id):
         raise PlatformError(
-            f"CodaBench would not take it: {reason}.",
-            "Days are UTC's; failed submissions do not count, cancelled ones do.",
+            f"CodaBench would not accept the zip: {reason}.",
+            "Days are in UTC; failed submissions do not count, cancelled submissions do.",
         )
     size, free = path.stat().st_size, client.get_free_bytes()
     if size > free:
         raise PlatformError(
-            f"{path.name} has {size / 1e9:.2f} GB, and {max(free, 0) / 1e9:.2f} GB of your storage "
-            "are free.",
+            f"{path.name} has {size / 1e9:.2f} GB, but only {max(free, 0) / 1e9:.2f} GB of your "
+            "storage are free.",
             "Delete files of old submissions on CodaBench's page Resources.",
         )
     if size > LARGEST_PUT:
         raise PlatformError(
-            f"{path.name} has {size / 1e9:.2f} GB; the storage takes {LARGEST_PUT / 1e9:.2f}.",
-            "Store float16.",
+            f"{path.name} has {size / 1e9:.2f} GB; the storage accepts {LARGEST_PUT / 1e9:.2f} GB.",
+            "Store the weights in float16.",
         )
     return Plan(
         competition, phase, digest(path), size, free, tuple(_notes(client, competition, phase))
@@ -73,12 +73,12 @@ def _require_approval(competition: Competition, number: int) -> None:
     """Raises PlatformError unless the organiser has let this user in."""
     if competition.participant == "approved":
         return
-    states = {"pending": "has not approved you yet", "denied": "has turned you down"}
+    states = {"pending": "has not approved you yet", "denied": "has denied your application"}
     state = states.get(competition.participant or "")
     if state:
         raise PlatformError(f"'{competition.title}' {state}.", "Ask the organiser.")
     raise PlatformError(
-        f"'{competition.title}' does not know you.",
+        f"you are not a participant of '{competition.title}'.",
         f"Apply: cbtool competitions join {number}.",
     )
 
@@ -93,7 +93,7 @@ def find_competition(client: Client, number: int) -> Competition:
             raise
         raise PlatformError(
             f"there is no competition {number} at {client.url}, or you may not see it.",
-            "Look: cbtool competitions list.",
+            "List the competitions: cbtool competitions list.",
             404,
         ) from error
 
@@ -150,11 +150,15 @@ def _notes(client: Client, competition: Competition, phase: CompetitionPhase) ->
             f"{'behind' if minutes > 0 else 'ahead of'} the server's"
         )
     if not competition.starts_by_itself:
-        notes.append("an organiser starts each submission by hand: it stays Submitting until then")
+        notes.append(
+            "an organiser starts each submission manually; until then its status is Submitting"
+        )
     if phase.hides_scores:
         notes.append("the phase hides scores")
     if phase.hides_output:
         notes.append("the phase hides logs")
     if competition.rule == "Add":
-        notes.append("a score is not put on the leaderboard by itself: --leaderboard does it")
+        notes.append(
+            "scores are not added to the leaderboard automatically; --leaderboard adds yours"
+        )
     return notes

@@ -180,8 +180,8 @@ class Transport:
             place = urlsplit(response.headers["Location"])
             moved = f"{place.scheme}://{place.netloc}" if place.netloc else self.url
             raise PlatformError(
-                f"{self.url} sends {method} {path} elsewhere.",
-                f"Log in there: cbtool login --url {moved}.",
+                f"{self.url} redirects {method} {path}.",
+                f"Log in at the new address: cbtool login --url {moved}.",
                 response.status_code,
             )
         if not response.ok:
@@ -197,8 +197,8 @@ def answer_errors(what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlatformError(
-            f"what the server said to {what} cannot be understood.",
-            "Check the server's address; else try again later.",
+            f"the server's answer to {what} cannot be understood.",
+            "Check the server's address, or try again later.",
             passing=True,
         ) from error
 
@@ -217,7 +217,7 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
     if status == 404:
         return PlatformError(
             f"{place} has nothing at {what}: {said}",
-            "Check the number: cbtool status lists what is yours.",
+            "Check the number: cbtool status lists your submissions.",
             status,
         )
     # `passing` is what tells an upload that its entry may have been processed all the same.
@@ -227,10 +227,10 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
         )
     if status == 429:
         return PlatformError(
-            f"{place} has had too many requests: {said}", "Wait a minute.", status, passing=True
+            f"{place} received too many requests: {said}", "Wait a minute.", status, passing=True
         )
     return PlatformError(
-        f"{place} refuses {what}: {said}", "Do what it says, or ask the organiser.", status
+        f"{place} refuses {what}: {said}", "Follow its message, or ask the organiser.", status
     )
 
 

@@ -78,8 +78,7 @@ def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
         if other.status == "Finished":
             raise InputError(
                 f"{path.name} was scored in {plan.phase.name} as submission {other.submission}.",
-                f"See: cbtool status {other.submission}; to enter it once more all the same, add "
-                "--again.",
+                f"See: cbtool status {other.submission}; to enter it again anyway, add --again.",
             )
 
 
@@ -117,7 +116,7 @@ def find_unfinished(path: Path | None) -> Upload:
             return upload
     raise InputError(
         f"no upload{f' of {path}' if path else ''} is unfinished.",
-        "Begin one: cbtool upload ZIP --competition ID.",
+        "Start one: cbtool upload ZIP --competition ID.",
     )
 
 
@@ -194,8 +193,8 @@ def follow(
                 return found
         if now - started > seconds:
             raise LimitError(
-                f"submission {number} is not through after {seconds:g} seconds.",
-                "It continues there; run: cbtool upload --resume.",
+                f"submission {number} is not finished after {seconds:g} seconds.",
+                "It continues on CodaBench; to wait again, run: cbtool upload --resume.",
             )
         time.sleep(MIN_PAUSE if finished else pause)
         pause = min(1.3 * pause, MAX_PAUSE)
@@ -285,8 +284,8 @@ def _explain(client: Client, upload: Upload, error: PlatformError) -> PlatformEr
     failure and no reason."""
     if reason := client.get_refusal(upload.phase):
         return PlatformError(
-            f"CodaBench did not take it: {reason}.",
-            "The zip is there; later run: cbtool upload --resume.",
+            f"CodaBench did not accept the submission: {reason}.",
+            "The zip is on CodaBench; run later: cbtool upload --resume.",
             error.status,
         )
     return PlatformError(

@@ -223,7 +223,7 @@ def _run_step(run: _Run, folder: Path, name: str) -> None:
             words = shlex.split(command)
         except ValueError as error:
             raise InputError(
-                f"the command of the {kind} is not complete: {error}.", "Close its quotes."
+                f"the command of the {kind} is incomplete: {error}.", "Close its quotes."
             ) from error
         mounts = _mounts(folder, program, scoring, kind == "ingestion")
         prefix = run.root / "logs" / f"{name}_"

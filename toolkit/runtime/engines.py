@@ -110,7 +110,7 @@ def open_engine(
             return
         raise InputError(
             f"cannot rehearse with {reasons[0]}.",
-            "Leave --backend out to take the best that works here.",
+            "Omit --backend to use the best one that works here.",
         )
 
 
@@ -123,11 +123,11 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
 
     def make(image: str, python: str, folder: Path, progress: Progress) -> Engine:
         if not shutil.which(executable):
-            raise _Unusable(f"there is no {executable} here")
+            raise _Unusable(f"{executable} is not installed")
         progress(0, 1, f"looking for {image}")
         # The command may be there while its service is not running, or not open to this user.
         if not _succeeds([executable, "info"]):
-            raise _Unusable(f"{executable} does not answer")
+            raise _Unusable(f"{executable} does not respond")
         if not _succeeds([executable, "image", "inspect", image]):
             progress(0, 1, f"pulling {image}")
             # An image has several gigabytes, so a pull has no time limit.
@@ -174,7 +174,7 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
 def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> Engine:
     """This machine's programs, read-only, in namespaces of their own, with /app in its place."""
     if not shutil.which("bwrap"):
-        raise _Unusable("there is no bwrap here")
+        raise _Unusable("bwrap is not installed")
     # Namespaces of its own: no network, and no other process to be seen or killed. A program ends
     # when bwrap is killed at the time limit, and in a session of its own it cannot type into this
     # terminal. It is root, as in CodaBench's images, but without root's rights outside.
@@ -202,7 +202,7 @@ def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> En
             base += ["--ro-bind", str(place), str(place)]
     # Many systems, and most containers, forbid namespaces, so one is tried.
     if not _succeeds([*base, "true"]):
-        raise _Unusable("this system does not let bwrap make namespaces")
+        raise _Unusable("this system does not allow bwrap to create namespaces")
 
     def argv(container: Container, name: str) -> list[str]:
         binds: list[str] = []
@@ -236,9 +236,9 @@ def _processes(image: str, python: str, folder: Path, progress: Progress) -> Eng
 
     not_reproduced = (
         *_missing_image(image, python),
-        f"{APP} is not there: it was rewritten to another folder in commands and in programs' "
+        f"the folder {APP}: another folder replaced it in commands and in programs' "
         f"{' and '.join(REWRITTEN_SUFFIXES)} files",
-        "this user's files can be read and written",
+        "file isolation: programs can read and write this user's files",
         *network,
     )
     return Engine("plain processes", not_reproduced, argv, _environment(programs))

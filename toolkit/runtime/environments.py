@@ -80,14 +80,14 @@ def _run(command: list[str], name: str, packages: tuple[str, ...]) -> None:
         result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise InputError(
-            f"the evaluator {name} cannot be made: {error.strerror}.",
-            "Check the disk and its rights.",
+            f"cannot install the evaluator {name}: {error.strerror}.",
+            "Check the disk and its permissions.",
         ) from error
     if result.returncode != 0:
         said = _find_reason(result.stderr or result.stdout)
         raise InputError(
-            f"the evaluator {name} is missing and cannot be made: {said}",
-            f"Connect to the network once; or install {' and '.join(packages)} yourself and name "
+            f"the evaluator {name} is missing and cannot be installed: {said}",
+            f"Connect to the network once; or install {' and '.join(packages)} yourself and give "
             "that interpreter: --python PATH.",
         )
 

@@ -164,24 +164,24 @@ def _raise_for(end: processes.ProcessEnd, time_limit: float, log: Path) -> None:
         raise Stopped(
             "time",
             f"the submission took longer than {time_limit:g} seconds.",
-            "Make it lighter, or allow more with --limit.",
+            "Use a smaller network, or allow more time with --limit.",
         )
     if end.exceeded == "output":
         raise Stopped(
             "output",
             f"the submission printed more than {OUTPUT_LIMIT / 1e6:g} MB.",
-            "Print less, for example verbose=0.",
+            "Print less, for example with verbose=0.",
         )
     if end.exceeded == "memory":
         raise Stopped(
             "memory",
-            "the submission was killed, most likely because memory ran out.",
+            "the system killed the submission, most likely because memory ran out.",
             "Predict smaller slices, or use a smaller network.",
         )
     if end.code != 0:
         raise SubmissionError(
             f"the submission's process ended with code {end.code}: {_last_line(log)}",
-            "Run model.py in that interpreter.",
+            "Run model.py with that interpreter.",
         )
 
 

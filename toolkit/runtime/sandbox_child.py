@@ -83,7 +83,7 @@ class Guard:
             return  # how libraries find out whether there is IPv6
         self.connections.append(str(address))
         # The error that a machine without a network gives: libraries that cope with it go on.
-        raise ConnectionRefusedError("the network is off in this sandbox")
+        raise ConnectionRefusedError("this sandbox has no network")
 
     def check_process(self, event: str, arguments: tuple) -> None:
         # Another process would run without this hook, and could do all that is forbidden here.
@@ -93,7 +93,7 @@ class Guard:
         if arguments:
             program = arguments[0]
         self.processes.append(f"{event} {program}".strip())
-        raise PermissionError("other processes are off in this sandbox")
+        raise PermissionError("this sandbox allows no other processes")
 
     def check_write(self, path: str | bytes | os.PathLike | int | None) -> None:
         if isinstance(path, int) or path is None:
@@ -103,7 +103,7 @@ class Guard:
             return
         self.writes.append(real)
         raise PermissionError(
-            f"writing outside of the submission's folder is off in this sandbox: {real}"
+            f"this sandbox allows no writing outside of the submission's folder: {real}"
         )
 
     def is_allowed(self, path: str) -> bool:

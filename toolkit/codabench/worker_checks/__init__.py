@@ -99,7 +99,7 @@ def _check_command(command: Command) -> list[Check]:
     """The checks of `command` that do not pass, or one that says that all do."""
     found = [check(command) for check in COMMAND_CHECKS]
     problems = [check for check in found if check.status != "ok"]
-    return problems or [passed("command", f"nothing wrong with that of the {command.name}")]
+    return problems or [passed("command", f"the command of the {command.name} has no errors")]
 
 
 def _metadata(archive: zipfile.ZipFile) -> tuple[str | None, str | None]:

@@ -9,7 +9,7 @@ from toolkit.runtime.checks.check import Check, failed, passed
 
 SHELL_SYNTAX = re.compile(r"&&|\|\||[|<>;*?`]|\$\w+|\$\(")
 SHELLS = ("bash", "sh")
-NOTHING_WRONG = passed("command", "nothing wrong")
+NOTHING_WRONG = passed("command", "no errors")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def check_presence(command: Command) -> Check:
     if command.text is None and command.part != "submission":
         return failed(
             "command",
-            f"the {command.name} has none",
-            "Without one it is not run at all; add metadata.yaml with: command: python3 "
-            "PROGRAM.py.",
+            f"the {command.name} has no command",
+            "CodaBench does not run a program without a command; add metadata.yaml with: command: "
+            "python3 PROGRAM.py.",
         )
     return NOTHING_WRONG
 
@@ -50,14 +50,14 @@ def check_words(command: Command) -> Check:
         return failed(
             "command",
             f"$input_data of the {command.name} becomes /app/input_data_data",
-            "Say $input, or /app/input_data.",
+            "Use $input, or /app/input_data.",
         )
     if "/app/ingestion_program" in text:
         return failed(
             "command",
-            f"/app/ingestion_program of the {command.name} is in the documentation, and nowhere "
-            "else",
-            "Say $ingestion_program, or /app/program.",
+            f"/app/ingestion_program of the {command.name} is in the documentation, but does not "
+            "exist",
+            "Use $ingestion_program, or /app/program.",
         )
     # The worker's own variables, which begin like a shell's, are taken out before the search.
     known = "|".join(map(re.escape, command_variables(ingestion=False, scoring=False)))
@@ -65,8 +65,8 @@ def check_words(command: Command) -> Check:
     if match and command.program not in SHELLS:
         return failed(
             "command",
-            f"'{match[0]}' of the {command.name} reaches it as a word: there is no shell",
-            "bash -c '...' is one.",
+            f"'{match[0]}' of the {command.name} is passed as an argument: there is no shell",
+            "Use a shell: bash -c '...'.",
         )
     return NOTHING_WRONG
 
@@ -77,7 +77,7 @@ def check_executable_bit(command: Command) -> Check:
         return failed(
             "command",
             f"{command.program} of the {command.name} has no executable bit after unpacking",
-            f"Name its program: bash {command.program}.",
+            f"Name the interpreter: bash {command.program}.",
         )
     return NOTHING_WRONG
 
@@ -87,8 +87,8 @@ def check_input_folder(command: Command) -> Check:
     if command.part == "submission" and re.search(r"\$input\b", command.text or ""):
         return failed(
             "command",
-            "the submission's $input is /app/input, which is not there when it runs",
-            "Say /app/input_data.",
+            "the submission's $input is /app/input, which does not exist when it runs",
+            "Use /app/input_data.",
         )
     return NOTHING_WRONG
 
@@ -102,8 +102,8 @@ def check_hidden_labels(command: Command) -> Check:
     ):
         return failed(
             "command",
-            f"$hidden of the {command.part} is not there in the prediction",
-            "Labels are there during scoring only.",
+            f"$hidden of the {command.part} does not exist during the prediction",
+            "Labels exist during scoring only.",
         )
     return NOTHING_WRONG
 
@@ -114,7 +114,7 @@ def check_program_folder(command: Command) -> Check:
     if command.during_scoring and "$program" in (command.text or ""):
         return failed(
             "command",
-            f"$program of the {command.name} becomes /app/ingestion_program, which is not there",
-            "Say /app/program: the ingestion runs during scoring only.",
+            f"$program of the {command.name} becomes /app/ingestion_program, which does not exist",
+            "Use /app/program: the ingestion runs during scoring only.",
         )
     return NOTHING_WRONG

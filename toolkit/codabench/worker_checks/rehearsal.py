@@ -20,13 +20,13 @@ MISSING_MODULE = re.compile("ModuleNotFoundError: No module named '(.+)'")
 FAILURES = {
     OUTPUT_METADATA: (
         "metadata",
-        "Name that file otherwise: the worker writes its own metadata there.",
+        "Use another name for that file: the worker writes its own metadata there.",
     ),
     NONZERO: (
         "scoring",
-        "Read scoring_stderr: often it lacks what the prediction should have written.",
+        "Read scoring_stderr: often a file is missing that the prediction should have written.",
     ),
-    NO_SCORES_FILE: ("scores", "The scoring program has to write scores.json into $output."),
+    NO_SCORES_FILE: ("scores", "The scoring program must write scores.json into $output."),
 }
 
 
@@ -40,7 +40,7 @@ def check_exit_codes(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     found = []
     for step, kind, code in _list_ignored_exit_codes(rehearsal):
         if code:
-            hint = f"CodaBench does not look at this code and goes on; read {step.name}'s logs."
+            hint = f"CodaBench ignores this code and continues; read the logs of {step.name}."
             found.append(warning(f"{step.name} exit code", f"the {kind} ended with {code}", hint))
     return found
 
@@ -50,11 +50,11 @@ def check_modules(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     # What is missing here may be in the competition's image: so it is a warning, not a failure.
     logs = [log.read_text(encoding="utf-8", errors="replace") for log in rehearsal.logs.values()]
     hint = (
-        "If the competition's image has it, rehearse in docker or podman, or name a Python that "
-        "has it: --python."
+        "If the competition's image has it, rehearse in docker or podman, or give a Python that "
+        "has it: --python PATH."
     )
     missing = sorted(set(MISSING_MODULE.findall("".join(logs))))
-    return [warning("module", f"{name} is missing where this ran", hint) for name in missing]
+    return [warning("module", f"{name} is missing in this environment", hint) for name in missing]
 
 
 def check_outcome(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
@@ -72,7 +72,7 @@ def check_outcome(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
         failed(
             "scores",
             f"Finished with no score: {_why_unscored(rehearsal.posted)}",
-            "The organiser has to correct the scoring program.",
+            "The organiser must correct the scoring program.",
         )
     ]
 
@@ -88,8 +88,9 @@ def check_score_keys(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     return [
         warning(
             "score keys",
-            f"no column is called {', '.join(unknown)}: CodaBench drops it without a word",
-            "The keys of scores are the keys of columns.",
+            f"the leaderboard has no column {', '.join(unknown)}: CodaBench drops it "
+            "without a message",
+            "Use the keys of the columns as the keys of the scores.",
         )
     ]
 
@@ -107,8 +108,8 @@ def check_columns(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     return [
         warning(
             "columns",
-            f"nothing was written for {', '.join(empty)}",
-            "They stay empty on the leaderboard.",
+            f"the scoring program wrote no score for {', '.join(empty)}",
+            "These columns stay empty on the leaderboard.",
         )
     ]
 
@@ -121,7 +122,7 @@ def check_detailed_results(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     return [
         warning(
             "detailed results",
-            "the competition shows them, and there are none",
+            "the competition shows detailed results, but the scoring program wrote none",
             "The scoring program should write detailed_results.html.",
         )
     ]
@@ -130,7 +131,9 @@ def check_detailed_results(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
 def _check_time(rehearsal: Rehearsal, step: Step) -> Check:
     name, used = f"{step.name} time", f"{step.seconds:.1f} s of {step.limit} s"
     if rehearsal.hit_time_limit and step is rehearsal.steps[-1]:
-        return failed(name, used, "Make it lighter; cbtool time shows where the time goes.")
+        return failed(
+            name, used, "Use a smaller network or fewer views; cbtool time shows the times."
+        )
     # The worker's machine is another than this one, and often the slower.
     if step.seconds > SLOW_SHARE * step.limit:
         return warning(name, used, "The organiser's machine may be half as fast.")
@@ -158,7 +161,7 @@ def _why_unscored(posted: object) -> str:
         return f"the scores are a {type(posted).__name__}, not keys with numbers"
     for key, value in posted.items():
         if not is_storable(value):
-            return f"{key} is {value!r}, no number below 10^10, and that loses all of them"
+            return f"{key} is {value!r}, not a number below 10^10, so CodaBench stores no score"
     if not posted:
         return "it wrote none"
     return "no key is a column of the leaderboard"

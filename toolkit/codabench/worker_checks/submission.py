@@ -33,10 +33,10 @@ def check_folders(candidate: Candidate) -> Check:
     if len(tops) == 1 and all("/" in name for name in names):
         return failed(
             "nested folder",
-            f"everything lies in {tops.pop()}/, which CodaBench does not flatten",
+            f"all files are in {tops.pop()}/, which CodaBench does not flatten",
             "Zip the files, not their folder: zip -j.",
         )
-    return passed("nested folder", "files lie at the top")
+    return passed("nested folder", "the files are at the root")
 
 
 def check_entry_names(candidate: Candidate) -> Check:
@@ -57,7 +57,7 @@ def check_copy(candidate: Candidate) -> Check:
         return warning(
             "copied",
             "the whole zip is copied into the prediction's output",
-            "That counts against the quota; nothing to do.",
+            "The copy counts against the quota; you cannot change this.",
         )
     return passed("copied", "the zip is not copied beside the predictions")
 
@@ -79,7 +79,7 @@ def check_own_limit(candidate: Candidate) -> Check:
     if own and own > allowed:
         return warning(
             "own limit",
-            f"the zip keeps to {own:g} s, the phase allows {allowed}",
+            f"the zip's own limit is {own:g} s, the phase allows {allowed} s",
             f"Build it with --time-limit {allowed}.",
         )
     if not own:
@@ -94,10 +94,10 @@ def check_time_limit(candidate: Candidate) -> Check:
     if allowed > PUBLIC_LIMIT and not candidate.bundle.queue:
         return warning(
             "time limit",
-            f"the phase allows {allowed} s a step, CodaBench's public machines {PUBLIC_LIMIT}",
-            "Stay below that, unless the organiser runs machines of their own.",
+            f"the phase allows {allowed} s per step, CodaBench's public machines {PUBLIC_LIMIT} s",
+            f"Stay below {PUBLIC_LIMIT} s, unless the organiser has their own machines.",
         )
-    return passed("time limit", f"{allowed} s a step")
+    return passed("time limit", f"{allowed} s per step")
 
 
 def check_image(candidate: Candidate) -> Check:
@@ -106,8 +106,8 @@ def check_image(candidate: Candidate) -> Check:
     if candidate.bundle.docker_image == DEFAULT_IMAGE:
         return warning(
             "image",
-            f"{DEFAULT_IMAGE}: Python 3.7, no recent TensorFlow",
-            "Ask the organiser whether that is intended.",
+            f"{DEFAULT_IMAGE} has Python 3.7 and no recent TensorFlow",
+            "Ask the organiser whether this is intended.",
         )
     return passed("image", candidate.bundle.docker_image)
 
@@ -116,9 +116,9 @@ def check_start(candidate: Candidate) -> Check:
     """Submissions start without an organiser."""
     if not candidate.bundle.auto_run_submissions:
         return warning(
-            "start", "submissions wait until an organiser starts them", "Nothing to do but wait."
+            "start", "submissions wait until an organiser starts them", "Wait for the organiser."
         )
-    return passed("start", "submissions start by themselves")
+    return passed("start", "submissions start automatically")
 
 
 def check_logs(candidate: Candidate) -> Check:
@@ -127,7 +127,7 @@ def check_logs(candidate: Candidate) -> Check:
         return warning(
             "hidden",
             "the phase hides logs and output from participants",
-            "Rehearse well: there is nothing to read afterwards.",
+            "Rehearse before the upload: you cannot read the logs afterwards.",
         )
     return passed("hidden", "participants can read logs")
 
@@ -137,7 +137,7 @@ def check_leaderboard(candidate: Candidate) -> Check:
     if any(board.submission_rule == "Add" for board in candidate.bundle.leaderboards):
         return warning(
             "leaderboard",
-            "scores are not put on it by themselves",
-            "cbtool upload --leaderboard does it.",
+            "scores are not added automatically",
+            "Add them: cbtool upload --leaderboard.",
         )
-    return passed("leaderboard", "scores are put on it by themselves")
+    return passed("leaderboard", "scores are added automatically")

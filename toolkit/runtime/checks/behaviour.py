@@ -13,20 +13,22 @@ STAGES_BEFORE_PREDICT = (
     "load",
 )  # stages before predict has returned
 # What the check of each limit says where the submission kept to it.
-WITHIN_LIMIT = {"time": "within the limit", "memory": "enough", "output": "little"}
+WITHIN_LIMIT = {
+    "time": "within the limit",
+    "memory": "within the limit",
+    "output": "within the limit",
+}
 IMAGE_COUNTS = (1, 7, 300)  # images in a call
 # Share of labels that rounding may tip: products of other sizes add up in another order.
 TIPPED_SHARE = 0.01
-RUN_HINT = "Run it in the folder of the unzipped files: python -c 'import model; model.Model()'."
+RUN_HINT = "In the folder of the unzipped files, run: python -c 'import model; model.Model()'."
 
 
 def check_start(subject: Subject) -> Check:
     """The module imports and Model() works in a clean process whose folder is the unzipped zip."""
     outcome = subject.outcome
     if outcome is None:
-        return failed(
-            "start", "not run: there is no model.py at the root", "See the check of the layout."
-        )
+        return failed("start", "not run: there is no model.py at the root", "See the check layout.")
     if outcome.stage in ("process", "import", "load"):
         return failed("start", f"{outcome.stage} failed: {outcome.error}", RUN_HINT)
     if outcome.stage != "done":
@@ -39,13 +41,13 @@ def check_start(subject: Subject) -> Check:
 def check_time(subject: Subject) -> Check:
     """It came to its end within the time limit."""
     return _check_not_stopped(
-        subject, "time", "Look for a loop without an end; time it with: cbtool time."
+        subject, "time", "Look for an endless loop; measure the time with: cbtool time."
     )
 
 
 def check_memory(subject: Subject) -> Check:
     """The system did not kill it because memory ran out."""
-    return _check_not_stopped(subject, "memory", "Predict slices of X, not all of it at once.")
+    return _check_not_stopped(subject, "memory", "Predict X in slices, not all at once.")
 
 
 def check_output(subject: Subject) -> Check:
@@ -57,7 +59,7 @@ def check_output(subject: Subject) -> Check:
 
 def _check_not_stopped(subject: Subject, reason: str, hint: str) -> Check:
     if subject.outcome is None:
-        return failed(reason, "not run", "See the check of the layout.")
+        return failed(reason, "not run", "See the check layout.")
     if subject.outcome.stage == reason:
         return failed(reason, subject.outcome.error or reason, hint)
     return passed(reason, WITHIN_LIMIT[reason])
@@ -67,10 +69,8 @@ def check_predict(subject: Subject) -> Check:
     """predict runs for each kind and number of images."""
     outcome = subject.outcome
     if outcome is None or outcome.stage in STAGES_BEFORE_PREDICT:
-        return failed(
-            "predict", "not run to its end", "See the checks of its start, time, memory and output."
-        )
-    hint = "Call predict on uint8 images of shape (n, 96, 96, 3) yourself."
+        return failed("predict", "not finished", "See the checks start, time, memory and output.")
+    hint = "Call predict yourself on uint8 images of shape (n, 96, 96, 3)."
     if outcome.error:
         return failed("predict", outcome.error, hint)
     for name, call in outcome.calls.items():
@@ -82,7 +82,7 @@ def check_predict(subject: Subject) -> Check:
 def check_returns(subject: Subject) -> Check:
     """predict returns integers (n,) within the classes."""
     if subject.outcome is None or check_predict(subject).status == "failed":
-        return failed("returns", "not looked at: predict failed", "See the check of predict.")
+        return failed("returns", "not checked: predict failed", "See the check predict.")
     hint = "Return labels, for example: probabilities.argmax(axis=1)."
     classes = subject.class_count
     for name, call in subject.outcome.calls.items():
@@ -109,7 +109,7 @@ def check_slices(subject: Subject) -> Check:
         return failed(
             "slices",
             "not compared: predict did not return labels",
-            "See the checks of predict and returns.",
+            "See the checks predict and returns.",
         )
     outputs = {name: subject.outcome.output(name) for name in subject.outcome.calls}
     whole = outputs[f"uint8-{IMAGE_COUNTS[-1]}"]
@@ -124,15 +124,18 @@ def check_slices(subject: Subject) -> Check:
     )
     if differing[worst] > TIPPED_SHARE * len(outputs[worst]):
         hint = (
-            "Treat each image by itself, batch norm in inference mode, and convert X to float32 "
-            "first."
+            "Process each image independently, use batch norm in inference mode, and convert X to "
+            "float32 first."
         )
         return failed("slices", found, hint)
     if differing[worst]:
         return warning(
-            "slices", found, "Rounding tips a tie now and then; more than 1 % would be a fault."
+            "slices",
+            found,
+            "Rounding can change a label when two classes are nearly equal; more than 1 % would be "
+            "an error.",
         )
-    return passed("slices", "the same labels whole and in slices, uint8 and float32")
+    return passed("slices", "the same labels in one call and in slices, as uint8 and as float32")
 
 
 def check_network(subject: Subject) -> Check:
@@ -142,7 +145,7 @@ def check_network(subject: Subject) -> Check:
         "network",
         "connections",
         "it tried to connect",
-        "Put what it fetches into the zip.",
+        "Put the files that it downloads into the zip.",
     )
 
 
@@ -153,7 +156,7 @@ def check_writes(subject: Subject) -> Check:
         "writes",
         "writes",
         "it tried to write",
-        "Write into the folder of tempfile, or not at all.",
+        "Write no files, or only in the folder of tempfile.",
     )
 
 
@@ -170,7 +173,7 @@ def check_processes(subject: Subject) -> Check:
 
 def _check_none(subject: Subject, name: str, what: str, deed: str, hint: str) -> Check:
     if subject.outcome is None:
-        return failed(name, "not run", "See the check of the layout.")
+        return failed(name, "not run", "See the check layout.")
     found = getattr(subject.outcome, what)
     return failed(name, f"{deed}: {found[0]}", hint) if found else passed(name, "none")
 

@@ -31,7 +31,7 @@ FILE_ENDINGS = (
 )
 LARGEST_UPLOAD = 10**9  # bytes; larger uploads to CodaBench hang or fail for many users
 REBUILD_HINT = "Build it again: cbtool build --run DIR."
-SYNTAX_HINT = "Correct model.py; `python -m py_compile model.py` names the place."
+SYNTAX_HINT = "Correct model.py; `python -m py_compile model.py` shows the line."
 
 
 def check_layout(subject: Subject) -> Check:
@@ -56,8 +56,8 @@ def check_entry_names(subject: Subject) -> Check:
         if entry.filename.startswith("/") or ".." in parts:
             return failed(
                 "entries",
-                f"{entry.filename} would lie outside of the folder",
-                "Zip the files by plain names: zip -j.",
+                f"{entry.filename} would be outside of the folder",
+                "Zip the files without paths: zip -j.",
             )
         if stat.S_ISLNK(entry.external_attr >> 16):
             found = f"{entry.filename} is a link; CodaBench unpacks it as a small text file"
@@ -69,7 +69,7 @@ def check_entry_names(subject: Subject) -> Check:
             )
         if entry.filename in ("metadata", "metadata.yaml"):
             found = f"{entry.filename} changes how CodaBench runs the zip"
-            return warning("entries", found, "Leave it out, unless the competition asks for it.")
+            return warning("entries", found, "Remove it, unless the competition asks for it.")
     return passed("entries", f"{len(subject.entries)} files")
 
 
@@ -79,7 +79,7 @@ def check_size(subject: Subject) -> Check:
     megabytes = f"{size / 1e6:,.1f} MB"
     if size > LARGEST_UPLOAD:
         found = f"{megabytes}; uploads over 1,000 MB hang or fail for many users"
-        return warning("size", found, "Store the weights in float16: cbtool build does.")
+        return warning("size", found, "Store the weights in float16, as cbtool build does.")
     return passed("size", megabytes)
 
 
@@ -129,7 +129,7 @@ def check_names(subject: Subject) -> Check:
             f"{message.message_args[0]} (line {message.lineno})" for message in missing
         )
         return failed(
-            "names", f"used but never defined: {lines}", "Import or define them in model.py itself."
+            "names", f"used but not defined: {lines}", "Import or define them in model.py itself."
         )
     return passed("names", "every name is defined")
 
@@ -150,10 +150,10 @@ def check_references(subject: Subject) -> Check:
     missing = sorted(name for name in files if name.removeprefix("./") not in subject.names)
     if missing:
         found = f"model.py names files that are not in the zip: {', '.join(missing)}"
-        return failed("references", found, "Add them, under exactly these names.")
+        return failed("references", found, "Add them under exactly these names.")
     if not files:
         return passed("references", "none named")
-    return passed("references", f"{len(files)} named, all there")
+    return passed("references", f"{len(files)} named, all in the zip")
 
 
 def check_weights(subject: Subject) -> Check:
@@ -178,25 +178,25 @@ def check_weights(subject: Subject) -> Check:
                     ) from error
                 return failed(
                     "weights",
-                    f"{name} is no whole .keras file",
-                    "Save it again, and wait for its end before zipping.",
+                    f"{name} is not a complete .keras file",
+                    "Save it again, and zip it only after it is saved completely.",
                 )
             except (OSError, RuntimeError):
                 return failed(
                     "weights",
-                    f"{name} is no whole HDF5 file",
-                    "Save it again, and wait for its end before zipping.",
+                    f"{name} is not a complete HDF5 file",
+                    "Save it again, and zip it only after it is saved completely.",
                 )
             with archive.open(name) as file:
                 if name in digests and digest_of(file) != digests[name]:
                     return failed(
                         "weights",
-                        f"{name} is not the file that manifest.json was written for",
+                        f"{name} is not the file that manifest.json describes",
                         REBUILD_HINT,
                     )
     if not looked_at:
         return passed("weights", "none in HDF5 or .keras files")
-    return passed("weights", f"{looked_at} files, whole")
+    return passed("weights", f"{looked_at} files, complete")
 
 
 def _is_file_name(text: str) -> bool:
