@@ -41,8 +41,8 @@ def time(
 
     Runs ZIP on this machine in a new process, and measures the speed of one call of at most 512
     images. Also shows the speed of the machine's float32 matrix product, as a ceiling. Exits with 4
-    when the projection exceeds the limit. A zip whose own time limit is at most the limit is then
-    projected with one view.
+    when the projection exceeds the limit. For a zip with an own time limit up to that limit, the
+    projection for the exit code uses one view.
     """
     with output.stages() as stages:
         interpreter = options.choose_python(stages, evaluator, python)
