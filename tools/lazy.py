@@ -1,4 +1,4 @@
-"""Lazy imports, the one place of them: a command pays only for what it uses.
+"""Lazy imports, all in this module: a command imports only what it uses.
 
 `LazyGroup` imports a command's module when the command is invoked. `lazy_imports` does the same for
 the modules that a command module imports at its top: each is executed when it is first used.
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 
-# Only what is ours, and light to find: other packages may not bear being executed late.
+# Only our packages and rich: other packages may fail when they are executed late.
 LAZY_PACKAGES = ("toolkit", "rich")
 
 
@@ -77,8 +77,8 @@ def quiet_tensorflow() -> Iterator[None]:
     """Keeps what TensorFlow's libraries print while they load off the terminal; shows it if the
     block fails.
 
-    Some of it is written before any logging level is looked at, so the file descriptor itself is
-    turned away.
+    Some of it is written before any logging level is read, so the file descriptor itself is
+    redirected.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile("w+", errors="replace") as noise:

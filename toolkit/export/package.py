@@ -184,7 +184,7 @@ def build(
     """
     for run in runs:
         if is_current(run, dtype):
-            # An evaluation that was interrupted may have chosen, and not told the package.
+            # An evaluation that was interrupted may have chosen, but not updated the package.
             apply_inference(run)
             continue
         if samples is None:
@@ -236,7 +236,7 @@ def _merge(folders: list[Path]) -> tuple[Manifest, dict[str, Path]]:
                     f"{folder.parent} was trained with other {what} than {folders[0].parent}.",
                     "Average only runs with the same training file.",
                 )
-        if not package.class_shares:  # a step that does not pay for all of them
+        if not package.class_shares:  # a correction that does not help all of them
             class_shares = None
         name = "weights.h5" if number == 1 else f"weights_{number}.h5"
         (network,) = package.networks

@@ -97,7 +97,7 @@ class Guard:
 
     def check_write(self, path: str | bytes | os.PathLike | int | None) -> None:
         if isinstance(path, int) or path is None:
-            return  # a descriptor, whose file was looked at when it was opened
+            return  # a descriptor, whose file was checked when it was opened
         real = os.path.realpath(os.fsdecode(path))
         if real == os.devnull or self.is_allowed(real):
             return

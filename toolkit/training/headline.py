@@ -28,7 +28,7 @@ class Headline:
 
 
 def read_part(run: Run) -> tuple[str | None, dict[str, Any]]:
-    """The held-out part that `run` is judged by, the test part where it was opened, and what
+    """The held-out part by which `run` is scored, the test part where it was opened, and what
     metrics.json says of it; (None, {}) before the run is evaluated."""
     try:
         metrics = json.loads(run.metrics.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A check of a submission, and what it looks at."""
+"""A check of a submission, and its subject."""
 
 import zipfile
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from toolkit.runtime.sandbox import Outcome
 
 @dataclass(frozen=True)
 class Check:
-    """name: what was looked at. status: "ok", "warning" or "failed". detail: what was found. hint:
+    """name: what was checked. status: "ok", "warning" or "failed". detail: what was found. hint:
     the way out."""
 
     name: str

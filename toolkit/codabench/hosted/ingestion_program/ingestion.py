@@ -1,9 +1,8 @@
-"""Has a submission predict the hidden images, in one call: `Model().predict(X)`.
+"""Runs a submission on the hidden images, in one call: `Model().predict(X)`.
 
 Usage: ingestion.py INPUT OUTPUT SUBMISSION, three folders: one with images.npz, `images`: uint8 (n,
 height, width, 3); the one where predictions.npy, (n,), goes; and the submission's, with model.py.
-What goes wrong is told on stderr, which participants can read; CodaBench itself does not look at
-this program's exit code.
+Errors go to stderr, which participants can read; CodaBench ignores this program's exit code.
 """
 
 import os
