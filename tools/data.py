@@ -42,7 +42,7 @@ def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
     samples = dataset.load(file, classes)
     out = out or Path(f"{file.stem}-inspect")
     with output.stages() as stages, stages.stage("copies"):
-        groups = cleaning.copy_groups(samples.images, config.CleanConfig().near_copy_bits)
+        groups = cleaning.group_copies(samples.images, config.CleanConfig().near_copy_bits)
     sizes = np.bincount(groups)
     with output.stages() as stages, stages.stage("sheets") as progress:
         for label, name in enumerate(samples.class_names):

@@ -9,7 +9,7 @@ from keras_cv import layers
 from tests.support.commands import assert_one_sentence, in_process
 from toolkit.augment import pipeline
 from toolkit.augment.chain import build_chain, build_random_apply_chain
-from toolkit.augment.geometry import matrices, warp
+from toolkit.augment.geometry import draw_matrices, warp
 from toolkit.augment.mixing import FourierMix
 from toolkit.augment.registry import MIXING, OPERATIONS
 from toolkit.augment.rng import SeededRng, bind
@@ -132,7 +132,7 @@ def test_our_resampling_is_tensorflows(layer, cells):
     are not square."""
     images, rng = tf.constant(cells.images[:7, :, :64], tf.float32), SeededRng()
     with rng.use_seed(tf.constant([3, 1])):
-        maps = matrices(bind(layer, rng), images)
+        maps = draw_matrices(bind(layer, rng), images)
     with rng.use_seed(tf.constant([3, 1])):
         expected = layer(images, training=True).numpy()
     difference = np.abs(warp(images, maps).numpy() - expected)

@@ -69,7 +69,7 @@ def test_the_groups_are_those_of_the_kept_images_in_the_same_order(cells):
     found = clean(with_images(whole, brighter, whole.labels[:16]))
     assert found.kept.tolist() == [True] * 48 + [False] * 16
     assert np.array_equal(found.groups[48:], found.groups[:16])
-    kept_alone = cleaning.copy_groups(whole.images, CleanConfig().near_copy_bits)
+    kept_alone = cleaning.group_copies(whole.images, CleanConfig().near_copy_bits)
     assert np.array_equal(np.argsort(found.groups[:48]), np.argsort(kept_alone))
 
 

@@ -15,7 +15,7 @@ def samples():
 
 
 def parts_of(samples, **changes):
-    groups = cleaning.copy_groups(samples.images, near_copy_bits=30)
+    groups = cleaning.group_copies(samples.images, near_copy_bits=30)
     return splitting.split(samples, np.arange(len(samples)), groups, SplitConfig(**changes))
 
 

@@ -28,9 +28,9 @@ from toolkit.training import run_folder as runs
 )
 def test_schedules(schedule, rates):
     phase = config.Phase(trainable="all", epochs=4, learning_rate=1.0, **schedule)
-    assert [callbacks.schedule_factor(phase, epochs) for epochs in (0, 2, 4)] == pytest.approx(
-        rates
-    )
+    assert [
+        callbacks.compute_schedule_factor(phase, epochs) for epochs in (0, 2, 4)
+    ] == pytest.approx(rates)
 
 
 def test_plateau_and_patience_count_epochs_without_a_better_one():

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_cv import layers
 from keras_cv.layers import BaseImageAugmentationLayer, RandAugment
 
-from toolkit.augment.geometry import GEOMETRIC, matrices, warp
+from toolkit.augment.geometry import GEOMETRIC, draw_matrices, warp
 from toolkit.augment.registry import MIXING, OPERATIONS, RAND_AUGMENT_DEVIATION, VALUE_RANGE, Size
 from toolkit.augment.rng import SeededRng, bind
 from toolkit.core.config import Operation
@@ -40,7 +40,7 @@ def build_chain(operations: tuple[Operation, ...], size: Size) -> Chain:
     require_known(operations)
     active = [operation for operation in operations if operation.rate and operation.factor]
     rng = SeededRng()
-    with _some_global_generator():
+    with _lend_global_generator():
         steps = [_make_step(operation, size, rng) for operation in active]
 
     def augment(
@@ -94,7 +94,7 @@ def require_known(operations: tuple[Operation, ...]) -> None:
 
 
 @contextmanager
-def _some_global_generator() -> Iterator[None]:
+def _lend_global_generator() -> Iterator[None]:
     """Lends TensorFlow a global generator, and gives the program's own back after the block.
 
     keras-cv's layers ask for it when they are made, before `bind` gives them another. Under
@@ -119,7 +119,7 @@ def _make_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = tf.where(rng.uniform([tf.shape(images)[0]]) < operation.rate)
-        changed = _unless_empty(tf.gather_nd(images, rows), change, rng)
+        changed = _apply_unless_empty(tf.gather_nd(images, rows), change, rng)
         return tf.tensor_scatter_nd_update(images, rows, changed), labels
 
     return step
@@ -141,9 +141,9 @@ def _make_mixing_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
 
 def _make_change(operation: Operation, size: Size, rng: SeededRng) -> Change:
     if operation.name == "rand-augment":
-        return _rand_augment(operation.factor, rng)
+        return _make_rand_augment(operation.factor, rng)
     if operation.name == "aug-mix":
-        return _aug_mix(operation.factor, rng)
+        return _make_aug_mix(operation.factor, rng)
     return _bind_batch(OPERATIONS[operation.name](operation.factor, size), rng)
 
 
@@ -154,7 +154,7 @@ def _bind_batch(layer: keras.layers.Layer, rng: SeededRng) -> Change:
     """
     bind(layer, rng)
     if isinstance(layer, GEOMETRIC):
-        return lambda images: warp(images, matrices(layer, images))
+        return lambda images: warp(images, draw_matrices(layer, images))
     if not _takes_single_images(layer):
         return lambda images: layer(images, training=True)
 
@@ -186,11 +186,11 @@ def _switch(
     """Each image changed by the one of `changes` that its number in `choices`, int32 [n], names."""
     rows = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choices, len(changes))
     parts = tf.dynamic_partition(images, choices, len(changes))
-    changed = [_unless_empty(part, change, rng) for part, change in zip(parts, changes)]
+    changed = [_apply_unless_empty(part, change, rng) for part, change in zip(parts, changes)]
     return tf.dynamic_stitch(rows, changed)
 
 
-def _unless_empty(images: tf.Tensor, change: Change, rng: SeededRng) -> tf.Tensor:
+def _apply_unless_empty(images: tf.Tensor, change: Change, rng: SeededRng) -> tf.Tensor:
     """`change` where there are images: some layers fail on none."""
     images = tf.ensure_shape(images, [None, *images.shape[1:]])
     # A sequence of its own: whether there are images does not move the numbers drawn later.
@@ -200,7 +200,7 @@ def _unless_empty(images: tf.Tensor, change: Change, rng: SeededRng) -> tf.Tenso
 
 @dataclass(frozen=True)
 class _Choice:
-    """How one number that `_one_of` draws changes an image.
+    """How one number that `_make_selector` draws changes an image.
 
     change: position in the list of changes. geometric_index: position among the geometric layers,
     0 where the change is not theirs.
@@ -210,7 +210,7 @@ class _Choice:
     geometric_index: int = 0
 
 
-def _one_of(
+def _make_selector(
     policy: Sequence[keras.layers.Layer], rng: SeededRng
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """A function that changes each image by the layer of `policy` that its number in int32 [n]
@@ -241,7 +241,7 @@ def _one_of(
 
         def move(part: tf.Tensor) -> tf.Tensor:
             # Every layer draws a map for every image, and each image keeps the one it chose.
-            maps = tf.stack([matrices(layer, part) for layer in geometric], axis=1)
+            maps = tf.stack([draw_matrices(layer, part) for layer in geometric], axis=1)
             return warp(part, tf.gather(maps, geometric_indices, batch_dims=1))
 
         return _switch(images, chosen, [*changes, move], rng)
@@ -249,11 +249,11 @@ def _one_of(
     return change
 
 
-def _rand_augment(magnitude: float, rng: SeededRng) -> Change:
+def _make_rand_augment(magnitude: float, rng: SeededRng) -> Change:
     """As `keras_cv.layers.RandAugment`: three times one of ten operations, or none with a chance of
     1 in 11."""
     policy = RandAugment.get_standard_policy(VALUE_RANGE, magnitude, RAND_AUGMENT_DEVIATION)
-    one_of = _one_of(policy, rng)
+    one_of = _make_selector(policy, rng)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         for _ in range(3):
@@ -265,7 +265,7 @@ def _rand_augment(magnitude: float, rng: SeededRng) -> Change:
     return change
 
 
-def _aug_mix(severity: float, rng: SeededRng) -> Change:
+def _make_aug_mix(severity: float, rng: SeededRng) -> Change:
     """As `keras_cv.layers.AugMix`: three chains of one to three operations, averaged, and mixed
     with the original.
 
@@ -285,7 +285,7 @@ def _aug_mix(severity: float, rng: SeededRng) -> Change:
         layers.RandomTranslation(0.0, severity / 3, fill_mode="reflect"),
         layers.RandomTranslation(severity / 3, 0.0, fill_mode="reflect"),
     ]
-    one_of = _one_of(policy, rng)
+    one_of = _make_selector(policy, rng)
 
     def change(images: tf.Tensor) -> tf.Tensor:
         n = tf.shape(images)[0]

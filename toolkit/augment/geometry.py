@@ -15,7 +15,7 @@ GEOMETRIC = (layers.RandomRotation, layers.RandomTranslation, layers.RandomShear
 IMAGES_MULTIPLE = 4
 
 
-def matrices(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
+def draw_matrices(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
     """What `layer`, one of GEOMETRIC, draws for `images` [n, h, w, 3]: affine maps float32 [n, 6].
 
     A row (a, b, c, d, e, f) takes the pixel at column x and row y from (a·x + b·y + c, d·x + e·y +
@@ -38,7 +38,7 @@ def matrices(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
 
 
 def warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """`images` float32 [n, h, w, 3] through `maps` as `matrices` gives them; bilinear, mirrored
+    """`images` float32 [n, h, w, 3] through `maps` as `draw_matrices` gives them; bilinear, mirrored
     beyond the border."""
     n = tf.shape(images)[0]
     missing = (-n) % IMAGES_MULTIPLE

@@ -84,8 +84,8 @@ class FourierMix(keras_cv.layers.FourierMix):
     def _masks(self, n: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         """Grey images whose spectrum falls with the frequency to the power -decay_power, float32
         [n, h, w]."""
-        rows = _frequencies(height)
-        columns = _frequencies(width)[: width // 2 + 1]
+        rows = _compute_frequencies(height)
+        columns = _compute_frequencies(width)[: width // 2 + 1]
         frequencies = tf.sqrt(rows[:, None] ** 2 + columns[None] ** 2)
         lowest = 1.0 / tf.cast(tf.maximum(height, width), tf.float32)
         scale = tf.maximum(frequencies, lowest) ** -float(self.decay_power)
@@ -94,7 +94,7 @@ class FourierMix(keras_cv.layers.FourierMix):
         return tf.signal.irfft2d(spectrum, [height, width])
 
 
-def _frequencies(size: tf.Tensor) -> tf.Tensor:
+def _compute_frequencies(size: tf.Tensor) -> tf.Tensor:
     """The frequencies of a discrete Fourier transform in its order, in cycles a pixel, float32
     [size]."""
     half = (size + 1) // 2

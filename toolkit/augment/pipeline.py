@@ -33,7 +33,7 @@ def stream(
     copies, size = 1, settings.train.batch_size
     if settings.train.blocks and augmented:
         copies, size = settings.train.blocks.copies, settings.train.blocks.size
-    make_batch = _batch_maker(samples, rows, settings, augmented)
+    make_batch = _build_batch_function(samples, rows, settings, augmented)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         orders = [
@@ -51,7 +51,7 @@ def stream(
         return chunks.rebatch(settings.train.batch_size)
 
     steps = -(-len(rows) * copies // settings.train.batch_size)  # rounded up
-    return _epochs(first_epoch).flat_map(epoch).prefetch(2), steps
+    return _number_epochs(first_epoch).flat_map(epoch).prefetch(2), steps
 
 
 def make_fixed_batches(
@@ -59,7 +59,7 @@ def make_fixed_batches(
 ) -> tf.data.Dataset:
     """One pass over `rows` in their order, in batches as `stream`'s; with `augmented`, the same
     changes every time."""
-    make_batch = _batch_maker(samples, rows, settings, augmented)
+    make_batch = _build_batch_function(samples, rows, settings, augmented)
     places = tf.data.Dataset.range(len(rows), output_type=tf.int32)
     batches = places.batch(settings.train.batch_size).enumerate()
     epoch = tf.constant(VALIDATION_EPOCH)
@@ -72,7 +72,7 @@ def make_fixed_batches(
 
 def augment_once(samples: Samples, rows: np.ndarray, settings: Config, seed: int) -> np.ndarray:
     """The images at `rows` after the augmentations of `settings`, float32 [n, h, w, 3]."""
-    make_batch = _batch_maker(samples, rows, settings, augmented=True)
+    make_batch = _build_batch_function(samples, rows, settings, augmented=True)
     images, _, _ = make_batch(tf.constant([VALIDATION_EPOCH, seed]), tf.range(len(rows)))
     return images.numpy()
 
@@ -90,10 +90,10 @@ def make_feature_batches(
         return places.map(lambda chosen: tuple(tf.gather(tensor, chosen) for tensor in tensors))
 
     steps = -(-len(arrays[0]) // settings.train.batch_size)  # rounded up
-    return _epochs(first_epoch).flat_map(epoch).prefetch(2), steps
+    return _number_epochs(first_epoch).flat_map(epoch).prefetch(2), steps
 
 
-def _epochs(first: int) -> tf.data.Dataset:
+def _number_epochs(first: int) -> tf.data.Dataset:
     """The numbers of the epochs from `first` on, int32."""
     numbers = tf.data.Dataset.range(first, VALIDATION_EPOCH)
     return numbers.map(lambda number: tf.cast(number, tf.int32))
@@ -104,7 +104,7 @@ def _shuffle(n: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
     return tf.random.experimental.stateless_shuffle(tf.range(n), [seed, epoch])
 
 
-def _batch_maker(
+def _build_batch_function(
     samples: Samples, rows: np.ndarray, settings: Config, augmented: bool
 ) -> Callable[[tf.Tensor, tf.Tensor], Batch]:
     """A function from a batch's number, int32 [2] (epoch, batch), and places in `rows` to the batch

@@ -61,13 +61,13 @@ def clean(samples: Samples, config: CleanConfig) -> Cleaning:
             "every image is constant, so training is impossible.",
             "Check the program that wrote the file.",
         )
-    exact = _exact_groups(samples.images)
-    groups = _near_groups(samples.images, exact, config.near_copy_bits)
+    exact = _group_exact_copies(samples.images)
+    groups = _group_near_copies(samples.images, exact, config.near_copy_bits)
     first_of_exact = np.unique(exact, return_index=True)[1]
     # Constant images are no pictures: they would shift the centre that distances are measured from.
     whole = np.sort(first_of_exact[~broken[first_of_exact]])
     scores, coordinates = np.zeros(len(samples)), np.zeros((len(samples), 2), np.float32)
-    scores[whole], coordinates[whole] = outlier_scores(samples.images[whole], config.components)
+    scores[whole], coordinates[whole] = score_outliers(samples.images[whole], config.components)
     # Each copy gets the score of the one image that was scored for it.
     leader = first_of_exact[exact]
     scores, coordinates = scores[leader], coordinates[leader]
@@ -77,7 +77,7 @@ def clean(samples: Samples, config: CleanConfig) -> Cleaning:
             reasons[row] = "constant"
         elif scores[row] > config.outlier_score:
             reasons[row] = "outlier"
-    for members in _groups_of_several(groups):
+    for members in _list_groups_of_several(groups):
         _drop_copies(members, samples, exact, reasons)
     kept = np.array([reason == "" for reason in reasons])
     groups = _number_by_content(groups, exact, kept)
@@ -87,11 +87,11 @@ def clean(samples: Samples, config: CleanConfig) -> Cleaning:
 def keep_all(samples: Samples, config: CleanConfig) -> Cleaning:
     """The cleaning that keeps every image, for runs on uncleaned data."""
     n = len(samples)
-    groups = copy_groups(samples.images, config.near_copy_bits)
+    groups = group_copies(samples.images, config.near_copy_bits)
     return Cleaning(samples.ids, ("",) * n, np.zeros(n), np.zeros((n, 2), np.float32), groups)
 
 
-def outlier_scores(images: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
+def score_outliers(images: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances of `images` (uint8 [n, h, w, 3]) from the origin of their centred, whitened PCA
     space.
 
@@ -101,7 +101,7 @@ def outlier_scores(images: np.ndarray, components: int) -> tuple[np.ndarray, np.
     """
     if len(images) < MIN_FOR_PCA:
         return np.zeros(len(images)), np.zeros((len(images), 2), np.float32)
-    pixels = np.stack([_thumbnail(image) for image in images]) / np.float32(255)
+    pixels = np.stack([_make_thumbnail(image) for image in images]) / np.float32(255)
     # With as many axes as images, every image would be equally far from the centre.
     axes = max(2, min(components, len(images) // 10))
     trusted = np.ones(len(images), bool)
@@ -119,14 +119,14 @@ def outlier_scores(images: np.ndarray, components: int) -> tuple[np.ndarray, np.
     return (logs - np.median(logs)) / max(1.4826 * deviation, 1e-12), whitened[:, :2]
 
 
-def copy_groups(images: np.ndarray, near_copy_bits: int) -> np.ndarray:
+def group_copies(images: np.ndarray, near_copy_bits: int) -> np.ndarray:
     """The group of each image of `images` (uint8 [n, h, w, 3]), int64 [n]: equal for copies and
     near copies.
 
     Near copies are images whose 256-bit perceptual hashes (DCT, `imagehash.phash`) differ in at
     most `near_copy_bits` bits, directly or through a chain of such images.
     """
-    return _near_groups(images, _exact_groups(images), near_copy_bits)
+    return _group_near_copies(images, _group_exact_copies(images), near_copy_bits)
 
 
 def write_csv(cleaning: Cleaning, path: Path) -> None:
@@ -140,14 +140,14 @@ def write_csv(cleaning: Cleaning, path: Path) -> None:
             )
 
 
-def _exact_groups(images: np.ndarray) -> np.ndarray:
+def _group_exact_copies(images: np.ndarray) -> np.ndarray:
     """int64 [n], equal for images that agree in every pixel."""
     digests = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images]
     return np.unique(digests, return_inverse=True)[1].reshape(-1)
 
 
-def _near_groups(images: np.ndarray, exact: np.ndarray, near_copy_bits: int) -> np.ndarray:
-    """The groups of `copy_groups`, for images whose groups of equal pixels are `exact`."""
+def _group_near_copies(images: np.ndarray, exact: np.ndarray, near_copy_bits: int) -> np.ndarray:
+    """The groups of `group_copies`, for images whose groups of equal pixels are `exact`."""
     first = np.unique(exact, return_index=True)[1]
     # One hash for each distinct picture: hashing takes 2.5 ms an image.
     bits = np.stack(
@@ -173,7 +173,7 @@ def _number_by_content(groups: np.ndarray, exact: np.ndarray, kept: np.ndarray) 
     return number[groups]
 
 
-def _groups_of_several(groups: np.ndarray) -> list[np.ndarray]:
+def _list_groups_of_several(groups: np.ndarray) -> list[np.ndarray]:
     order = np.argsort(groups, kind="stable")
     # In sorted order, a group starts where the number differs from the one before it.
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
@@ -198,6 +198,6 @@ def _drop_copies(
         reasons[row] = f"{kind} of {samples.ids[copies[0]]}"
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray:
+def _make_thumbnail(image: np.ndarray) -> np.ndarray:
     small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return np.asarray(small, np.float32).ravel()

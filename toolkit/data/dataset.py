@@ -176,7 +176,8 @@ def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndar
 def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
         raise InputError(
-            f"images in {path} are {_wrong_values(images)}.", "Save them as uint8 from 0 to 255."
+            f"images in {path} are {_describe_wrong_values(images)}.",
+            "Save them as uint8 from 0 to 255.",
         )
     if images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
@@ -194,7 +195,7 @@ def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
     return images
 
 
-def _wrong_values(values: np.ndarray) -> str:
+def _describe_wrong_values(values: np.ndarray) -> str:
     """What is wrong with images that are not uint8, for an error message."""
     if not np.issubdtype(values.dtype, np.number) or values.size == 0:
         return f"{values.dtype}, not uint8"

@@ -57,7 +57,7 @@ def draw(per_class: int, seed: int = 0, side: int = SIDE) -> Samples:
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(KINDS)), per_class))
-    cells = np.stack([_cell(KINDS[label], rng, side) for label in labels])
+    cells = np.stack([_draw_cell(KINDS[label], rng, side) for label in labels])
     copies = max(1, round(len(cells) * COPIES_PER_CELL))
     first = np.repeat(_reduce(_draw_chequered_ball(), side)[None], copies * len(KINDS), axis=0)
     second = np.repeat(_reduce(_draw_striped_sunset(), side)[None], copies, axis=0)
@@ -66,13 +66,13 @@ def draw(per_class: int, seed: int = 0, side: int = SIDE) -> Samples:
     return Samples(images, labels.astype(np.int64), np.arange(len(images)), CELL_NAMES)
 
 
-def _cell(kind: Kind, rng: np.random.Generator, side: int) -> np.ndarray:
+def _draw_cell(kind: Kind, rng: np.random.Generator, side: int) -> np.ndarray:
     """One cell, uint8 [side, side, 3]."""
     picture = Image.new("RGB", (SIDE * SCALE, SIDE * SCALE), _shade((238, 222, 214), rng, 6))
     pen = ImageDraw.Draw(picture)
     for _ in range(rng.integers(2, 6)):  # red cells in the plasma around
         angle, distance = rng.uniform(0, 2 * math.pi), rng.uniform(38, 60)
-        _disc(
+        _draw_disc(
             pen,
             48 + distance * math.cos(angle),
             48 + distance * math.sin(angle),
@@ -82,13 +82,13 @@ def _cell(kind: Kind, rng: np.random.Generator, side: int) -> np.ndarray:
     size = rng.uniform(0.88, 1.12)
     x, y = 48 + rng.uniform(-4, 4, size=2)
     radius = kind.radius * size
-    _disc(pen, x, y, radius, _shade(kind.cytoplasm, rng, 10), rng.uniform(0.9, 1.1))
+    _draw_disc(pen, x, y, radius, _shade(kind.cytoplasm, rng, 10), rng.uniform(0.9, 1.1))
     turn = rng.uniform(0, 2 * math.pi)
     nucleus = _shade(kind.nucleus, rng, 10)
     for lobe in range(kind.lobes):
         angle = turn + 2 * math.pi * kind.arc * lobe / max(1, kind.lobes - 1)
         away = kind.spread * size
-        _disc(
+        _draw_disc(
             pen,
             x + away * math.cos(angle),
             y + away * math.sin(angle),
@@ -98,7 +98,7 @@ def _cell(kind: Kind, rng: np.random.Generator, side: int) -> np.ndarray:
     for _ in range(kind.granules):
         # The root spreads the granules evenly over the disc; without it they crowd in the middle.
         angle, away = rng.uniform(0, 2 * math.pi), radius * 0.92 * math.sqrt(rng.uniform())
-        _disc(
+        _draw_disc(
             pen,
             x + away * math.cos(angle),
             y + away * math.sin(angle),
@@ -112,7 +112,7 @@ def _cell(kind: Kind, rng: np.random.Generator, side: int) -> np.ndarray:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def _disc(
+def _draw_disc(
     pen: ImageDraw.ImageDraw,
     x: float,
     y: float,

@@ -29,7 +29,7 @@ class LearningRateSchedule(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         # By step, not by epoch: an epoch of many steps would warm up in one jump.
-        factor = schedule_factor(self.phase, self.state.epochs + batch / self.steps)
+        factor = compute_schedule_factor(self.phase, self.state.epochs + batch / self.steps)
         self.model.optimizer.learning_rate = self.phase.learning_rate * self.state.scale * factor
 
 
@@ -129,7 +129,7 @@ def begin_history(path: Path, rows: list[dict]) -> None:
     write_text(path, "".join(",".join(map(str, line)) + "\r\n" for line in lines))
 
 
-def schedule_factor(phase: Phase, epochs: float) -> float:
+def compute_schedule_factor(phase: Phase, epochs: float) -> float:
     """The share of the phase's learning rate that its schedule gives after that many epochs."""
     if epochs < phase.warmup:
         # Not from 0: the first step would change nothing.

@@ -124,7 +124,7 @@ class Checkpointer(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         arrays = {
             f"variable_{number}": variable.numpy()
-            for number, variable in enumerate(_variables(self.network, self.model))
+            for number, variable in enumerate(_list_variables(self.network, self.model))
         }
         with atomic(self.path) as temporary:
             np.savez(temporary, state=np.array(json.dumps(asdict(self.state))), **arrays)
@@ -141,7 +141,7 @@ def read_state(path: Path) -> State:
         with np.load(path, allow_pickle=False) as arrays:
             return State(**json.loads(str(arrays["state"])))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise _make_error(path, error) from error
+        raise _make_damage_error(path, error) from error
 
 
 def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
@@ -154,16 +154,16 @@ def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
     model.optimizer.build(model.trainable_variables)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for number, variable in enumerate(_variables(network, model)):
+            for number, variable in enumerate(_list_variables(network, model)):
                 variable.assign(arrays[f"variable_{number}"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _make_error(path, error) from error
+        raise _make_damage_error(path, error) from error
 
 
-def _variables(network: Network, model: keras.Model) -> list[keras.Variable]:
+def _list_variables(network: Network, model: keras.Model) -> list[keras.Variable]:
     """All that changes in training, in an order that is the same in every process."""
     return [*network.model.variables, *model.optimizer.variables]
 
 
-def _make_error(path: Path, error: Exception) -> InputError:
+def _make_damage_error(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} is damaged: {error}.", "Train again, in a new folder.")

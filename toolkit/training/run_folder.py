@@ -110,7 +110,7 @@ def begin(folder: Path, settings: Config, samples: Samples, data: Path | None) -
         "image_shape": samples.images.shape[1:],
         "class_names": samples.class_names,
         "seed": settings.train.seed,
-        "git": _git_commit(),
+        "git": _find_git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": {name: metadata.version(name) for name in PACKAGES},
@@ -185,7 +185,7 @@ def read_provenance(run: Run) -> dict:
         ) from error
 
 
-def _git_commit() -> str | None:
+def _find_git_commit() -> str | None:
     """The commit of the working folder, with "+" when it has uncommitted changes; None outside of
     git."""
     try:

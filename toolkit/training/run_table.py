@@ -49,7 +49,7 @@ def rows(folder: Path) -> list[Row]:
         raise InputError(
             f"there are no runs in {folder}.", "Train one: cbtool train --preset lite --data FILE."
         )
-    return [_row(Run(path)) for path in found]
+    return [_make_row(Run(path)) for path in found]
 
 
 def as_csv(table: list[Row]) -> str:
@@ -61,7 +61,7 @@ def as_csv(table: list[Row]) -> str:
     return text.getvalue()
 
 
-def _row(run: Run) -> Row:
+def _make_row(run: Run) -> Row:
     try:
         settings = config.read(run.config)
     except CbtoolError as error:
@@ -71,16 +71,15 @@ def _row(run: Run) -> Row:
     part, found = headline.read_part(run)
     scores_of_part = headline.of_part(found)
     scores = found.get("scores", {}).get("clean", {})
-    size = (
-        sum(path.stat().st_size for path in run.package.glob("*")) / 1e6
-        if run.package.exists()
-        else None
-    )
+    megabytes = None
+    if run.package.exists():
+        size = sum(path.stat().st_size for path in run.package.glob("*"))
+        megabytes = round(size / 1e6, 1)
     return Row(
         name=run.folder.name,
         backbone=settings.model.backbone,
-        augmentation=_augmentation(settings),
-        fine_tuning=", ".join(_phase(phase) for phase in settings.train.phases),
+        augmentation=_describe_augmentation(settings),
+        fine_tuning=", ".join(_describe_phase(phase) for phase in settings.train.phases),
         part=part,
         accuracy=scores.get("accuracy"),
         precision=scores.get("macro_precision"),
@@ -88,28 +87,32 @@ def _row(run: Run) -> Row:
         f1=scores.get("macro_f1"),
         shift=scores_of_part.shift,
         estimated_score=scores_of_part.estimated_score,
-        test_openings=len(_json(run.test_openings)),
-        seconds=_json(run.finished).get("seconds"),
-        megabytes=None if size is None else round(size, 1),
+        test_openings=len(_read_json(run.test_openings)),
+        seconds=_read_json(run.finished).get("seconds"),
+        megabytes=megabytes,
     )
 
 
-def _augmentation(settings: Config) -> str:
+def _describe_augmentation(settings: Config) -> str:
     names = list(dict.fromkeys(operation.name for operation in settings.augment))
-    text = (
-        ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
-    )
-    return f"{text}, in blocks" if settings.train.blocks else text or "none"
+    text = ", ".join(names)
+    if len(names) > 4:
+        text = f"{', '.join(names[:3])} and {len(names) - 3} more"
+    if settings.train.blocks:
+        return f"{text}, in blocks"
+    return text or "none"
 
 
-def _phase(phase: Phase) -> str:
-    layers = {float: "last {:.0%}", int: "from layer {}"}.get(type(phase.trainable), "{}").format(
-        phase.trainable
-    )
+def _describe_phase(phase: Phase) -> str:
+    layers = str(phase.trainable)
+    if isinstance(phase.trainable, float):
+        layers = f"last {phase.trainable:.0%}"
+    elif isinstance(phase.trainable, int):
+        layers = f"from layer {phase.trainable}"
     return f"{layers} × {phase.epochs}"
 
 
-def _json(path: Path) -> dict:
+def _read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
