@@ -38,8 +38,10 @@ def draw_matrices(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
 
 
 def warp(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """`images` float32 [n, h, w, 3] through `maps` as `draw_matrices` gives them; bilinear, mirrored
-    beyond the border."""
+    """`images` float32 [n, h, w, 3] through `maps` as `draw_matrices` gives them.
+
+    Bilinear; mirrored beyond the border.
+    """
     n = tf.shape(images)[0]
     missing = (-n) % IMAGES_MULTIPLE
     images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
