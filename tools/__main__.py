@@ -1,5 +1,7 @@
 """`python -m tools` is `cbtool`."""
 
-from tools.cli import run
+import sys
 
-run()
+from tools.cli import main
+
+sys.exit(main())

@@ -135,7 +135,7 @@ def predict(
     elif backbone is None:
         raise click.UsageError("give either --backbone NAME or --run DIR.")
     else:
-        stock, network = inference_benchmark.random_network(backbone)
+        stock, network = training_benchmark.random_network(backbone)
         pictures = checks.draw_images(images or 64)
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = inference_benchmark.measure(stock, network, pictures, progress)

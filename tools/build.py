@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import functools
 from pathlib import Path
 
 import click
@@ -74,26 +74,23 @@ def build(
     The zip contains model.py, manifest.json and weights.h5, without folders or compression. The
     same run gives the same bytes. If the run has no package, the network is first rewritten for
     speed, and each rewrite is compared with the trained network on validation images. The build
-    stops when labels change.
+    stops when more than one label in a thousand changes; one label may always change.
     """
     chosen = [run_folder.open_finished(folder) for folder in folders]
+    # The training file is large: it is read only where a package has to be made.
+    load_samples = functools.partial(load_data, data_file=data_file)
     with output.stages() as stages, stages.stage("build") as progress:
-        for run in chosen:
-            # The training file is large: it is read only where a package has to be made.
-            if not package.is_current(run, weights):
-                samples = load_data(run, data_file)
-                package.export_on_validation(run, samples, weights, progress)
-        digest = package.build(chosen, out, None, weights, time_limit, images)
+        digest = package.build(chosen, out, load_samples, weights, time_limit, images, progress)
     for run in chosen:
-        comparison = json.loads((run.package / package.EQUIVALENCE).read_text(encoding="utf-8"))
+        comparison = package.read_comparison(run)
         output.table(
             ("rewrite", "largest relative difference", "labels agree"),
             [
-                (step["rewrite"], f"{step['max_relative_difference']:.1e}", step["label_agreement"])
-                for step in comparison["steps"]
+                (step.rewrite, f"{step.max_relative_difference:.1e}", step.label_agreement)
+                for step in comparison.steps
             ],
             title=(
-                f"{run.folder}: comparison with the trained network on {comparison['images']} "
+                f"{run.folder}: comparison with the trained network on {comparison.images} "
                 "validation images"
             ),
         )

@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. No incomplete file is left under its final name.", err=True)
+        click.echo("Interrupted. No incomplete file was left under its final name.", err=True)
         return INTERRUPTED
     except CbtoolError as error:
         problem = error
@@ -116,8 +116,3 @@ def _system_error(error: OSError) -> CbtoolError:
         f"{subject} (in {place.name}, {Path(place.filename).name} line {place.lineno}).",
         "Check the path and its permissions. CBTOOL_TRACEBACK=1 shows the traceback.",
     )
-
-
-def run() -> None:
-    """The entry point of the `cbtool` script."""
-    sys.exit(main())

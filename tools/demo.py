@@ -58,10 +58,10 @@ def demo(out: Path) -> int:
         )
         with stages.stage("evaluate") as progress:
             evaluated = evaluation.evaluate(run, samples, progress=progress)
-            plots.confusion_pictures(evaluated, samples.class_names, run.folder)
+            plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)
             result = evaluated.parts["validation"].result
         with stages.stage("build"):
-            package.write_zip([run.package], zip_file)
+            package.build([run], zip_file)
         with stages.stage("validate"):
             found = checks.validate(zip_file)
         with stages.stage("time"):

@@ -48,7 +48,7 @@ def evaluate(
     samples = load_data(run, data_file)
     with output.stages() as stages, stages.stage("evaluate") as progress:
         evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
-        plots.confusion_pictures(evaluated, samples.class_names, run.folder)
+        plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)
     openings = len(evaluation.openings(run))
     if as_json:
         headline = evaluated.parts[part].result.headline

@@ -75,7 +75,7 @@ def lazy_imports() -> Iterator[None]:
 @contextmanager
 def quiet_tensorflow() -> Iterator[None]:
     """Keeps what TensorFlow's libraries print while they load off the terminal; shows it if the
-    block fails.
+    block raises ImportError.
 
     Some of it is written before any logging level is read, so the file descriptor itself is
     redirected.

@@ -131,7 +131,7 @@ def predict_labels(
     """
     images = {name: samples.images for name, samples in copies.items()}
     outcome = sandbox.run(file, images, python, limit)
-    found = {name: outcome.output(name) for name in copies}
+    found = {name: outcome.labels(name) for name in copies}
     for name, labels in found.items():
         classes = len(copies[name].class_names)
         if len(labels) != len(copies[name]) or labels.min() < 0 or labels.max() >= classes:

@@ -187,7 +187,7 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, PlatformError) as error:
-        if isinstance(error, KeyboardInterrupt) or error.passing or error.status in (401, 403):
+        if isinstance(error, KeyboardInterrupt) or error.transient or error.status in (401, 403):
             output.hint("The progress is saved; cbtool upload --resume continues.")
         raise
 

@@ -15,7 +15,7 @@ from submission.model import Model
 from tests.support.commands import ROOT, assert_one_sentence, in_process
 from tests.support.networks import worked
 from toolkit.core.config import ModelConfig
-from toolkit.data import splitting
+from toolkit.data import dataset, splitting
 from toolkit.export import graph, package
 from toolkit.export.manifest import (
     FORMAT,
@@ -128,7 +128,7 @@ def test_every_family_gives_the_same_labels_in_the_evaluators_environment(
     pictures = np.ascontiguousarray(cells.images[:70, ::3, ::3])
     python = environments.find_python("an2dl2024")
     outcome = sandbox.run(tmp_path / "submission.zip", {"cells": pictures}, python)
-    assert np.array_equal(outcome.output("cells"), Model(tmp_path).predict(pictures))
+    assert np.array_equal(outcome.labels("cells"), Model(tmp_path).predict(pictures))
 
 
 def test_runs_of_other_classes_cannot_be_averaged(small_run, tmp_path):
@@ -165,6 +165,31 @@ def test_build_verifies_each_rewrite_on_held_out_images(small_run, tmp_path):
         assert step["max_relative_difference"] < (1e-5 if exact else 0.1)
         # Rounding may change one label of the few images; rewriting must not.
         assert step["label_agreement"] >= (1 if exact else 1 - 1 / comparison["images"] - 1e-4)
+
+
+def test_a_damaged_comparison_is_made_again(small_run, tmp_path):
+    copy = shutil.copytree(small_run, tmp_path / "copy")
+    run = run_folder.Run(copy)
+    (run.package / package.EQUIVALENCE).write_text('{"images": "many"}')
+    assert not package.is_current(run)
+    result = in_process("build", "--run", copy, "--out", tmp_path / "submission.zip")
+    assert result.returncode == 0, result.stderr
+    assert package.read_comparison(run) == package.read_comparison(run_folder.Run(small_run))
+
+
+def test_samples_are_loaded_only_for_runs_without_a_package(small_run, small_data, tmp_path):
+    whole, bare = (
+        run_folder.Run(shutil.copytree(small_run, tmp_path / name)) for name in ("whole", "bare")
+    )
+    shutil.rmtree(bare.package)
+    loaded = []
+
+    def load_samples(run):
+        loaded.append(run)
+        return dataset.load(small_data)
+
+    package.build([whole, bare], tmp_path / "both.zip", load_samples)
+    assert loaded == [bare]
 
 
 def test_build_without_a_package_needs_the_data(small_run, tmp_path):

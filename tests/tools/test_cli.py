@@ -7,6 +7,8 @@ import time
 import pytest
 
 from tests.support.commands import assert_one_sentence, in_process, started
+from toolkit.core.files import digest
+from toolkit.export import manifest, package, zip_ledger
 from toolkit.training import run_folder
 from tools import cli, output
 from tools.lazy import quiet_tensorflow
@@ -20,6 +22,10 @@ def test_the_demo_walks_the_whole_road(tmp_path):
         assert f"{stage}: done in" in result.stderr
     assert str(folder / "submission.zip") in result.stdout
     assert "cbtool train --preset lite" in result.stderr
+    written = manifest.read_zip_manifest(folder / "submission.zip")
+    assert written.time_limit == package.TIME_LIMIT
+    (entry,) = zip_ledger.read(folder)
+    assert entry.sha256 == digest(folder / "submission.zip")
     accuracy = float(
         next(
             line for line in result.stdout.splitlines() if line.strip().startswith("score")
@@ -50,7 +56,8 @@ def test_ctrl_c_leaves_nothing_half_written_under_a_final_name(training_file, tm
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Interrupted" in stderr and "Traceback" not in stderr
+    assert "Interrupted. No incomplete file was left under its final name." in stderr
+    assert "Traceback" not in stderr
     assert not run.finished.exists()
     assert [path for path in folder.rglob("*") if path.name.startswith(".")] == []
     assert_one_sentence(in_process("build", "--run", folder), "is not finished")

@@ -1,4 +1,4 @@
-"""Lazy imports: what each command pays for. Clean processes, since this one has everything."""
+"""Lazy imports: what each command imports. Clean processes, since this one has everything."""
 
 import os
 import subprocess

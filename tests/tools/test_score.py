@@ -54,7 +54,7 @@ def test_predictions_of_another_split_are_an_error(small_run, small_zip, small_d
     found = read_predictions(run, "validation", "clean")
     dataclasses.replace(found, ids=found.ids + 1).save(run.predictions("validation", "clean"))
     result = in_process("score", small_zip, "--data", small_data, "--run", run.folder)
-    assert_one_sentence(result, "of another split")
+    assert_one_sentence(result, "to another split")
 
 
 def test_another_zip_is_told_apart(small_run, small_data, tmp_path):

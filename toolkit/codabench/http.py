@@ -199,7 +199,7 @@ def answer_errors(what: str) -> Iterator[None]:
         raise PlatformError(
             f"the server's answer to {what} cannot be understood.",
             "Check the server's address, or try again later.",
-            passing=True,
+            transient=True,
         ) from error
 
 
@@ -220,14 +220,14 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
             "Check the number: cbtool status lists your submissions.",
             status,
         )
-    # `passing` is what tells an upload that its entry may have been processed all the same.
+    # `transient` is what tells an upload that its entry may have been processed all the same.
     if status >= 500:
         return PlatformError(
-            f"{place} failed at {what}: {said}", "Try again later.", status, passing=True
+            f"{place} failed at {what}: {said}", "Try again later.", status, transient=True
         )
     if status == 429:
         return PlatformError(
-            f"{place} received too many requests: {said}", "Wait a minute.", status, passing=True
+            f"{place} received too many requests: {said}", "Wait a minute.", status, transient=True
         )
     return PlatformError(
         f"{place} refuses {what}: {said}", "Follow its message, or ask the organiser.", status
@@ -270,7 +270,7 @@ def _connection_errors(url: str) -> Iterator[None]:
         raise PlatformError(
             f"cannot reach {urlsplit(url).netloc}: {reason(error)}.",
             "Check the network and the address, and try again.",
-            passing=True,
+            transient=True,
         ) from error
 
 

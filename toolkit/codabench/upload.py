@@ -141,7 +141,7 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
         try:
             row = client.create_submission(upload.key, upload.phase)
         except PlatformError as error:
-            if not error.passing:  # refused: nothing was entered
+            if not error.transient:  # refused: nothing was entered
                 save(replace(upload, entering=False))
                 raise
             # A server that says it failed is done with it; without an answer, or behind a proxy, it
@@ -174,7 +174,7 @@ def follow(
             found = client.get_submission(number)
         except PlatformError as error:
             # The submission goes on there meanwhile, so an outage of minutes is waited out.
-            if not error.passing or now - answered > MAX_SILENCE:
+            if not error.transient or now - answered > MAX_SILENCE:
                 raise
         else:
             answered = now
@@ -246,7 +246,7 @@ def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
     try:
         client.complete_dataset(upload.key)
     except PlatformError as error:
-        if not error.passing:  # the server does not insist on it
+        if not error.transient:  # the server does not insist on it
             raise
     return upload
 

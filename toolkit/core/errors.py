@@ -35,15 +35,15 @@ class LimitError(CbtoolError):
 class PlatformError(CbtoolError):
     """CodaBench refused, failed, or could not be reached.
 
-    status: the HTTP code of the answer, None without one. passing: whether the same request may
+    status: the HTTP code of the answer, None without one. transient: whether the same request may
     succeed a little later.
     """
 
     exit_code = 3
 
     def __init__(
-        self, sentence: str, hint: str = "", status: int | None = None, passing: bool = False
+        self, sentence: str, hint: str = "", status: int | None = None, transient: bool = False
     ):
         super().__init__(sentence, hint)
         self.status = status
-        self.passing = passing
+        self.transient = transient

@@ -45,7 +45,12 @@ def write(value: Any, path: Path, kind: Any = None, indent: int | None = 1) -> N
     kind: its type where that is not `type(value)`, such as list[Entry]. indent: as in json.dumps,
     None for a single line. Raises InputError when the file cannot be written.
     """
-    write_text(path, json.dumps(values(value, kind), indent=indent) + "\n")
+    write_text(path, to_text(value, kind, indent))
+
+
+def to_text(value: Any, kind: Any = None, indent: int | None = 1) -> str:
+    """`value` as the text of a JSON file; kind and indent as in `write`."""
+    return json.dumps(values(value, kind), indent=indent) + "\n"
 
 
 def values(value: Any, kind: Any = None) -> Any:

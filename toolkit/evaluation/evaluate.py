@@ -57,13 +57,13 @@ def evaluate(
     total = exports + len(view_names) + len(held_out) * len(CONDITIONS)
     if exports:
         images = held_out["validation"].images
-        package.export_run(run, images, progress=_shift_progress(progress, 0, total))
+        package.export_run(run, images, progress=_offset_progress(progress, 0, total))
     train_labels = samples.labels[parts.rows("train", samples)]
     counts = np.bincount(train_labels, minlength=len(samples.class_names))
     copies = shift.mixtures(held_out["validation"], SELECTION_SEEDS)
     model = _load_model(run)
     choice, predictions = _choose_views(
-        model, copies, view_names, _shift_progress(progress, exports, total)
+        model, copies, view_names, _offset_progress(progress, exports, total)
     )
     # On what the chosen views predict: the package processes them further.
     post_processing = choose_post_processing(predictions, counts / counts.sum())
@@ -75,7 +75,7 @@ def evaluate(
     done = exports + len(view_names)
     for name, part in held_out.items():
         predicted, calibration = _predict_part(
-            run, model, name, part, chosen, post_processing, _shift_progress(progress, done, total)
+            run, model, name, part, chosen, post_processing, _offset_progress(progress, done, total)
         )
         done += len(CONDITIONS)
         found[name] = Part(shift_benchmark.score(part, predicted, known), calibration)
@@ -91,7 +91,7 @@ def openings(run: Run) -> list[str]:
     return json.loads(run.test_openings.read_text(encoding="utf-8"))
 
 
-def _shift_progress(progress: Progress, offset: int, total: int) -> Progress:
+def _offset_progress(progress: Progress, offset: int, total: int) -> Progress:
     """A progress for one stage: `offset` steps of the `total` were done before it."""
 
     def report(done: int, _: int, note: str) -> None:

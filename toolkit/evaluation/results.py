@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from toolkit.core import records
 from toolkit.evaluation.shift_benchmark import CHAINED, CLEAN, BenchmarkResult
 
@@ -30,6 +32,15 @@ class Evaluation:
     parts: dict[str, Part]
     views: ViewChoice | None
     post_processing: PostProcessing
+
+    @property
+    def confusions(self) -> dict[str, np.ndarray]:
+        """The confusion matrices, int64 [classes, classes], by "PART_CONDITION"."""
+        found = {}
+        for name, part in self.parts.items():
+            for condition, scores in part.result.scores.items():
+                found[f"{name}_{condition}"] = scores.confusion
+        return found
 
 
 def benchmark_values(result: BenchmarkResult) -> dict[str, Any]:

@@ -92,6 +92,11 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     records.write(manifest, folder / FILE)
 
 
+def manifest_text(manifest: Manifest) -> str:
+    """The text of manifest.json."""
+    return records.to_text(manifest)
+
+
 def read_zip_manifest(path: Path) -> Manifest | None:
     """The manifest of the zip at `path`; None where it has none, or somebody else's.
 

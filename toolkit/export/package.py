@@ -1,9 +1,9 @@
 """The folder that becomes the zip, and the zip: model.py, manifest.json, weights.h5."""
 
 import io
-import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,7 @@ from toolkit.core.progress import Progress, silent
 from toolkit.data import splitting
 from toolkit.data.dataset import Samples
 from toolkit.export import equivalence, manifest, zip_ledger
+from toolkit.export.equivalence import Comparison
 from toolkit.export.graph import Operation
 from toolkit.export.manifest import (
     FORMAT,
@@ -44,10 +45,11 @@ def is_current(run: Run, dtype: str | None = None) -> bool:
     version's code."""
     try:
         manifest = read_manifest(run.package)
+        read_comparison(run)
         same_code = (run.package / "model.py").read_bytes() == model_source()
     except (OSError, InputError):
         return False
-    if not all((run.package / name).exists() for name in ("weights.h5", EQUIVALENCE)):
+    if not (run.package / "weights.h5").exists():
         return False
     if manifest.format != FORMAT or not same_code:
         return False
@@ -99,6 +101,12 @@ def export_run(
         networks=(entry,),
     )
     write_manifest(written, run.package)
+
+
+def read_comparison(run: Run) -> Comparison:
+    """How the rewrites of the package of `run` compare with the trained network. Raises InputError
+    when equivalence.json is missing or damaged."""
+    return records.read(Comparison, run.package / EQUIVALENCE, manifest.HINT)
 
 
 def _stored_dtype(run: Run) -> str:
@@ -168,7 +176,7 @@ def export_on_validation(
 def build(
     runs: list[Run],
     path: Path,
-    samples: Samples | None = None,
+    load_samples: Callable[[Run], Samples] | None = None,
     dtype: str | None = None,
     time_limit: float = TIME_LIMIT,
     images: int = 0,
@@ -177,22 +185,22 @@ def build(
     """Writes the networks of `runs` as the zip that is submitted, and notes it in the ledger beside
     them. Returns its SHA-256.
 
-    samples: those that the runs were trained on, for runs that have no package yet; evaluated ones
-    have. dtype: of the kernels; None for what the package has, or float16. time_limit, images: as
-    in `write_zip`. Raises InputError for a run without a package where `samples` is None, and what
-    `export_run` and `write_zip` raise.
+    load_samples: gives the samples that a run was trained on; called only for runs that have no
+    package of this version; evaluated ones have. dtype: of the kernels; None for what the package
+    has, or float16. time_limit, images: as in `write_zip`. Raises InputError for a run without a
+    package where `load_samples` is None, and what `export_run` and `write_zip` raise.
     """
     for run in runs:
         if is_current(run, dtype):
             # An evaluation that was interrupted may have chosen, but not updated the package.
             apply_inference(run)
             continue
-        if samples is None:
+        if load_samples is None:
             raise InputError(
                 f"the run {run.folder} has no package of this version.",
                 f"Evaluate it first: cbtool evaluate --run {run.folder}.",
             )
-        export_on_validation(run, samples, dtype, progress)
+        export_on_validation(run, load_samples(run), dtype, progress)
     sha256 = write_zip([run.package for run in runs], path, time_limit, images)
     zip_ledger.note_build(runs, path, sha256)
     return sha256
@@ -210,9 +218,7 @@ def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: 
     merged = replace(merged, time_limit=time_limit, images=images if time_limit else 0)
     with atomic(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(
-                _entry(manifest.FILE), json.dumps(records.values(merged), indent=1) + "\n"
-            )
+            archive.writestr(_entry(manifest.FILE), manifest.manifest_text(merged))
             for name, file in files.items():
                 with (
                     file.open("rb") as source,

@@ -1,7 +1,6 @@
 """Pictures as PNG files: contact sheets, the PCA scatter, the confusion matrix, the backtest."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +9,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from toolkit.core.files import atomic
-
-if TYPE_CHECKING:  # at run time it would import TensorFlow for every picture
-    from toolkit.evaluation.results import Evaluation
 
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
@@ -108,13 +104,12 @@ def backtest_picture(points: dict[str, list[tuple[float, float]]], path: Path) -
 
 
 def confusion_pictures(
-    evaluation: "Evaluation", class_names: tuple[str, ...], folder: Path
+    confusions: dict[str, np.ndarray], class_names: tuple[str, ...], folder: Path
 ) -> None:
-    """Draws the confusion matrix of each part and condition of `evaluation` into `folder`."""
-    for name, part in evaluation.parts.items():
-        for condition, scores in part.result.scores.items():
-            path = folder / f"confusion_{name}_{condition}.png"
-            confusion_picture(scores.confusion, class_names, path)
+    """Draws each matrix of `confusions`, int [classes, classes], as confusion_NAME.png into
+    `folder`."""
+    for name, confusion in confusions.items():
+        confusion_picture(confusion, class_names, folder / f"confusion_{name}.png")
 
 
 def confusion_picture(confusion: np.ndarray, class_names: tuple[str, ...], path: Path) -> None:

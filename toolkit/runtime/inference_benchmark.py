@@ -8,17 +8,11 @@ import keras
 import numpy as np
 
 from submission.model import SLICE
-from toolkit.core.config import ModelConfig
 from toolkit.core.errors import CbtoolError
 from toolkit.core.progress import Progress, silent
 from toolkit.export import graph, optimize
-from toolkit.models import backbones
-from toolkit.models.backbones import BACKBONES
-from toolkit.models.network import build as build_network
 from toolkit.runtime import inference_forms, sandbox, timing
 
-CLASSES = 8
-SIDE = 96
 TIME_LIMIT = 3600.0  # seconds for one form
 
 
@@ -54,38 +48,6 @@ class Comparison:
     left_out: dict[str, str]
 
 
-def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
-    """keras.applications' network with a dense layer, and ours with the same random weights; pixels
-    to scores [n, 8].
-
-    Where keras.applications has none, both are ours. ConvNeXt's layer scales start at 1e-6, with
-    which no block counts; they are drawn as training leaves them. The dense layer's are scaled to
-    scores up to 10: random networks' can be so small that softmax makes them equal. Raises
-    InputError for an unknown backbone.
-    """
-    shape, rng = (SIDE, SIDE, 3), np.random.default_rng(0)
-    ours = build_network(ModelConfig(backbone, "none", head_units=()), shape, CLASSES)
-    entry = BACKBONES[backbone]
-    trunk = None
-    if entry.stock:
-        trunk = entry.stock(shape)
-        for layer in trunk.layers:
-            if type(layer).__name__ == "LayerScale":
-                layer.set_weights([rng.uniform(0.05, 0.3, layer.get_weights()[0].shape)])
-        ours.trunk.set_weights(backbones.depthwise_weights(trunk))
-    kernel, bias = ours.model.layers[-1].get_weights()
-    largest = np.abs(ours.model.predict(rng.uniform(0, 255, (4, *shape)), verbose=0)).max()
-    ours.model.layers[-1].set_weights([kernel * 10 / largest, bias])
-    if not trunk:
-        return ours.model, ours.model
-    pixels = keras.Input(shape)
-    features = trunk(keras.layers.Rescaling(entry.scale, entry.offset)(pixels))
-    head = keras.layers.Dense(CLASSES)
-    stock = keras.Model(pixels, head(features))
-    head.set_weights(ours.model.layers[-1].get_weights())
-    return stock, ours.model
-
-
 def measure(
     stock: keras.Model, network: keras.Model, images: np.ndarray, progress: Progress = silent
 ) -> Comparison:
@@ -111,7 +73,7 @@ def measure(
             try:
                 form.write_zip(root / "form.zip")
                 outcome = sandbox.run(root / "form.zip", inputs, time_limit=TIME_LIMIT)
-                scores = outcome.result("measured")
+                scores = outcome.array("measured")
             except CbtoolError as error:
                 # A runtime may lack an operation, or the memory: the other forms still count.
                 left_out[form.name] = error.sentence

@@ -61,10 +61,10 @@ class Outcome:
     writes: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
 
-    def output(self, name: str) -> np.ndarray:
+    def labels(self, name: str) -> np.ndarray:
         """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are
         none."""
-        output = self.result(name)
+        output = self.array(name)
         if not np.issubdtype(output.dtype, np.integer) or output.ndim != 1:
             raise SubmissionError(
                 f"predict returned {output.dtype} of shape {output.shape}, not integers of shape "
@@ -73,7 +73,7 @@ class Outcome:
             )
         return output
 
-    def result(self, name: str) -> np.ndarray:
+    def array(self, name: str) -> np.ndarray:
         """The array that call `name` returned. Raises SubmissionError when there is none."""
         if self.stage != "done":
             raise SubmissionError(
@@ -95,8 +95,8 @@ def run(
     """Unzips `path` into a temporary folder and calls `Model().predict` on each of `inputs` there.
 
     `python` is the interpreter to run it with. Raises Stopped when it takes longer than
-    `time_limit` seconds, prints more than OUTPUT_LIMIT or is killed, InputError when the zip or the
-    interpreter cannot be used.
+    `time_limit` seconds, prints more than OUTPUT_LIMIT or is killed, SubmissionError when its
+    process fails, InputError when the zip or the interpreter cannot be used.
     """
     with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
         # Resolved, because the child compares real paths: on macOS /tmp is a link.

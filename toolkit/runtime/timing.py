@@ -94,7 +94,7 @@ def measure(
     )
     # Raises where a call gave no labels: how long a failure took is not what is asked.
     for name in ("first", "measured"):
-        outcome.output(name)
+        outcome.labels(name)
     # The first call builds the graph, which the projection counts once; the speed is the second's.
     speed = count / outcome.calls["measured"].seconds
     first = outcome.calls["first"].seconds

@@ -18,6 +18,7 @@ from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.data import shift, synthetic
 from toolkit.data.dataset import Samples
+from toolkit.models import backbones
 from toolkit.models.backbones import BACKBONES
 from toolkit.models.network import build as build_network
 
@@ -78,6 +79,38 @@ def time_training(
         "cached_head_ratio": round(speeds["cached_head"] / speeds["stock_head"], 1),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
     }
+
+
+def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
+    """keras.applications' network with a dense layer, and ours with the same random weights; pixels
+    to scores [n, 8].
+
+    Where keras.applications has none, both are ours. ConvNeXt's layer scales start at 1e-6, with
+    which no block counts; they are drawn as training leaves them. The dense layer's are scaled to
+    scores up to 10: random networks' can be so small that softmax makes them equal. Raises
+    InputError for an unknown backbone.
+    """
+    shape, rng = (SIDE, SIDE, 3), np.random.default_rng(0)
+    ours = build_network(ModelConfig(backbone, "none", head_units=()), shape, CLASSES)
+    entry = BACKBONES[backbone]
+    trunk = None
+    if entry.stock:
+        trunk = entry.stock(shape)
+        for layer in trunk.layers:
+            if type(layer).__name__ == "LayerScale":
+                layer.set_weights([rng.uniform(0.05, 0.3, layer.get_weights()[0].shape)])
+        ours.trunk.set_weights(backbones.depthwise_weights(trunk))
+    kernel, bias = ours.model.layers[-1].get_weights()
+    largest = np.abs(ours.model.predict(rng.uniform(0, 255, (4, *shape)), verbose=0)).max()
+    ours.model.layers[-1].set_weights([kernel * 10 / largest, bias])
+    if not trunk:
+        return ours.model, ours.model
+    pixels = keras.Input(shape)
+    features = trunk(keras.layers.Rescaling(entry.scale, entry.offset)(pixels))
+    head = keras.layers.Dense(CLASSES)
+    stock = keras.Model(pixels, head(features))
+    head.set_weights(ours.model.layers[-1].get_weights())
+    return stock, ours.model
 
 
 def time_augmentation(

@@ -15,8 +15,8 @@ from toolkit.codabench.worker_checks import commands, rehearsal, submission
 from toolkit.codabench.worker_checks.commands import Command
 from toolkit.codabench.worker_checks.submission import Candidate
 from toolkit.core.files import open_zip
-from toolkit.export.manifest import read_zip_manifest
-from toolkit.runtime.checks.check import Check, Subject, passed
+from toolkit.runtime.checks import read_subject
+from toolkit.runtime.checks.check import Check, passed
 
 SUBMISSION_CHECKS: tuple[Callable[[Candidate], Check], ...] = (
     submission.check_folders,
@@ -56,10 +56,8 @@ def check_submission(path: Path, bundle: Bundle, phase: BundlePhase) -> list[Che
     Raises InputError when `path` is no zip.
     """
     with open_zip(path) as archive:
-        entries = tuple(archive.infolist())
         metadata, text = _metadata(archive)
-    zip_file = Subject(path, entries, None, read_zip_manifest(path), None)
-    candidate = Candidate(zip_file, bundle, phase, has_metadata=metadata is not None)
+    candidate = Candidate(read_subject(path), bundle, phase, has_metadata=metadata is not None)
     found = [check(candidate) for check in SUBMISSION_CHECKS]
     return found + _check_command(Command("submission", "submission", text, candidate.files))
 

@@ -4,6 +4,7 @@ import io
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -46,15 +47,11 @@ def validate(
     path: Path, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT
 ) -> list[Check]:
     """Runs every check on the zip at `path`. Raises InputError when it is no zip or damaged."""
-    with open_zip(path) as archive:
-        entries = tuple(archive.infolist())
-        source = _text(archive, "model.py")
-    manifest = read_zip_manifest(path)
-    outcome = None
-    if source is not None:
+    subject = read_subject(path)
+    if subject.source is not None:
         image_shape = None
-        if manifest:
-            image_shape = manifest.image_shape
+        if subject.manifest:
+            image_shape = subject.manifest.image_shape
         inputs = _inputs(image_shape)
         # A submission that was stopped still has its checks: the one of its time, memory or output
         # fails, and those that need answers say so.
@@ -64,8 +61,16 @@ def validate(
             outcome = Outcome(error.reason, error.sentence)
         except SubmissionError as error:
             outcome = Outcome("process", error.sentence)
-    subject = Subject(Path(path), entries, source, manifest, outcome)
+        subject = replace(subject, outcome=outcome)
     return [check(subject) for check in CHECKS]
+
+
+def read_subject(path: Path) -> Subject:
+    """The zip at `path`, which is not run. Raises InputError when it is no zip or damaged."""
+    with open_zip(path) as archive:
+        entries = tuple(archive.infolist())
+        source = _text(archive, "model.py")
+    return Subject(Path(path), entries, source, read_zip_manifest(path), None)
 
 
 def draw_images(n: int, image_shape: tuple[int, int, int] | None = None) -> np.ndarray:

@@ -111,7 +111,7 @@ def check_slices(subject: Subject) -> Check:
             "not compared: predict did not return labels",
             "See the checks predict and returns.",
         )
-    outputs = {name: subject.outcome.output(name) for name in subject.outcome.calls}
+    outputs = {name: subject.outcome.labels(name) for name in subject.outcome.calls}
     whole = outputs[f"uint8-{IMAGE_COUNTS[-1]}"]
     differing = {
         name: int(np.count_nonzero(labels != whole[: len(labels)]))
