@@ -76,7 +76,8 @@ def test_prediction_needs_one_network():
 
 def test_there_must_be_something_to_compare():
     assert_one_sentence(
-        in_process("bench", "train", "--backbone", "simple-cnn"), "no stock network of 'simple-cnn'"
+        in_process("bench", "train", "--backbone", "simple-cnn"),
+        "has no network 'simple-cnn' for the comparison",
     )
     assert_one_sentence(
         in_process("bench", "augment", "--preset", "report-base-unclean"),
