@@ -183,6 +183,9 @@ def test_layers_beyond_the_network_are_an_error(training_file, tmp_path):
         "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
     )
     assert_one_sentence(result, "only 7 layers")
+    # People count phases from 1, keys of the configuration from 0.
+    assert "phase 2 trains from layer 124" in result.stderr
+    assert "train.phases.1.trainable=" in result.stderr
     assert not (tmp_path / "run").exists()
 
 

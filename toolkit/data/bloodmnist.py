@@ -70,6 +70,7 @@ def bloodmnist(size: int, part: str, path: Path, cache: Path, progress: Progress
     for other parts."""
     source = BLOODMNIST[size]
     original = cache / f"bloodmnist_{size}.npz"
+    # The checksum again, because the file may have been changed since it was fetched.
     if not original.exists() or digest(original, "md5") != source.md5:
         fetch(source, original, progress)
     dataset.save(convert(original, part), path)

@@ -32,6 +32,7 @@ def affine(
     """`picture` turned about its middle, anticlockwise, enlarged by `zoom` and moved by `shift`
     pixels; black around it, or its mirror images."""
     margin = np.array(picture.size) if mirrored else np.zeros(2, int)
+    # Pillow asks where each pixel of the result comes from, so this is the inverse of the change.
     radians = np.deg2rad(degrees)
     cosine, sine = np.cos(radians) / zoom, np.sin(radians) / zoom
     middle = np.array(picture.size) / 2
@@ -82,6 +83,7 @@ def _mirror_and_squeeze(
 
 def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Corruption:
     """Brightness, contrast or colour times a factor between 1/4 and 4."""
+    # A power of either sign: to double is as strong a change as to halve.
     return lambda picture, strength, rng: kind(picture).enhance(
         4.0 ** (strength * rng.choice([-1.0, 1.0]))
     )

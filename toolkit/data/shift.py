@@ -80,6 +80,7 @@ def families(ids: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def _draw_chain(rng: np.random.Generator) -> list[tuple[str, int]]:
     """The families and severities of one chain, the first numbers that `rng` gives."""
+    # The order of the draws must stay: scores on other copies would not compare with stored ones.
     frequencies = np.array([FREQUENCIES[family] for family in FAMILIES])
     chosen = rng.choice(
         len(FAMILIES), CHAIN_LENGTH, replace=False, p=frequencies / frequencies.sum()

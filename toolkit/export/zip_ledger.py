@@ -64,7 +64,7 @@ def note_build(runs: list[Run], path: Path, sha256: str) -> None:
     entry = Entry(sha256, Path(path).name, now, tuple(run.folder.name for run in runs))
     if len(runs) == 1:
         part, values = headline.read_part(runs[0])
-        entry = replace(entry, part=part, **asdict(headline.of_part(values)))
+        entry = replace(entry, part=part, **asdict(headline.take_headline(values)))
     known = {other.sha256: other for other in read(folder)}
     if earlier := known.pop(sha256, None):  # built again: its time and online scores stay true
         entry = replace(

@@ -107,6 +107,7 @@ class ProgressReporter(keras.callbacks.Callback):
         self.before = sum(phase.epochs for phase in phases[: state.phase])
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        # Of epochs, not steps: an epoch in blocks has more steps than one on stored features.
         thousandths = 1000 * (self.before + self.state.epochs) + 1000 * (batch + 1) // self.steps
         self.report(thousandths, 1000 * self.planned, self._note())
 

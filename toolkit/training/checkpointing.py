@@ -138,6 +138,7 @@ def read_state(path: Path) -> State:
     if not path.exists():
         return State()
     try:
+        # Without pickles: a run folder can come from somebody else, and pickles run code.
         with np.load(path, allow_pickle=False) as arrays:
             return State(**json.loads(str(arrays["state"])))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:

@@ -47,6 +47,7 @@ def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
     settings = config.read(run.config)
     network = trainer.build_seeded_network(settings, samples)
     if not run.split.exists():
+        # Interrupted before it was prepared to the end.
         _write(run, prepare(samples, settings))
     trainer.train(network, run, samples, splitting.read(run.split), settings, progress)
     return run

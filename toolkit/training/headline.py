@@ -40,10 +40,11 @@ def read_part(run: Run) -> tuple[str | None, dict[str, Any]]:
     return None, {}
 
 
-def of_part(values: dict[str, Any]) -> Headline:
+def take_headline(values: dict[str, Any]) -> Headline:
     """The headline among the `values` of a part in metrics.json, of this version or an earlier
     one."""
     found = {}
+    # A former key counts only where the present one is missing.
     for key in ("clean", "shift", *FORMER_KEYS):
         found[key] = values.get(key, values.get(FORMER_KEYS.get(key, key)))
     return Headline(**found)

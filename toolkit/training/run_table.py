@@ -69,7 +69,7 @@ def _make_row(run: Run) -> Row:
             f"the run {run.folder} cannot be read: {error.sentence}", "Move it to another folder."
         ) from error
     part, found = headline.read_part(run)
-    scores_of_part = headline.of_part(found)
+    scores_of_part = headline.take_headline(found)
     scores = found.get("scores", {}).get("clean", {})
     megabytes = None
     if run.package.exists():
@@ -116,4 +116,5 @@ def _read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        # One damaged or missing file leaves empty cells, not a table without the other runs.
         return {}

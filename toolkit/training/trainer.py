@@ -202,6 +202,7 @@ def _first_trainable(network: Network, phase: Phase, number: int) -> int:
     if isinstance(phase.trainable, str):
         return layers if phase.trainable == "head" else 0
     if isinstance(phase.trainable, float):
+        # A share is of the layers nearest to the output.
         return round(layers * (1 - phase.trainable))
     if phase.trainable >= layers:
         raise InputError(
