@@ -119,7 +119,7 @@ def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
 
 
 def test_refusals_and_silence_are_one_sentence(server, tmp_path):
-    with pytest.raises(InputError, match="answers 404"):
+    with pytest.raises(InputError, match="answered 404"):
         bloodmnist.fetch(source(server("missing")), tmp_path / "file")
     with pytest.raises(InputError, match=r"was interrupted: .*refused"):
         bloodmnist.fetch(source("http://127.0.0.1:9/file"), tmp_path / "file")

@@ -55,7 +55,11 @@ def test_time_and_the_online_score_are_added_and_stay_when_it_is_built_again(bui
     report = json.loads(in_process("runs", "zips", folder, "--json").stdout)
     assert report["mean_absolute_error"] == pytest.approx(0.02, abs=1e-5)
     table = in_process("runs", "zips", folder).stdout
-    assert entry.sha256[:8] in table and "differ by 0.0200" in table and "development" in table
+    assert (
+        entry.sha256[:8] in table
+        and "estimated scores is 0.0200" in table
+        and "development" in table
+    )
 
 
 def test_a_zip_is_named_by_the_beginning_of_its_sum(built):
