@@ -501,7 +501,9 @@ def test_status_logs_and_leaderboard(standin, zip_file, home):
 
 def test_a_leaderboard_that_picks_by_itself(standin, zip_file):
     result = sent(zip_file, "--leaderboard", competition=2)
-    assert result.returncode == 0 and "picks submissions by itself (Force_Last)" in result.stderr
+    assert (
+        result.returncode == 0 and "selects submissions automatically (Force_Last)" in result.stderr
+    )
 
 
 def test_cancel_and_delete(standin, zip_file):

@@ -74,6 +74,7 @@ def test_weights_beyond_float16_are_refused():
     operation = graph.Operation(
         "huge", "dense", [], {}, {"kernel": np.full((2, 2), 1e6, np.float32)}
     )
-    with pytest.raises(SubmissionError, match="huge exceed the range of float16"):
+    with pytest.raises(SubmissionError, match="huge exceed the range of float16") as caught:
         package.round_kernels([operation], "float16")
+    assert "cbtool build --run DIR --weights float32" in caught.value.hint
     assert package.round_kernels([operation], "float32")[0].weights["kernel"].dtype == np.float32
