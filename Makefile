@@ -25,9 +25,10 @@ coverage: .venv/installed  ## run the tests, and list the lines that no test run
 figures: .venv/installed  ## count the code's sub-packages, density and names
 	$(BIN)/python -m tests.support.code_figures
 
-lint: .venv/installed  ## check the style
+lint: .venv/installed  ## check style and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
 
 format: .venv/installed  ## correct the style where ruff can
 	$(BIN)/ruff check --fix $(CODE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -72,7 +73,7 @@ def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
     dataset.require_trainable(samples, file)
 
 
-def _print(report: dict) -> None:
+def _print(report: dict[str, Any]) -> None:
     n, height, width, _ = report["images"]
     output.table(
         ("", ""),

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -120,7 +121,7 @@ def _empty(out: Path) -> None:
     (out / RECORD).touch()
 
 
-def _values(rehearsal: worker.Rehearsal) -> dict:
+def _values(rehearsal: worker.Rehearsal) -> dict[str, Any]:
     detailed_result = None
     if rehearsal.detailed_result:
         detailed_result = str(rehearsal.detailed_result)
@@ -136,7 +137,7 @@ def _values(rehearsal: worker.Rehearsal) -> dict:
 
 
 def _show(
-    report: dict,
+    report: dict[str, Any],
     rehearsals: list[worker.Rehearsal],
     bundle: bundles.Bundle,
     found: list[checks.Check],

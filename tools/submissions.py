@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -298,7 +299,7 @@ def enter(client: api.Client, number: int, rule: str) -> None:
         click.echo(f"Submission {number} is on the leaderboard.")
 
 
-def _values(row: schema.Submission) -> dict:
+def _values(row: schema.Submission) -> dict[str, Any]:
     """A submission, ready for JSON."""
     return {key: value for key, value in vars(row).items() if key != "children"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -63,7 +64,7 @@ def time(
     return 0
 
 
-def values(measured: timing.Timing) -> dict:
+def values(measured: timing.Timing) -> dict[str, Any]:
     """The numbers for a script: seconds, and megabytes of 10^6 bytes."""
     numbers = vars(measured) | {"ceiling_share": measured.ceiling_share}
     numbers["peak_mb"] = round(numbers.pop("peak_bytes") / 1e6, 1)

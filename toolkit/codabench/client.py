@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from toolkit.codabench import schema
 from toolkit.codabench.credentials import Account
@@ -43,7 +44,7 @@ class Client:
         with answer_errors("my_profile/"):
             return str(found["username"])
 
-    def list_competitions(self, search: str = "", joined: bool = False) -> list[dict]:
+    def list_competitions(self, search: str = "", joined: bool = False) -> list[dict[str, Any]]:
         """Public competitions, or those the user takes part in: LIST_LIMIT at most.
 
         Dictionaries with id, title and created_by.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 import yaml
@@ -94,7 +95,7 @@ def _write_folder(
 
 def _describe(
     title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
-) -> dict:
+) -> dict[str, Any]:
     """The contents of competition.yaml."""
     return {
         "version": 2,
@@ -142,7 +143,7 @@ def _describe(
     }
 
 
-def _describe_phase(number: int, phase: HostedPhase, limit: int, per_day: int) -> dict:
+def _describe_phase(number: int, phase: HostedPhase, limit: int, per_day: int) -> dict[str, Any]:
     dates = {"start": phase.start}
     if phase.end:
         dates["end"] = phase.end

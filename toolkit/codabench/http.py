@@ -86,13 +86,13 @@ class Transport:
         self._auth = _Token(account.token)
         self._timeout = timeout
 
-    def get(self, path: str, query: dict | None = None) -> Any:
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         """The JSON at `path` below /api/."""
         # A GET changes nothing, so it is sent again when the server fails for a moment.
         with _session("GET") as session:
             return self._json(session, "GET", path, params=query)
 
-    def pages(self, path: str, query: dict) -> Iterator[dict]:
+    def pages(self, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The items of a list, whether the server sends it whole or in pages."""
         found = self.get(path, query)
         page = 1
@@ -104,7 +104,7 @@ class Transport:
             found = self.get(path, query | {"page": page})
         yield from found
 
-    def send(self, method: str, path: str, values: dict | None = None) -> Any:
+    def send(self, method: str, path: str, values: dict[str, Any] | None = None) -> Any:
         """One request, never repeated, on a new connection: a kept one may be closed by the
         server."""
         with _session() as session:

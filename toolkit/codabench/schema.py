@@ -85,7 +85,7 @@ class LeaderboardRow:
     scores: dict[str, str]
 
 
-def parse_competition(values: dict) -> Competition:
+def parse_competition(values: dict[str, Any]) -> Competition:
     """The competition in the answer to GET competitions/<id>/."""
     boards = values["leaderboards"]
     columns: list[LeaderboardColumn] = []
@@ -108,7 +108,7 @@ def parse_competition(values: dict) -> Competition:
     )
 
 
-def parse_phase(values: dict) -> CompetitionPhase:
+def parse_phase(values: dict[str, Any]) -> CompetitionPhase:
     """A phase in the same answer."""
     allowed_today = allowed = None
     if values.get("has_max_submissions", True):
@@ -135,7 +135,7 @@ def parse_phase(values: dict) -> CompetitionPhase:
     )
 
 
-def parse_submission(values: dict) -> Submission:
+def parse_submission(values: dict[str, Any]) -> Submission:
     """The submission in the answer to GET submissions/<id>/, in a row of the list, or in the answer
     to POST submissions/, which holds less."""
     # A submission with several tasks repeats a column for each, and names no task beside it: the
@@ -159,7 +159,9 @@ def parse_submission(values: dict) -> Submission:
     )
 
 
-def parse_leaderboard(values: dict) -> tuple[list[LeaderboardColumn], list[LeaderboardRow]]:
+def parse_leaderboard(
+    values: dict[str, Any],
+) -> tuple[list[LeaderboardColumn], list[LeaderboardRow]]:
     """The columns, each once, and the rows, best first, of GET phases/<id>/get_leaderboard/."""
     # Each task repeats the columns, and a row has the scores of each task. The first count, as
     # in `parse_submission`.
@@ -212,7 +214,7 @@ def _unwrap(value: Any, name: str) -> Any:
     return value
 
 
-def _parse_columns(columns: list[dict], primary: int) -> list[LeaderboardColumn]:
+def _parse_columns(columns: list[dict[str, Any]], primary: int) -> list[LeaderboardColumn]:
     """The columns that are shown; `primary` is the index of the one that ranks."""
     return [
         LeaderboardColumn(

@@ -178,7 +178,7 @@ class _Unpickler(pickle.Unpickler):
             return STORAGE_TYPES[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no weights file needs")
 
-    def persistent_load(self, key: tuple) -> _Storage:
+    def persistent_load(self, key: tuple[Any, ...]) -> _Storage:
         _, dtype, name, _, size, _ = key
         return self.storages.setdefault(name, _Storage(dtype, size))
 

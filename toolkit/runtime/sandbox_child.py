@@ -57,7 +57,7 @@ class Guard:
         self.writes: list[str] = []
         self.processes: list[str] = []
 
-    def __call__(self, event: str, arguments: tuple) -> None:
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in NETWORK_EVENTS:
             self.check_connection(event, arguments)
         elif event in PROCESS_EVENTS:
@@ -74,7 +74,7 @@ class Guard:
                 if isinstance(argument, (str, bytes, os.PathLike)):
                     self.check_write(argument)
 
-    def check_connection(self, event: str, arguments: tuple) -> None:
+    def check_connection(self, event: str, arguments: tuple[Any, ...]) -> None:
         # connect, sendto and bind name the socket first, the others only the host
         position = 1
         if event.startswith("socket.get"):
@@ -86,7 +86,7 @@ class Guard:
         # The error that a machine without a network gives: libraries that cope with it go on.
         raise ConnectionRefusedError("this sandbox has no network")
 
-    def check_process(self, event: str, arguments: tuple) -> None:
+    def check_process(self, event: str, arguments: tuple[Any, ...]) -> None:
         # Another process would run without this hook, and could do all that is forbidden here.
         if event == "subprocess.Popen" and is_called_by_package():
             return  # TensorFlow asks uname, matplotlib fc-list
@@ -96,7 +96,7 @@ class Guard:
         self.processes.append(f"{event} {program}".strip())
         raise PermissionError("this sandbox allows no other processes")
 
-    def check_write(self, path: str | bytes | os.PathLike | int | None) -> None:
+    def check_write(self, path: str | bytes | os.PathLike[str] | int | None) -> None:
         if isinstance(path, int) or path is None:
             return  # a descriptor, whose file was checked when it was opened
         real = os.path.realpath(os.fsdecode(path))
@@ -126,7 +126,7 @@ def main() -> None:
 
     guard = Guard([folder, results, Path(os.environ["TMPDIR"])])
     sys.addaudithook(guard)
-    report: dict = {"stage": "import", "error": None, "calls": {}}
+    report: dict[str, Any] = {"stage": "import", "error": None, "calls": {}}
     try:
         started = time.perf_counter()
         from model import Model
@@ -152,7 +152,7 @@ def main() -> None:
     (results / "report.json").write_text(json.dumps(report), encoding="utf-8")
 
 
-def call_predict(model: Any, X: Any, path: Path) -> dict:
+def call_predict(model: Any, X: Any, path: Path) -> dict[str, Any]:
     """Calls `model.predict` on the images `X` and writes the array that it returns to `path`.
 
     Returns the call's part of the report: seconds, the type of what was returned, and the error.

@@ -121,7 +121,7 @@ class ProgressReporter(keras.callbacks.Callback):
         )
 
 
-def begin_history(path: Path, rows: list[dict]) -> None:
+def begin_history(path: Path, rows: list[dict[str, Any]]) -> None:
     """Writes the header and `rows`, those of a training that is resumed.
 
     An epoch that the file holds and the saved state does not is dropped: it is run again.

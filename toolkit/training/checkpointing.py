@@ -37,8 +37,8 @@ class State:
     best: float = math.inf
     waited: int = 0
     plateaued: int = 0
-    best_row: dict | None = None
-    rows: list[dict] = field(default_factory=list)
+    best_row: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 

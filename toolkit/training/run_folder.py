@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from toolkit.core import config
 from toolkit.core.config import Config
@@ -175,7 +176,7 @@ def _open(folder: Path) -> Run:
     return run
 
 
-def read_provenance(run: Run) -> dict:
+def read_provenance(run: Run) -> dict[str, Any]:
     """What `begin` wrote. Raises InputError when it is missing or damaged."""
     try:
         return json.loads(run.provenance.read_text(encoding="utf-8"))

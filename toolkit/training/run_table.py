@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from toolkit.core import config
 from toolkit.core.config import Config, Phase
@@ -112,7 +113,7 @@ def _describe_phase(phase: Phase) -> str:
     return f"{layers} × {phase.epochs}"
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

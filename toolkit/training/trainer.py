@@ -3,6 +3,7 @@
 import functools
 import json
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -78,7 +79,7 @@ def train(
     parts: Split,
     settings: Config,
     progress: Progress = silent,
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Trains `network` on the train part and keeps the best epoch by the monitored metric.
 
     Each phase starts from the best weights so far, with a new optimiser. Resumes after the last
@@ -229,7 +230,7 @@ def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
         )
     else:
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-    options: dict = {"learning_rate": phase.learning_rate}
+    options: dict[str, Any] = {"learning_rate": phase.learning_rate}
     # 0 leaves the optimiser's own weight decay, which AdamW has and the others do not.
     if phase.weight_decay:
         options["weight_decay"] = phase.weight_decay
