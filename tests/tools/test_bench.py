@@ -60,8 +60,9 @@ def test_prediction_is_timed_in_every_form():
     assert all(row["peak_mb"] > 100 and row["load_seconds"] > 0 for row in rows.values())
 
 
-def test_prediction_of_a_trained_run_is_timed_on_its_validation_part(evaluated):
-    result = in_process("bench", "predict", "--run", evaluated)
+@pytest.mark.slow
+def test_prediction_of_a_trained_run_is_timed_on_its_validation_part(small_run):
+    result = in_process("bench", "predict", "--run", small_run)
     assert result.returncode == 0, result.stderr
     assert "ours, bfloat16" in result.stdout and "simple-cnn" in result.stdout
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.support.commands import ROOT, assert_one_sentence, history_of, in_process
+from tests.support.commands import OLD, ROOT, assert_one_sentence, history_of, in_process
 from toolkit.core import config
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, synthetic
@@ -122,10 +122,11 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(small_file, tmp_pa
     assert_one_sentence(in_process("train", "--resume", cut), "is finished")
 
 
-def test_resume_takes_nothing_else_and_only_the_same_data(run_folder, training_file, tmp_path):
-    assert in_process("train", "--resume", run_folder, "--preset", "tiny").returncode == 2
+def test_resume_takes_nothing_else_and_only_the_same_data(tmp_path):
+    finished = OLD / "runs" / "run"
+    assert in_process("train", "--resume", finished, "--preset", "tiny").returncode == 2
     assert_one_sentence(in_process("train", "--resume", tmp_path), "is not a run folder")
-    shutil.copytree(run_folder, tmp_path / "run")
+    shutil.copytree(finished, tmp_path / "run")
     runs.Run(tmp_path / "run").finished.unlink()
     dataset.save(synthetic.draw(3), tmp_path / "other.npz")
     result = in_process("train", "--resume", tmp_path / "run", "--data", tmp_path / "other.npz")
