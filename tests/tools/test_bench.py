@@ -35,6 +35,7 @@ def test_augmentation_is_timed_against_plain_layers(training_file):
     assert report["ratio"] == pytest.approx(report["ours"] / report["naive"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_prediction_is_timed_in_every_form():
     result = in_process(
         "bench", "predict", "--backbone", "mobilenetv3-small", "--images", "32", "--json"
