@@ -79,23 +79,6 @@ def run_folder(training_file, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evaluated(run_folder) -> Path:
-    """The same run, evaluated."""
-    result = in_process("evaluate", "--run", run_folder)
-    assert result.returncode == 0, result.stderr
-    return run_folder
-
-
-@pytest.fixture(scope="session")
-def submission_zip(evaluated, tmp_path_factory) -> Path:
-    """Its zip."""
-    path = tmp_path_factory.mktemp("zips") / "submission.zip"
-    result = in_process("build", "--run", evaluated, "--out", path)
-    assert result.returncode == 0, result.stderr
-    return path
-
-
-@pytest.fixture(scope="session")
 def small_data() -> Path:
     """A training file of 32 × 32 drawn cells, which `small_run` was trained on."""
     return OLD / "cells.npz"
