@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -80,10 +81,28 @@ def test_the_choice_is_found_in_old_and_new_metrics(runs):
         assert manifest.read_inference(run).views == ("identity", "mirror")
 
 
-def test_an_old_zip_runs_as_it_did(runs):
+@pytest.fixture
+def float32_zip(tmp_path):
+    """The old zip with products in float32, in which its stored labels were computed.
+
+    A processor with bfloat16 products would use those, and some labels of so small a network tip.
+    """
+    path = tmp_path / "float32.zip"
+    with zipfile.ZipFile(ZIP) as old, zipfile.ZipFile(path, "w") as archive:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename == "manifest.json":
+                values = json.loads(content)
+                values["networks"][0]["bfloat16"] = False
+                content = json.dumps(values).encode()
+            archive.writestr(entry, content)
+    return path
+
+
+def test_an_old_zip_runs_as_it_did(runs, float32_zip):
     """In its own code, which lies in the zip."""
     arguments = ("--data", DATA, "--run", runs / "run", "--shift", "--runs", runs, "--json")
-    report = json.loads(in_process("score", ZIP, *arguments).stdout)
+    report = json.loads(in_process("score", float32_zip, *arguments).stdout)
     assert report["labels_differing_from_evaluate"] == 0
     assert report["absent_families"] == SCORE["absent_families"]
     assert np.allclose(report["estimated_score"], SCORE["foretold"])
