@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ with lazy_imports():
     from toolkit.data import dataset, synthetic
 
 PER_CLASS = 2  # drawn cells a class, where there is no data
+ONE_SECOND = timedelta(seconds=1)
 DATE = click.DateTime(formats=["%Y-%m-%d"])
 
 
@@ -97,10 +99,11 @@ def bundle(
         drawn = synthetic.draw(PER_CLASS)
         cells = drawn.ids < PER_CLASS * len(synthetic.KINDS)  # irrelevant pictures come after them
         samples = drawn.take(cells.nonzero()[0])
-    change = f"{final_start:%Y-%m-%d}" if final_start else None
-    phases = [hosting.HostedPhase("Development", samples, f"{start:%Y-%m-%d}", change)]
-    if final_file and change:
-        phases.append(hosting.HostedPhase("Final", dataset.load(final_file, classes), change))
+    phases = [hosting.HostedPhase("Development", samples, start)]
+    if final_file and final_start:
+        # CodaBench refuses phases of which one ends at the moment when the next one starts.
+        phases = [replace(phases[0], end=final_start - ONE_SECOND)]
+        phases.append(hosting.HostedPhase("Final", dataset.load(final_file, classes), final_start))
     hosting.write_bundle(out, title, phases, docker_image or hosting.DOCKER_IMAGE, limit, per_day)
     click.echo(
         f"{out}: "

@@ -16,7 +16,7 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.codabench import bundle as bundles
-    from toolkit.codabench import worker, worker_checks
+    from toolkit.codabench import bundle_checks, worker, worker_checks
     from toolkit.runtime import checks, engines
 
 RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may be overwritten
@@ -63,14 +63,16 @@ def rehearse(
     Runs the ingestion and scoring programs by the rules of CodaBench's compute worker: its folders,
     commands without a shell, exit codes, scores and time limit, with the network off. Docker and
     podman run the competition's image; bubblewrap and plain processes run this machine's programs,
-    with the Python that --evaluator or --python names. Exits with 1 when CodaBench would show no
-    score, with 4 when a step exceeds the time limit.
+    with the Python that --evaluator or --python names. Exits with 1 when CodaBench would refuse the
+    bundle or show no score, with 4 when a step exceeds the time limit.
     """
     # First, so that a folder which may not be emptied is known before anything has run.
     _empty(out)
     with output.stages() as stages, bundles.open_bundle(source) as bundle:
         phase = bundle.phase(wanted)
-        found = worker_checks.check_submission(file, bundle, phase)
+        found = bundle_checks.check_bundle(bundle)
+        refused = any(check.status == "failed" for check in found)
+        found += worker_checks.check_submission(file, bundle, phase)
         found += worker_checks.check_commands(bundle, phase, out / "programs")
         interpreter = options.choose_python(stages, evaluator, python)
         with (
@@ -104,7 +106,7 @@ def rehearse(
         # CodaBench also calls it Finished when no score could be stored.
         if rehearsal.status != "Finished" or not rehearsal.scores:
             return SubmissionError.exit_code
-    return 0
+    return SubmissionError.exit_code if refused else 0
 
 
 def _empty(out: Path) -> None:

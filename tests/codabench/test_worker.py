@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from PIL import Image
 
 from tests.support.commands import ROOT, assert_one_sentence, in_process
 from toolkit.codabench import bundle as bundles
-from toolkit.codabench import hosting, worker, worker_checks
+from toolkit.codabench import bundle_checks, hosting, worker, worker_checks
 from toolkit.data import dataset
 from toolkit.runtime import engines
 
@@ -114,6 +115,8 @@ def make_bundle(folder, ingestion=None, scoring=SCORING, **settings):
         )
         place[key] = value
     (folder / "competition.yaml").write_text(yaml.safe_dump(values))
+    (folder / "terms.md").write_text("Be fair.")
+    Image.new("RGB", (2, 2)).save(folder / "logo.png")
     return folder
 
 
@@ -481,7 +484,6 @@ def test_what_the_organiser_set_is_told(tmp_path):
     folder = make_bundle(
         tmp_path / "b",
         docker_image=bundles.DEFAULT_IMAGE,
-        terms="",
         auto_run_submissions=False,
         hide_output=True,
     )
@@ -494,8 +496,8 @@ def test_what_the_organiser_set_is_told(tmp_path):
     with bundles.open_bundle(folder) as bundle:
         found = worker_checks.check_submission(submission, bundle, bundle.phase("main"))
     bad = {check.name: check.detail for check in found if check.status != "ok"}
-    assert set(bad) == {"bundle", "image", "start", "hidden", "leaderboard", "own limit"}
-    assert "lacks terms" in bad["bundle"] and "Python 3.7" in bad["image"]
+    assert set(bad) == {"image", "start", "hidden", "leaderboard", "own limit"}
+    assert "Python 3.7" in bad["image"]
 
 
 def test_what_a_description_leaves_out_has_the_servers_defaults(tmp_path):
@@ -716,7 +718,10 @@ def test_a_course_hosts_its_own(tmp_path, cells):
         assert [phase.name for phase in bundle.phases] == [
             "Development",
             "Final",
-        ] and not bundle.missing
+        ]
+        assert [check.detail for check in bundle_checks.check_bundle(bundle)] == [
+            "CodaBench can unpack it, as far as it shows"
+        ]
         assert bundle.docker_image == hosting.DOCKER_IMAGE and bundle.enable_detailed_results
     assert_one_sentence(in_process("bundle", "--out", path, *options), "exists")
     assert in_process("bundle", "--out", tmp_path / "x", "--final", training_file).returncode == 2

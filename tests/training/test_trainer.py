@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import gc
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -189,6 +191,15 @@ def test_layers_beyond_the_network_are_an_error(training_file, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def freed_memory():
+    """The networks of earlier tests, which the next ConvNeXt-XLarge would not fit beside, are gone
+    after the test."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+
+
 OTHERS = [name for name in config.preset_names() if name not in ("tiny", "lite")]
 
 
@@ -201,6 +212,7 @@ OTHERS = [name for name in config.preset_names() if name not in ("tiny", "lite")
         *(pytest.param(name, (), marks=pytest.mark.slow) for name in OTHERS),
     ],
 )
+@pytest.mark.usefixtures("freed_memory")
 def test_every_preset_takes_two_steps(name, settings, cells, tmp_path):
     """The last phase as it stands, but for the images, the epochs and pretrained weights."""
     chosen = config.preset(name, ("model.weights=none", "train.batch_size=2", *settings))

@@ -6,6 +6,7 @@ Fields and defaults: CodaBench's documentation, Yaml-Structure, and its unpacker
 
 import statistics
 import tempfile
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,15 +22,6 @@ from toolkit.core.errors import InputError
 from toolkit.core.files import open_zip
 
 DEFAULT_IMAGE = "codalab/codalab-legacy:py37"
-REQUIRED = (
-    "title",
-    "image",
-    "terms",
-    "pages",
-    "tasks",
-    "phases",
-    "leaderboards",
-)  # by the unpacker
 PARTS = (
     "input_data",
     "reference_data",
@@ -115,8 +107,8 @@ class BundlePhase:
 
 @dataclass(config=_FIELDS)
 class Bundle:
-    """A competition. queue: the organiser's own machines, if any; missing: what the server's
-    unpacker will ask for in vain."""
+    """A competition. queue: the organiser's own machines, if any. values: all of competition.yaml,
+    for the checks of what the server's unpacker refuses."""
 
     folder: Path
     title: str
@@ -127,7 +119,7 @@ class Bundle:
     enable_detailed_results: bool = False
     auto_run_submissions: bool = True
     queue: str | None = None
-    missing: tuple[str, ...] = ()
+    values: dict[str, Any] = Field(default_factory=dict)
 
     def phase(self, name: str | None) -> BundlePhase:
         """The phase called `name` in any case, by default the first. Raises InputError where there
@@ -150,14 +142,33 @@ class Bundle:
             found += [task for task in self.tasks if task.index == index]
         return found
 
+    def find(self, name: str) -> Path | None:
+        """The file or folder `name` in the bundle; None where there is none, or it lies outside.
+
+        A path of a stranger's bundle, or a link in it, must not bring a file of this machine into
+        the programs' reach.
+        """
+        found = self.folder / name
+        inside = found.resolve().is_relative_to(self.folder.resolve())
+        return found if inside and found.exists() else None
+
+    @staticmethod
+    def is_key(name: str) -> bool:
+        """Whether `name` has the form of a dataset's key on the server, a UUID."""
+        try:
+            uuid.UUID(name)
+        except ValueError:
+            return False
+        return True
+
     def source(self, task: Task, part: str) -> Path | None:
         """The folder or zip that is `part` (one of PARTS) of `task`. Raises InputError where the
         bundle lacks what it names."""
         name = getattr(task, part)
         if name is None:
             return None
-        found = self.folder / name
-        if not found.is_dir() and not zipfile.is_zipfile(found):
+        found = self.find(name)
+        if found is None or not (found.is_dir() or zipfile.is_zipfile(found)):
             raise InputError(
                 f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip "
                 "in the bundle.",
@@ -177,6 +188,11 @@ class Bundle:
             # executable does not start there.
             for path in sorted(source.rglob("*")):
                 target = place / path.relative_to(source)
+                if self.find(str(path.relative_to(self.folder))) is None:
+                    raise InputError(
+                        f"{path.relative_to(self.folder)} is a link that leads out of the bundle.",
+                        "Put the file itself there.",
+                    )
                 if path.is_dir():
                     target.mkdir(parents=True, exist_ok=True)
                 else:
@@ -227,11 +243,8 @@ def _read(folder: Path, source: Path) -> Bundle:
             f"{source}/competition.yaml is not of version 2.",
             "A bundle for CodaBench has the line: version: 2.",
         )
-    missing = tuple(key for key in REQUIRED if not values.get(key))
     try:
-        bundle = TypeAdapter(Bundle).validate_python(
-            {**values, "folder": folder, "missing": missing}
-        )
+        bundle = TypeAdapter(Bundle).validate_python({**values, "folder": folder, "values": values})
     except ValidationError as error:
         raise InputError(
             _error_sentence(error.errors()[0], source),

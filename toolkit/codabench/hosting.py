@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import dataclass
+from datetime import date, datetime
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -25,13 +26,13 @@ MAX_SUBMISSIONS = 100  # a person, in a phase
 
 @dataclass(frozen=True)
 class HostedPhase:
-    """A phase with its hidden images and labels. start, end: dates as YYYY-MM-DD; no end: it stays
-    open."""
+    """A phase with its hidden images and labels. start: a day; end: to the second, by the server's
+    clock, which is UTC; None: it stays open."""
 
     name: str
     samples: Samples
-    start: str
-    end: str | None = None
+    start: date
+    end: datetime | None = None
 
 
 def write_bundle(
@@ -144,9 +145,10 @@ def _describe(
 
 
 def _describe_phase(number: int, phase: HostedPhase, limit: int, per_day: int) -> dict[str, Any]:
-    dates = {"start": phase.start}
+    # As texts, which YAML writes in quotes: of a time without quotes the server keeps the day.
+    dates = {"start": f"{phase.start:%Y-%m-%d}"}
     if phase.end:
-        dates["end"] = phase.end
+        dates["end"] = f"{phase.end:%Y-%m-%d %H:%M:%S}"
     return {
         "index": number,
         "name": phase.name,

@@ -23,7 +23,6 @@ SUBMISSION_CHECKS: tuple[Callable[[Candidate], Check], ...] = (
     submission.check_entry_names,
     submission.check_size,
     submission.check_copy,
-    submission.check_bundle,
     submission.check_own_limit,
     submission.check_time_limit,
     submission.check_image,

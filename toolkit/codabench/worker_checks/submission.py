@@ -62,17 +62,6 @@ def check_copy(candidate: Candidate) -> Check:
     return passed("copied", "the zip is not copied beside the predictions")
 
 
-def check_bundle(candidate: Candidate) -> Check:
-    """The bundle has all that the server's unpacker requires."""
-    if candidate.bundle.missing:
-        return failed(
-            "bundle",
-            f"competition.yaml lacks {', '.join(candidate.bundle.missing)}",
-            "CodaBench refuses to unpack it; tell the organiser.",
-        )
-    return passed("bundle", "competition.yaml has what CodaBench requires")
-
-
 def check_own_limit(candidate: Candidate) -> Check:
     """The zip's own time limit is not beyond the phase's."""
     own, allowed = candidate.zip_file.time_limit, candidate.phase.execution_time_limit
