@@ -12,7 +12,7 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.codabench import client as api
-    from toolkit.codabench import credentials
+    from toolkit.codabench import credentials, eligibility
 
 url = click.option(
     "--url",
@@ -48,6 +48,7 @@ def login(url: str | None, username: str | None) -> None:
         raise PlatformError(
             f"{server} does not accept '{name}' with this password.", hint, 400
         ) from error
+    name = api.Client(credentials.Account(server, token)).whoami()  # it may have been the e-mail
     file = credentials.store(credentials.Account(server, token, name))
     click.echo(f"Logged in at {server} as {name}.")
     output.hint(f"The token is in {file}. Next: cbtool competitions list --joined")
@@ -78,7 +79,7 @@ def whoami(as_json: bool) -> None:
     if as_json:
         output.as_json({"url": client.url, "username": name, "free_bytes": free})
     else:
-        click.echo(f"{name} at {client.url}; {free / 1e9:.2f} GB of storage free")
+        click.echo(f"{name} at {client.url}; {eligibility.describe_free(free)}")
 
 
 def connect(required: bool = True) -> api.Client:

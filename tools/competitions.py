@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from tools.account import connect
 from tools.lazy import lazy_imports
 
 with lazy_imports():
+    from toolkit.codabench import address as addresses
     from toolkit.codabench import client as api
     from toolkit.codabench import eligibility, schema
 
-number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
+competition_argument = click.argument("address", metavar="ID|URL", type=options.parse_competition)
 
 
 @click.group()
@@ -54,15 +56,16 @@ def _values(competition: dict[str, Any]) -> dict[str, Any]:
 
 
 @competitions.command()
-@number
+@competition_argument
 @options.json
-def show(number: int, as_json: bool) -> None:
+def show(address: addresses.CompetitionAddress, as_json: bool) -> None:
     """Show a competition's phases and limits.
 
-    Also shows how many submissions are left in each phase.
+    The competition is given by its number or its web address. Also shows how many submissions are
+    left in each phase.
     """
     # Public competitions need no login: it adds where this user stands in them.
-    competition = eligibility.find_competition(connect(required=False), number)
+    competition = eligibility.find_competition(connect(required=False), address)
     if as_json:
         phases = [_phase_values(phase) for phase in competition.phases]
         output.as_json(
@@ -120,22 +123,31 @@ def _format_iso(moment: datetime | None) -> str | None:
 
 
 @competitions.command()
-@number
-def join(number: int) -> None:
+@competition_argument
+@click.option(
+    "--secret-key",
+    metavar="KEY",
+    help="The key of a competition that is not public. [default: the one in URL]",
+)
+def join(address: addresses.CompetitionAddress, secret_key: str | None) -> None:
     """Apply to take part in a competition.
 
-    By applying you accept its terms.
+    The competition is given by its number or its web address; the secret link of one that is not
+    public holds its key. By applying you accept its terms.
     """
     client = connect()
-    competition = eligibility.find_competition(client, number)
+    if secret_key:
+        address = replace(address, secret_key=secret_key)
+    competition = eligibility.find_competition(client, address)
     state: str | None
     try:
-        state = client.join(number)
+        state = client.join(address.number)
     except PlatformError as error:
         # Who has applied before is told how that stands.
         if error.status != 400 or "already applied" not in error.sentence:
             raise
-        state = eligibility.find_competition(client, number).participant
+        state = eligibility.find_competition(client, address).participant
+    eligibility.require_not_denied(competition.title, state)
     waiting = ""
     if state != "approved":
         waiting = ": an organiser must approve you"
@@ -143,7 +155,7 @@ def join(number: int) -> None:
 
 
 @competitions.command()
-@number
+@competition_argument
 @click.option(
     "--out",
     type=options.PATH,
@@ -152,10 +164,10 @@ def join(number: int) -> None:
     metavar="DIR",
     help="Folder for the files.",
 )
-def download(number: int, out: Path) -> None:
+def download(address: addresses.CompetitionAddress, out: Path) -> None:
     """Download a competition's public data and starting kits."""
     client = connect()
-    competition = eligibility.find_competition(client, number)
+    competition = eligibility.find_competition(client, address)
     # By key, so that a file which several phases share is fetched once, under the last one's name.
     files = {}
     for phase in competition.phases:

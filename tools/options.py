@@ -13,11 +13,24 @@ from tools import output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
+    from toolkit.codabench import address
     from toolkit.runtime import environments
 
 # Existence is checked where the file is read, so that Python callers get the same sentence.
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., object] | click.Command)
+
+
+def parse_competition(text: str) -> address.CompetitionAddress:
+    """A parameter that is a competition's number or its web address."""
+    return address.parse_address(text)
+
+
+def competition(help_text: str) -> Callable[[Command], Command]:
+    """--competition: a competition's number or web address, as `address`."""
+    return click.option(
+        "--competition", "address", type=parse_competition, metavar="ID|URL", help=help_text
+    )
 
 
 def part(help_text: str) -> Callable[[Command], Command]:

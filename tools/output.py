@@ -37,6 +37,16 @@ def hint(text: str) -> None:
     click.echo(text, err=True)
 
 
+def confirm(question: str) -> bool:
+    """Asks on the terminal. Raises UsageError where there is none to ask."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError("there is no terminal for the confirmation: add --yes.") from None
+
+
 def as_json(values: dict[str, Any]) -> None:
     """Prints one JSON object."""
     click.echo(json.dumps(values, indent=2))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,7 @@ from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 from tools import options, output
 from tools.lazy import lazy_imports
-from tools.submissions import against_estimate
+from tools.outcome import against_estimate
 
 with lazy_imports():
     from toolkit.core import records
@@ -19,6 +20,9 @@ with lazy_imports():
     from toolkit.evaluation import metrics
     from toolkit.export import zip_ledger
     from toolkit.training import run_folder, run_table
+
+if TYPE_CHECKING:
+    from toolkit.codabench.address import CompetitionAddress
 
 folder_argument = click.argument("folder", type=options.PATH, default="runs")
 
@@ -158,17 +162,35 @@ def _zip_row(entry: zip_ledger.Entry) -> list[str | float]:
         *map(_cell, scores),
         interval,
         time,
-        ", ".join(f"{phase} {score:.4f}" for phase, score in entry.online.items()),
+        ", ".join(_list_online(entry)),
     ]
+
+
+def _list_online(entry: zip_ledger.Entry) -> list[str]:
+    """The online scores by phase; with the competition where two phases have one name."""
+    names = [each.phase for each in entry.online]
+    texts = []
+    for each in entry.online:
+        text = f"{each.phase} {each.score:.4f}"
+        if names.count(each.phase) > 1 and each.competition is not None:
+            text = f"{each.phase} of {each.competition} {each.score:.4f}"
+        texts.append(text)
+    return texts
 
 
 @runs.command(name="note-online")
 @click.argument("wanted", metavar="ZIP|SHA256")
 @click.argument("score", type=click.FloatRange(0, 1))
 @click.option("--phase", default="online", show_default=True, help="The competition's phase.")
+@options.competition("The competition, where another one has a phase of this name.")
 @options.runs_folder
-def note_online(wanted: str, score: float, phase: str, folder: Path) -> None:
+def note_online(
+    wanted: str, score: float, phase: str, address: CompetitionAddress | None, folder: Path
+) -> None:
     """Record a zip's online score, as a share in 0..1."""
-    entry = zip_ledger.note_online(folder, wanted, score, phase)
+    noted = zip_ledger.OnlineScore(phase, score)
+    if address:
+        noted = replace(noted, server=address.url, competition=address.number)
+    entry = zip_ledger.note_online(folder, wanted, noted)
     difference = against_estimate(entry, score)
     click.echo(f"{entry.file} scored {score:.4f} in {phase}{difference}")

@@ -3,60 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from toolkit.core.errors import InputError, PlatformError
 from toolkit.core.files import write_text
-from tools import options, output
+from tools import options, outcome, output
 from tools.account import connect
 from tools.lazy import lazy_imports
 
 with lazy_imports():
+    from toolkit.codabench import address as addresses
     from toolkit.codabench import client as api
     from toolkit.codabench import eligibility, schema
-    from toolkit.codabench import upload as uploads
-    from toolkit.export import zip_ledger
-
-TAIL_LINES = 15  # of a log, shown with the status of its submission
+    from toolkit.codabench import upload_records as uploads
 
 number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 
 
 @click.command()
 @click.argument("number", metavar="[ID]", type=click.IntRange(min=1), required=False)
-@click.option(
-    "--competition",
-    type=click.IntRange(min=1),
-    metavar="ID",
-    help="List all your submissions to this competition.",
-)
+@options.competition("List all your submissions to this competition.")
 @options.runs_folder
 @options.json
-def status(number: int | None, competition: int | None, folder: Path, as_json: bool) -> int:
+def status(
+    number: int | None,
+    address: addresses.CompetitionAddress | None,
+    folder: Path,
+    as_json: bool,
+) -> int:
     """Show the status and score of submission ID.
 
-    Without ID, lists all submissions uploaded from this machine. Records scores in the submissions
-    ledger of --runs. Exits with 3 when submission ID has failed.
+    Without ID, lists all submissions uploaded from this machine, and unfinished uploads. Records
+    scores in the submissions ledger of --runs. Exits with 3 when submission ID, or one of its
+    tasks, has failed.
     """
     client = connect()
     if number is None:
-        _list(client, competition, as_json)
+        _list(client, address, as_json)
         return 0
-    found = client.get_submission(number)
-    known = _find_upload(client, number)
+    known = uploads.find_upload(client, number)
+    try:
+        found = client.get_submission(number)
+    except PlatformError as error:
+        if error.status == 404 and known:
+            uploads.record_deletion(known)
+        raise
     columns: tuple[schema.LeaderboardColumn, ...] = ()
     if known:
-        columns = eligibility.find_competition(client, known.competition).columns
-    show(client, found, columns, as_json)
+        columns = _find_columns(client, known)
+    code = outcome.show(client, found, columns, as_json)
     if known:
         known = uploads.record_status(known, found)
         if found.status == "Finished" and found.scores:
-            note(known, columns, folder)
-    if found.status == "Failed":
-        return PlatformError.exit_code
-    return 0
+            outcome.note(known, columns, folder)
+    return code
 
 
 @click.command()
@@ -70,31 +71,48 @@ def status(number: int | None, competition: int | None, folder: Path, as_json: b
 def logs(number: int, out: Path | None) -> None:
     """Print the logs of submission ID.
 
-    There is one log for each program in each of the two steps, ingestion and scoring.
+    There is one log for each program in each of the two steps, prediction and scoring; where the
+    phase has several tasks, for each of them.
     """
     client = connect()
-    for name, text in client.get_logs(number).items():
+    row = client.get_submission(number)
+    children = client.get_children(row)
+    found = {each.id: client.get_logs(each.id) for each in children or [row]}
+    if not any(text.strip() for texts in found.values() for text in texts.values()):
+        if row.final:
+            raise PlatformError(
+                f"the server kept no logs of submission {number}.", outcome.RUN_HERE
+            )
+        output.hint(f"Submission {number} is {row.status}; its logs come when a step has ended.")
+        return
+    for each in children or [row]:
         if out is None:
-            output.log(name, text)
+            _print_full_logs(each, found[each.id], titled=bool(children))
         else:
-            write_text(out / f"{name}.txt", text)
-            click.echo(out / f"{name}.txt")
-    if out is not None:
-        try:
-            client.download_detailed_result(number, out / "detailed_results.html")
-        except PlatformError as error:
-            output.hint(f"No detailed results: {error.sentence}")
-        else:
-            click.echo(out / "detailed_results.html")
+            # One folder a task, where there are several.
+            _write_logs(client, each.id, found[each.id], out / str(each.id) if children else out)
+
+
+def _print_full_logs(row: schema.Submission, texts: dict[str, str], titled: bool) -> None:
+    for name, text in texts.items():
+        output.log(f"{row.id} ({row.task}): {name}" if titled else name, text)
+
+
+def _write_logs(client: api.Client, number: int, texts: dict[str, str], folder: Path) -> None:
+    """Writes logs and detailed results of submission `number` to `folder`."""
+    for name, text in texts.items():
+        write_text(folder / f"{name}.txt", text)
+        click.echo(folder / f"{name}.txt")
+    try:
+        client.download_detailed_result(number, folder / "detailed_results.html")
+    except PlatformError as error:
+        output.hint(f"No detailed results: {error.sentence}")
+    else:
+        click.echo(folder / "detailed_results.html")
 
 
 @click.command()
-@click.option(
-    "--competition",
-    type=click.IntRange(min=1),
-    metavar="ID",
-    help="The competition. [default: the latest upload's]",
-)
+@options.competition("The competition. [default: the latest upload's]")
 @click.option(
     "--phase",
     "wanted",
@@ -115,21 +133,26 @@ def logs(number: int, out: Path | None) -> None:
 )
 @options.json
 def leaderboard(
-    competition: int | None, wanted: str | None, add: int | None, remove: int | None, as_json: bool
+    address: addresses.CompetitionAddress | None,
+    wanted: str | None,
+    add: int | None,
+    remove: int | None,
+    as_json: bool,
 ) -> None:
     """Show a phase's leaderboard.
 
     The best submission comes first.
     """
     client = connect(required=bool(add or remove))
-    if competition is None:
-        latest = _find_latest_upload(client)
-        if latest is None:
+    if address is None:
+        known = uploads.list_uploads(client)
+        if not known:
             raise InputError(
                 "this machine has no uploads.", "Give a competition: --competition ID."
             )
-        competition, wanted = latest.competition, wanted or latest.phase_name
-    found = eligibility.find_competition(client, competition)
+        address = addresses.CompetitionAddress(known[0].competition)
+        wanted = wanted or known[0].phase_name
+    found = eligibility.find_competition(client, address)
     if remove:
         client.leave_leaderboard(remove)
     if add:
@@ -178,112 +201,13 @@ def delete(number: int, yes: bool) -> None:
 
     CodaBench does not delete a submission that is on the leaderboard.
     """
-    if not yes:
-        click.confirm(f"Delete submission {number}?", abort=True, err=True)
-    connect().delete(number)
+    if not yes and not output.confirm(f"Delete submission {number}?"):
+        return
+    client = connect()
+    client.delete(number)
+    if known := uploads.find_upload(client, number):
+        uploads.record_deletion(known)
     click.echo(f"Submission {number} is deleted.")
-
-
-def line(row: schema.Submission) -> str:
-    """The state of a submission, as one line."""
-    text = f"submission {row.id}: {row.status}"
-    # While it runs, the details are the name of the machine, which tells the user nothing.
-    if row.details and not row.details.startswith(("ingestion_hostname", "scoring_hostname")):
-        text += f", {row.details}"
-    return text
-
-
-def show(
-    client: api.Client,
-    row: schema.Submission,
-    columns: tuple[schema.LeaderboardColumn, ...],
-    as_json: bool,
-) -> None:
-    """Prints a submission, its scores and, once it has ended, the last lines of its logs."""
-    if as_json:
-        output.as_json(_values(row))
-    else:
-        _print_scores(client, row, columns)
-    if row.final:
-        _print_logs(client, row)
-
-
-def _print_scores(
-    client: api.Client, row: schema.Submission, columns: tuple[schema.LeaderboardColumn, ...]
-) -> None:
-    """Prints the state and scores of a submission, and of its children, one for each task."""
-    click.echo(line(row))
-    titles = {column.key: column.title for column in columns}
-    for key, score in row.scores.items():
-        click.echo(f"{titles.get(key, key)}: {score:.10g}")
-    for number in row.children:
-        child = client.get_submission(number)
-        scores = [f"{key} {score:.10g}" for key, score in child.scores.items()]
-        click.echo(f"  {line(child)} {', '.join(scores)}")
-
-
-def _print_logs(client: api.Client, row: schema.Submission) -> None:
-    """Prints the last lines of a submission's logs: of a failed one, only the log with the cause,
-    where it is known."""
-    try:
-        found = client.get_logs(row.id)
-    except PlatformError as error:
-        output.hint(f"No logs: {error.sentence}")
-        return
-    shown = [name for name, text in found.items() if text.strip()]
-    if row.status == "Failed" and (cause := schema.find_failure_log(found)):
-        shown = [cause]
-    for name in shown:
-        lines = found[name].rstrip().splitlines()
-        cut = ""
-        if len(lines) > TAIL_LINES:
-            cut = f", last {TAIL_LINES} of {len(lines)} lines"
-        output.hint(f"-- {name}{cut}:")
-        output.hint("\n".join(lines[-TAIL_LINES:]))
-    if row.status == "Failed":
-        output.error(PlatformError(f"{line(row)}.", f"All logs: cbtool logs {row.id}."))
-
-
-def note(
-    begun: uploads.Upload, columns: tuple[schema.LeaderboardColumn, ...], folder: Path
-) -> None:
-    """Records the primary score in the ledger of `folder`, if that knows the zip."""
-    score = _find_primary_score(begun, columns)
-    if score is None:
-        return
-    # A competition may rank by a loss or by percent, which no estimate of accuracy compares with.
-    if not 0 <= score <= 1:
-        output.hint(
-            "The submissions ledger stores only scores from 0 to 1; this score is not recorded."
-        )
-        return
-    try:
-        entry = zip_ledger.note_online(folder, begun.sha256, score, begun.phase_name)
-    except InputError:
-        output.hint(
-            f"The submissions ledger in {folder} does not contain this zip; give the folder of its "
-            "runs with --runs."
-        )
-        return
-    output.hint(f"Recorded in the submissions ledger{against_estimate(entry, score)}.")
-
-
-def _find_primary_score(
-    begun: uploads.Upload, columns: tuple[schema.LeaderboardColumn, ...]
-) -> float | None:
-    """The score by which the leaderboard ranks; None where it is not known."""
-    for column in columns:
-        if column.primary:
-            return (begun.scores or {}).get(column.key)
-    return None
-
-
-def against_estimate(entry: zip_ledger.Entry, score: float) -> str:
-    """How far `score` is from the estimated score of `entry`; empty where there is none."""
-    if entry.estimated_score is None:
-        return ""
-    difference = score - entry.estimated_score
-    return f": {difference:+.4f} from the estimated {entry.estimated_score:.4f}"
 
 
 def enter(client: api.Client, number: int, rule: str) -> None:
@@ -299,72 +223,70 @@ def enter(client: api.Client, number: int, rule: str) -> None:
         click.echo(f"Submission {number} is on the leaderboard.")
 
 
-def _values(row: schema.Submission) -> dict[str, Any]:
-    """A submission, ready for JSON."""
-    return {key: value for key, value in vars(row).items() if key != "children"}
-
-
-def _find_upload(client: api.Client, number: int) -> uploads.Upload | None:
-    """The upload from this machine that became submission `number`."""
-    for each in uploads.list_uploads():
-        if (each.url, each.submission) == (client.url, number):
-            return each
-    return None
-
-
-def _find_latest_upload(client: api.Client) -> uploads.Upload | None:
-    """The latest upload from this machine to the client's server."""
-    for each in uploads.list_uploads():  # the latest first
-        if each.url == client.url:
-            return each
-    return None
+def _find_columns(
+    client: api.Client, begun: uploads.Upload
+) -> tuple[schema.LeaderboardColumn, ...]:
+    address = addresses.CompetitionAddress(begun.competition)
+    return eligibility.find_competition(client, address).columns
 
 
 def _row(client: api.Client, begun: uploads.Upload) -> schema.Submission:
     """The submission of an upload that was entered; its status is "deleted" where it is gone."""
     assert begun.submission is not None
-    try:
-        return client.get_submission(begun.submission)
-    except PlatformError as error:
-        if error.status != 404:
-            raise
-        return schema.Submission(
-            id=begun.submission,
-            phase=begun.phase,
-            phase_name=begun.phase_name,
-            status="deleted",
-            details="",
-            filename=begun.name,
-            created="",
-            scores={},
-            on_leaderboard=False,
-            children=(),
-        )
+    if begun.status != uploads.DELETED:
+        try:
+            return client.get_submission(begun.submission)
+        except PlatformError as error:
+            if error.status != 404:
+                raise
+        uploads.record_deletion(begun)
+    return schema.Submission(
+        id=begun.submission,
+        phase=begun.phase,
+        phase_name=begun.phase_name,
+        status=uploads.DELETED,
+        details="",
+        filename=begun.name,
+        created="",
+        scores={},
+        on_leaderboard=False,
+        children=(),
+    )
 
 
-def _list(client: api.Client, competition: int | None, as_json: bool) -> None:
-    """Shows the submissions to a competition, or those uploaded from here."""
+def _list(client: api.Client, address: addresses.CompetitionAddress | None, as_json: bool) -> None:
+    """Shows the submissions to a competition, or the uploads from here."""
     found: list[schema.Submission] = []
-    if competition:
-        for phase in eligibility.find_competition(client, competition).phases:
+    waiting: list[uploads.Upload] = []
+    if address:
+        for phase in eligibility.find_competition(client, address).phases:
             found += client.list_submissions(phase.id)
     else:
-        for each in uploads.list_uploads():
-            if each.url == client.url and each.submission:
+        for each in uploads.list_uploads(client):
+            if each.submission:
                 found.append(_row(client, each))
+            elif not each.is_over:
+                waiting.append(each)
     # For a program an empty list is an answer; a person is told what else to ask for.
-    if not found and not as_json:
+    if not found and not waiting and not as_json:
         raise InputError(
             "there are no submissions.",
             "List those of a competition: cbtool status --competition ID.",
         )
     if as_json:
-        output.as_json({"submissions": [_values(row) for row in found]})
+        unfinished = [{"zip": each.file, "step": each.step} for each in waiting]
+        rows = [outcome.values(row) for row in found]
+        output.as_json({"submissions": rows, "unfinished_uploads": unfinished})
         return
     output.table(
         ("id", "phase", "file", "created, UTC", "status", "scores", "on leaderboard"),
         [_cells(row) for row in found],
     )
+    for each in waiting:
+        output.hint(
+            f"Unfinished: {each.file} to {each.phase_name}, {each.step}. Continue: cbtool upload "
+            f"--resume {each.file}; or close it: cbtool upload --abandon {each.file}"
+        )
 
 
 def _cells(row: schema.Submission) -> tuple[str, ...]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from toolkit.core.errors import PlatformError, SubmissionError
-from toolkit.core.files import open_zip
-from tools import options, output, submissions
+from toolkit.core.errors import PlatformError, SubmissionError, end_sentence
+from toolkit.core.files import format_bytes, open_zip
+from tools import options, outcome, output, submissions
 from tools.account import connect
-from tools.competitions import describe_limit
+from tools.competitions import count_left, describe_limit
 from tools.lazy import lazy_imports
 
 with lazy_imports():
+    from toolkit.codabench import address as addresses
     from toolkit.codabench import client as api
-    from toolkit.codabench import eligibility
+    from toolkit.codabench import eligibility, upload_records
     from toolkit.codabench import upload as uploads
     from toolkit.export import manifest as manifests
     from toolkit.runtime import checks
@@ -26,13 +27,7 @@ with lazy_imports():
 
 @click.command()
 @click.argument("file", metavar="[ZIP]", type=options.PATH, required=False)
-@click.option(
-    "--competition",
-    "number",
-    type=click.IntRange(min=1),
-    metavar="ID",
-    help="The number in the competition's address.",
-)
+@options.competition("The competition's number, or its web address.")
 @click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the current one]")
 @click.option("--wait", is_flag=True, help="Wait for the score; print score and logs.")
 @click.option(
@@ -42,6 +37,11 @@ with lazy_imports():
     "--resume",
     is_flag=True,
     help="Continue the latest interrupted upload, or that of ZIP.",
+)
+@click.option(
+    "--abandon",
+    is_flag=True,
+    help="Close the latest interrupted upload, or that of ZIP: it is not continued.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Validate, show the plan, and send nothing.")
@@ -60,11 +60,12 @@ with lazy_imports():
 @options.json
 def upload(
     file: Path | None,
-    number: int | None,
+    address: addresses.CompetitionAddress | None,
     wanted: str | None,
     wait: bool,
     leaderboard: bool,
     resume: bool,
+    abandon: bool,
     yes: bool,
     dry_run: bool,
     force: bool,
@@ -82,30 +83,34 @@ def upload(
     entered only once. Records the online score in the submissions ledger of --runs. Exits with 3
     when CodaBench refuses the zip or the submission fails, with 1 when the zip fails `validate`.
     """
-    if resume == bool(number) or (file is None and not resume):
-        raise click.UsageError("give ZIP and --competition ID, or --resume.")
+    if [resume, abandon, bool(address)].count(True) != 1 or (address and file is None):
+        raise click.UsageError("give ZIP and --competition ID, or --resume, or --abandon.")
     client = connect()
-    if file is None or number is None:  # only with --resume
-        begun = uploads.find_unfinished(file)
-        if begun.url != client.url:
-            raise click.UsageError(
-                f"that upload is for {begun.url}; log in there: cbtool login --url {begun.url}."
-            )
+    if abandon:
+        _abandon(upload_records.find_unfinished(client, file))
+        return 0
+    if file is None or address is None:  # only with --resume
+        begun = upload_records.find_resumable(client, file)
+        _list_others(client, begun)
     else:
         # What takes a moment comes first: running the zip takes minutes.
         open_zip(file).close()
-        plan = eligibility.plan(client, file, number, wanted)
+        plan = eligibility.plan(client, file, address, wanted)
         if not again and not dry_run:
             uploads.refuse_repetition(client, plan, file)
         failed = _count_failed_checks(file, evaluator, python)
         if failed and not force:
             output.hint(f"{file} fails {failed} checks; nothing was sent. --force sends it anyway.")
             return SubmissionError.exit_code
-        _show(client, plan, file)
+        rows = _describe(client, plan, file)
+        for name, text in rows:
+            output.hint(f"{name:<13} {text}")
         if dry_run:
+            if as_json:
+                output.as_json(_plan_values(client, plan, file, failed))
             output.hint("Nothing was sent.")
             return 0
-        if not yes and not _confirm():
+        if not yes and not output.confirm("Upload it?"):
             return 0
         begun = uploads.begin(client, plan, file)
     with _resumable():
@@ -141,21 +146,21 @@ def _count_failed_checks(file: Path, evaluator: str | None, python: str | None) 
             found = checks.validate(file, interpreter)
     for check in found:
         if check.status != "ok":
-            output.hint(f"{check.name}: {check.detail}. {check.hint}")
+            output.hint(f"{check.name}: {end_sentence(check.detail)} {check.hint}")
     return sum(check.status == "failed" for check in found)
 
 
-def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
-    """Says what will be sent where, and what that uses up."""
+def _describe(client: api.Client, plan: eligibility.Plan, file: Path) -> list[tuple[str, str]]:
+    """What will be sent where, and what that uses up: names and texts."""
     phase = plan.phase
     rows = [
-        ("zip", f"{file}, {plan.size / 1e6:.1f} MB"),
+        ("zip", f"{file}, {format_bytes(plan.size)}"),
         ("competition", f"{plan.competition.title} at {client.url}"),
         ("phase", f"{phase.name}, ends {eligibility.format_time(phase.end) or 'never'}"),
         ("left today", describe_limit(phase.used_today, phase.allowed_today)),
         ("left in total", describe_limit(phase.used, phase.allowed)),
         ("time limit", f"{phase.limit} s"),
-        ("storage left", f"{plan.free / 1e9:.2f} GB"),
+        ("storage left", format_bytes(plan.free)),
         *(("note", note) for note in plan.notes),
     ]
     manifest = manifests.read_zip_manifest(file)
@@ -168,17 +173,51 @@ def _show(client: api.Client, plan: eligibility.Plan, file: Path) -> None:
                 f"--time-limit {phase.limit}",
             )
         )
-    for name, text in rows:
-        output.hint(f"{name:<13} {text}")
+    return rows
 
 
-def _confirm() -> bool:
-    try:
-        return click.confirm("Upload it?", err=True)
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise click.UsageError("there is no terminal for the confirmation: add --yes.") from None
+def _plan_values(
+    client: api.Client, plan: eligibility.Plan, file: Path, failed: int
+) -> dict[str, Any]:
+    """The plan, ready for JSON."""
+    phase = plan.phase
+    return {
+        "zip": str(file),
+        "sha256": plan.sha256,
+        "bytes": plan.size,
+        "server": client.url,
+        "competition": plan.competition.id,
+        "title": plan.competition.title,
+        "phase": phase.name,
+        "left_today": count_left(phase.used_today, phase.allowed_today),
+        "left": count_left(phase.used, phase.allowed),
+        "limit_seconds": phase.limit,
+        "free_bytes": plan.free,
+        "failed_checks": failed,
+        "notes": list(plan.notes),
+        "sent": False,
+    }
+
+
+def _abandon(begun: upload_records.Upload) -> None:
+    """Closes the record of an upload, and says what of it lies on the server."""
+    upload_records.abandon(begun)
+    click.echo(f"The upload of {begun.file} to {begun.phase_name} is closed ({begun.step}).")
+    if begun.submission is not None:
+        output.hint(f"Its submission stays: cbtool cancel {begun.submission} stops it.")
+    elif begun.key:
+        output.hint(f"{begun.name} may lie in your storage: see CodaBench's page Resources.")
+
+
+def _list_others(client: api.Client, begun: upload_records.Upload) -> None:
+    """Names the unfinished uploads beside `begun`, and how to choose one."""
+    others = [each for each in upload_records.list_unfinished(client) if each.name != begun.name]
+    if not others:
+        return
+    output.hint(f"Continuing {begun.file} to {begun.phase_name}. Also unfinished:")
+    for each in others:
+        output.hint(f"  {each.file} to {each.phase_name}, {each.step}")
+    output.hint("Name one to continue it (--resume) or to close it (--abandon).")
 
 
 @contextmanager
@@ -194,7 +233,7 @@ def _resumable() -> Iterator[None]:
 
 def _follow(
     client: api.Client,
-    begun: uploads.Upload,
+    begun: upload_records.Upload,
     leaderboard: bool,
     limit: float,
     folder: Path,
@@ -202,16 +241,35 @@ def _follow(
 ) -> int:
     """Waits for the end of an entered submission, shows it, and records its score."""
     assert begun.submission is not None
-    competition = eligibility.find_competition(client, begun.competition)
+    address = addresses.CompetitionAddress(begun.competition)
+    competition = eligibility.find_competition(client, address)
     phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
     hidden = bool(phase and phase.hides_scores)
-    with output.status() as tell:
-        found = uploads.follow(
-            client, begun.submission, lambda row: tell(submissions.line(row)), limit, not hidden
-        )
-    begun = uploads.record_status(begun, found)
-    submissions.show(client, found, competition.columns, as_json)
-    if found.status != "Finished":
+    try:
+        with output.status() as tell:
+            found = uploads.follow(
+                client,
+                begun.submission,
+                # The end is shown once, with the scores.
+                lambda row: None if row.final else tell(outcome.line(row)),
+                limit,
+                not hidden,
+            )
+    except PlatformError as error:
+        if error.status != 404:
+            raise
+        upload_records.record_deletion(begun)
+        raise PlatformError(
+            f"submission {begun.submission} was deleted on CodaBench.",
+            f"To enter the zip again: cbtool upload {begun.file} --competition "
+            f"{begun.competition}.",
+            404,
+        ) from error
+    begun = upload_records.record_status(begun, found)
+    code = outcome.show(client, found, competition.columns, as_json)
+    if found.scores:
+        outcome.note(begun, competition.columns, folder)
+    if found.status != "Finished" or code:
         return PlatformError.exit_code
     if not found.scores and not hidden:
         raise PlatformError(
@@ -219,7 +277,6 @@ def _follow(
             "a column of the leaderboard.",
             "Tell the organiser. If you have the bundle, cbtool rehearse shows the reason.",
         )
-    submissions.note(begun, competition.columns, folder)
     if leaderboard:
         submissions.enter(client, found.id, competition.rule)
     return 0

@@ -16,6 +16,7 @@ from tests.support import standin as recorded
 from tests.support.commands import ROOT
 from toolkit.codabench import eligibility, schema
 from toolkit.codabench import http as transport
+from toolkit.codabench.address import CompetitionAddress
 from toolkit.codabench.client import Client
 from toolkit.codabench.credentials import Account
 from toolkit.core.errors import PlatformError
@@ -99,7 +100,7 @@ def client(standin):
     standin.datasets["known"] = "dataset/known/s.zip"
     standin.rows.append(recorded.Row(1, 1, "known", "s.zip"))
     standin.files["kit"] = "kit.zip"
-    standin.objects["kit.zip"] = b"kit"
+    standin.objects |= {"kit.zip": b"kit", "logs/detailed_results.html": b"<p>"}
     return Client(Account(standin.url, recorded.TOKEN))
 
 
@@ -406,11 +407,11 @@ def test_the_clock_of_the_server_counts(client, standin, tmp_path, monkeypatch):
     (tmp_path / "s.zip").write_bytes(b"zip")
     end = client.now() - timedelta(hours=6)  # here; there it lies ahead
     standin.phase_changes["end"] = end.isoformat().replace("+00:00", "Z")
-    plan = eligibility.plan(client, tmp_path / "s.zip", 1)
+    plan = eligibility.plan(client, tmp_path / "s.zip", CompetitionAddress(1))
     assert any("clock is 1800 minutes ahead of" in note for note in plan.notes)
     monkeypatch.undo()
     with pytest.raises(PlatformError, match="phase 'main' is over: it ended on"):
-        eligibility.plan(client, tmp_path / "s.zip", 1)
+        eligibility.plan(client, tmp_path / "s.zip", CompetitionAddress(1))
 
 
 def test_a_large_zip_is_sent_in_flat_memory(client, standin, tmp_path):
@@ -421,6 +422,7 @@ def test_a_large_zip_is_sent_in_flat_memory(client, standin, tmp_path):
     code = f"""
 import resource, sys
 from pathlib import Path
+from toolkit.codabench.address import CompetitionAddress
 from toolkit.codabench.client import Client
 from toolkit.codabench.credentials import Account
 client = Client(Account({standin.url!r}, None))
@@ -436,24 +438,3 @@ print(peak() - before)
     kilobytes = int(result.stdout) / (1 if sys.platform == "linux" else 1024)
     assert kilobytes < 20_000
     assert max(map(len, standin.objects.values())) == 300_000_000
-
-
-def test_the_log_that_tells_why():
-    crash = "Traceback (most recent call last):\nValueError: no"
-    assert schema.find_failure_log(
-        {
-            "prediction_ingestion_stderr": crash,
-            "scoring_stderr": "Traceback (most recent call last):\n",
-        }
-    ) == ("prediction_ingestion_stderr")
-    assert (
-        schema.find_failure_log(
-            {"prediction_ingestion_stdout": "x", "scoring_stdout": "y", "scoring_stderr": "z"}
-        )
-        == "scoring_stderr"
-    )
-    assert (
-        schema.find_failure_log({"prediction_ingestion_stdout": "x", "scoring_stdout": "y"})
-        == "scoring_stdout"
-    )
-    assert schema.find_failure_log({"scoring_stdout": " "}) is None

@@ -33,7 +33,9 @@ def test_login_keeps_a_token_that_only_the_user_can_read(standin, home):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(file.read_text())["accounts"][standin.url]["token"] == recorded.TOKEN
     assert PASSWORD not in file.read_text() and recorded.TOKEN not in result.stdout + result.stderr
-    assert in_process("whoami").stdout == f"alice at {standin.url}; 15.00 GB of storage free\n"
+    assert (
+        in_process("whoami").stdout == f"alice at {standin.url}; 15 GB of your storage are free\n"
+    )
     assert json.loads(in_process("whoami", "--json").stdout)["username"] == "alice"
     file.chmod(0o644)
     assert in_process("whoami").returncode == 0 and stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -12,87 +12,15 @@ from werkzeug import Response
 
 from tests.support import standin as recorded
 from tests.support.commands import assert_one_sentence, in_process, started
-from toolkit.codabench import eligibility, upload
-from toolkit.codabench import http as transport
+from tests.support.uploads import MODEL, noted, sent
+from toolkit.codabench import eligibility, upload, upload_records
+from toolkit.codabench.address import CompetitionAddress
 from toolkit.codabench.client import Client
 from toolkit.codabench.credentials import Account
-from toolkit.core import files
 from toolkit.core.errors import PlatformError
 from toolkit.export import zip_ledger
-from toolkit.runtime import checks
 
-MODEL = (
-    "import numpy as np\nclass Model:\n    def predict(self, X):\n        return np.zeros(len(X), "
-    "int)\n"
-)
-VALIDATED = {}  # the checks of each zip, by digest and interpreter
 CRASH = "Traceback (most recent call last):\n  File ingestion.py\nValueError: no weights\n"
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch):
-    """Short pauses, and each zip is run once for all tests of this file: most send the same one."""
-    monkeypatch.setattr(upload, "MIN_PAUSE", 0.01)
-    monkeypatch.setattr(upload, "MAX_PAUSE", 0.05)
-    monkeypatch.setattr(upload, "SETTLE_SECONDS", 0.3)
-    monkeypatch.setattr(upload, "LOOK_PAUSE", 0.05)
-    monkeypatch.setattr(transport, "BACKOFF_SECONDS", 0.01)
-    validate = checks.validate
-
-    def validate_once(path, *arguments):
-        key = (files.digest(path), *arguments)
-        if key not in VALIDATED:
-            VALIDATED[key] = validate(path, *arguments)
-        return VALIDATED[key]
-
-    monkeypatch.setattr(checks, "validate", validate_once)
-
-
-@pytest.fixture
-def home(standin, tmp_path, monkeypatch):
-    """A user with a token, a place for it, and nothing else; in this process, too."""
-    for name in ("CONFIG", "STATE", "CACHE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("CODABENCH_URL", standin.url)
-    monkeypatch.setenv("CODABENCH_TOKEN", recorded.TOKEN)
-    return tmp_path
-
-
-@pytest.fixture
-def zip_file(home):
-    """A light submission that passes `validate`."""
-    path = home / "my submission.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("model.py"), MODEL)  # the same bytes at any time
-    return path
-
-
-def sent(zip_file, *arguments, competition=1):
-    return in_process(
-        "upload",
-        zip_file,
-        "--competition",
-        competition,
-        "--yes",
-        "--runs",
-        zip_file.parent / "runs",
-        *arguments,
-    )
-
-
-def noted(zip_file):
-    """Puts the zip into a ledger, as a build would."""
-    folder = zip_file.parent / "runs"
-    zip_ledger._write(
-        folder,
-        [
-            zip_ledger.Entry(
-                files.digest(zip_file), zip_file.name, "2026-01-01", ("run",), estimated_score=0.6
-            )
-        ],
-    )
-    return folder
 
 
 def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
@@ -111,7 +39,7 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
         "Probe at",
         "main, ends never",
         "100 of 100",
-        "15.00 GB",
+        "15 GB",
         "--leaderboard adds yours",
         "predicted in 2 s",
     ):
@@ -126,10 +54,10 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
         "Preparing",
         "Scoring",
         "Running",
-        "Finished",
     ]
     (entry,) = zip_ledger.read(folder)
-    assert entry.online == {"main": 0.5} and ": -0.1000 from the estimated" in result.stderr
+    assert entry.online == (zip_ledger.OnlineScore("main", 0.5, standin.url, 1),)
+    assert ": -0.1000 from the estimated" in result.stderr
     (place,) = standin.datasets.values()
     assert standin.objects[place] == zip_file.read_bytes() and place.rpartition("/")[2].startswith(
         "my-submission-"
@@ -182,7 +110,7 @@ def test_a_dry_run_and_a_no_send_nothing(standin, zip_file):
     assert result.returncode == 0
     result = in_process("upload", zip_file, "--competition", 1, input="")
     assert result.returncode == 2 and "add --yes" in result.stderr
-    assert standin.count("POST") == 0 and upload.list_uploads() == []
+    assert standin.count("POST") == 0 and upload_records.list_uploads(_client(standin)) == []
     assert in_process("upload", zip_file, "--competition", 1, input="y\n").returncode == 0
     assert len(standin.rows) == 1
 
@@ -195,7 +123,7 @@ def test_what_fails_validate_goes_by_force_only(standin, home):
     assert (
         result.returncode == 1 and "--force sends it" in result.stderr and "layout" in result.stderr
     )
-    assert standin.count("POST") == 0 and upload.list_uploads() == []
+    assert standin.count("POST") == 0 and upload_records.list_uploads(_client(standin)) == []
     assert sent(path, "--force").returncode == 0 and len(standin.rows) == 1
 
 
@@ -204,7 +132,8 @@ REFUSALS = [
     (3, {}, "phase 'main' is over: it ended on 01 January 2021"),
     (4, {}, "has not approved you yet"),
     (6, {}, "you are not a participant"),
-    (1, {"free": 10}, "GB of your storage are free"),
+    (1, {"free": 10}, "10 bytes of your storage are free"),
+    (1, {"free": -1_200_000_000}, "your storage is over its quota by 1.2 GB"),
     (
         1,
         {"phase_changes": {"start": "2099-01-01T00:00:00Z", "status": "Next"}},
@@ -224,7 +153,7 @@ def test_what_the_platform_would_refuse_is_told_before_the_zip_is_run(
     result = sent(zip_file, competition=competition)
     assert_one_sentence(result, words, code=3)
     assert "validate" not in result.stderr
-    assert standin.count("POST") == 0 and upload.list_uploads() == []
+    assert standin.count("POST") == 0 and upload_records.list_uploads(_client(standin)) == []
 
 
 def test_the_days_limit_is_told_before_and_when_it_is_met_after(standin, zip_file):
@@ -342,7 +271,7 @@ def test_an_entry_that_goes_unanswered_is_looked_for_and_never_doubled(standin, 
     except PlatformError as error:
         assert fault != "lost" and "--resume" in error.hint
         assert standin.rows == []
-        done = upload.send(client, upload.find_unfinished(zip_file))
+        done = upload.send(client, upload_records.find_resumable(client, zip_file))
     assert [row.number for row in standin.rows] == [done.submission]
     assert upload.send(client, done) == done and len(standin.rows) == 1
     assert standin.count("PUT /private/") == 1
@@ -354,11 +283,13 @@ def test_an_entry_that_shows_late_is_not_sent_again(standin, zip_file):
     shown = standin._list
     standin._list = lambda request: Response("[]", content_type="application/json")
     client = _client(standin)
-    begun = upload.begin(client, eligibility.plan(client, zip_file, 2), zip_file)
+    begun = upload.begin(
+        client, eligibility.plan(client, zip_file, CompetitionAddress(2)), zip_file
+    )
     with pytest.raises(PlatformError, match="Reached maximum"):
         upload.send(client, begun)
     standin._list = shown
-    assert upload.send(client, upload.find_unfinished(zip_file)).submission == 1
+    assert upload.send(client, upload_records.find_resumable(client, zip_file)).submission == 1
     assert len(standin.rows) == 1 and standin.count("POST /api/submissions/") == 1
 
 
@@ -429,7 +360,7 @@ def test_another_zip_under_the_same_name_is_not_sent(standin, zip_file):
     client = _client(standin)
     upload.begin(client, upload_plan(client, zip_file), zip_file)
     zip_file.write_bytes(zip_file.read_bytes() + b"x")
-    assert_one_sentence(in_process("upload", "--resume"), "has changed since")
+    assert_one_sentence(in_process("upload", "--resume"), "has changed or gone since")
     assert standin.count("POST /api/datasets/") == 0
 
 
@@ -443,7 +374,7 @@ def test_two_processes_do_not_send_the_same_upload(standin, zip_file):
 
 def test_records_are_for_the_user_alone(standin, zip_file):
     assert sent(zip_file).returncode == 0
-    folder = upload._folder()
+    folder = upload_records.folder()
     assert folder.stat().st_mode & 0o077 == 0
     assert recorded.TOKEN not in "".join(path.read_text() for path in folder.glob("*.json"))
     next(folder.glob("*.json")).write_text("{")
@@ -459,7 +390,7 @@ def test_status_logs_and_leaderboard(standin, zip_file, home):
     standin.rows[0].looks = 99
     result = in_process("status", 1, "--runs", folder)
     assert result.returncode == 0 and result.stdout == "submission 1: Finished\nScore: 0.5\n"
-    assert zip_ledger.read(folder)[0].online == {"main": 0.5}
+    assert [each.score for each in zip_ledger.read(folder)[0].online] == [0.5]
     assert json.loads(in_process("status", 1, "--json", "--runs", folder).stdout)["scores"] == {
         "score": 0.5
     }
@@ -512,7 +443,9 @@ def test_cancel_and_delete(standin, zip_file):
         "is cancelled" in in_process("cancel", 1).stdout
         and "had already ended" in in_process("cancel", 1).stdout
     )
-    assert in_process("delete", 1, input="n\n").returncode == 130 and not standin.rows[0].deleted
+    assert in_process("delete", 1, input="n\n").returncode == 0 and not standin.rows[0].deleted
+    result = in_process("delete", 1)
+    assert result.returncode == 2 and "there is no terminal for the conf" in result.stderr
     assert "is deleted" in in_process("delete", 1, "--yes").stdout and standin.rows[0].deleted
     assert "deleted" in in_process("status").stdout
 
@@ -564,4 +497,4 @@ def _client(standin):
 
 
 def upload_plan(client, path):
-    return eligibility.plan(client, path, 1)
+    return eligibility.plan(client, path, CompetitionAddress(1))

@@ -15,7 +15,7 @@ import struct
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_httpserver import HTTPServer
@@ -57,9 +57,15 @@ def answer(label: str, **changes) -> Response:
     return Response(body, found["status"], content_type=found["response_content_type"])
 
 
+def _refuse(content: dict) -> Response:
+    """A refusal that is known from the changes after v1.25, and on no record."""
+    return Response(json.dumps(content), 400, content_type="application/json")
+
+
 @dataclass
 class Row:
-    """A submission. looks: how often it was looked at; walk: its statuses, one a look."""
+    """A submission. looks: how often it was looked at; walk: its statuses, one a look. tasks: of a
+    phase with several, what the submission for each task is otherwise than usual."""
 
     number: int
     phase: int
@@ -72,6 +78,9 @@ class Row:
     on_leaderboard: bool = False
     deleted: bool = False
     cancelled: bool = False
+    tasks: tuple[dict, ...] = ()
+    parent: int | None = None
+    task: str = "t0"
 
     @property
     def status(self) -> str:
@@ -86,7 +95,8 @@ class Row:
 class StandIn:
     """Competition n has phase n: 1 open, rule Add; 2 with one submission a day, rule Force_Last; 3
     over; 4 not yet approved; 5 hides its output. `next_row` holds what the next submission will be
-    otherwise than usual."""
+    otherwise than usual. secrets: keys of competitions that are not public. newer: as servers after
+    v1.25 answer, as far as their changes are known."""
 
     api: HTTPServer
     storage: HTTPServer
@@ -110,6 +120,9 @@ class StandIn:
     phase_changes: dict = field(default_factory=dict)
     free: int = 15 * 10**9
     paged: bool = False
+    newer: bool = False
+    secrets: dict = field(default_factory=dict)
+    username: str = "alice"
     expired: set = field(default_factory=set)
     files: dict = field(default_factory=dict)
 
@@ -241,7 +254,11 @@ class StandIn:
 
     def _routes(self) -> list:
         return [
-            ("GET my_profile/", False, lambda request: answer("profile")),
+            (
+                "GET my_profile/",
+                False,
+                lambda request: answer("profile", username=self.username),
+            ),
             (
                 "GET user_quota/",
                 False,
@@ -292,7 +309,9 @@ class StandIn:
         return values | {"used_submissions_per_day": self._used(phase)} | self.phase_changes
 
     def _competition(self, request: Request, number: int) -> Response:
-        if number not in self.joined:
+        key = self.secrets.get(number)
+        hidden = key and not self.joined.get(number) and request.args.get("secret_key") != key
+        if number not in self.joined or hidden:
             return answer("competition 404")
         response = record("competition detail")["response"]
         response["leaderboards"][0]["submission_rule"] = "Force_Last" if number == 2 else "Add"
@@ -337,6 +356,8 @@ class StandIn:
             return answer("dataset without file_size")
         if "request_sassy_file_name" not in values:
             return answer("dataset without name")
+        if self.newer and not values["request_sassy_file_name"].endswith(".zip"):
+            return _refuse({"non_field_errors": ["Only zip files are allowed!"]})
         if values["file_size"] > self.free:
             return answer("dataset over quota")
         key = str(uuid.uuid4())
@@ -376,16 +397,30 @@ class StandIn:
                     else "submission foreign task"
                 )
         if values["phase"] == 2 and self._used(2):
+            if self.newer:
+                reason = "Reached maximum allowed submissions for today for this phase"
+                return _refuse({"non_field_errors": [reason]})
             return answer("limit: 2nd")
+        if values["phase"] == 3 and self.newer:
+            return _refuse({"non_field_errors": ["This phase has ended."]})
         name = self.datasets[values["data"]].rpartition("/")[2]
         row = Row(len(self.rows) + 1, values["phase"], values["data"], name, **self.next_row)
         self.rows.append(row)
+        for number, changes in enumerate(row.tasks):
+            child = Row(row.number + 1 + number, row.phase, row.key, name, parent=row.number)
+            self.rows.append(replace(child, task=f"task {number}", looks=9, **changes))
         return answer("submission", id=row.number, data=row.key, phase=row.phase, filename=name)
 
     def _row(self, row: Row) -> dict:
         values = record("poll Running scores=0", 0)["response"]
         score = record("poll Finished scores=1")["response"]["scores"][0]
-        scores = [score | {"score": f"{value:.10f}"} for value in row.scores] if row.scored else []
+        if self.newer:
+            score |= {"precision": 2, "is_primary": True}
+        children = [child for child in self.rows if child.parent == row.number]
+        scores = []
+        for each in children or [row]:
+            if each.scored:
+                scores += [score | {"score": f"{value:.10f}"} for value in each.scores]
         details = row.details if row.status == "Failed" else values["status_details"]
         return values | {
             "id": row.number,
@@ -396,6 +431,10 @@ class StandIn:
             "status_details": details,
             "scores": scores,
             "on_leaderboard": row.on_leaderboard,
+            "has_children": bool(children),
+            "children": [child.number for child in children],
+            "parent": row.parent,
+            "task": values["task"] | {"name": row.task},
         }
 
     def _find(self, number: int) -> Row | None:
@@ -414,9 +453,9 @@ class StandIn:
         rows = [
             self._row(row)
             for row in reversed(self.rows)
-            if not row.deleted and phase in (None, row.phase)
+            if not row.deleted and phase in (None, row.phase) and row.parent is None
         ]
-        if not self.paged:
+        if not self.paged and not self.newer:
             return Response(json.dumps(rows), 200, content_type="application/json")
         page = request.args.get("page", 1, int)
         more = (
@@ -441,10 +480,16 @@ class StandIn:
             "failing: get_details" if row and row.status == "Failed" else "get_details"
         )["response"]
         for log in values["logs"]:
-            log["data_file"] = self._signed(f"logs/{log['name']}")
+            own = f"logs/{number}/{log['name']}"
+            log["data_file"] = self._signed(own if own in self.objects else f"logs/{log['name']}")
+        if row and row.tasks:  # the logs are the children's
+            values["logs"] = []
         return Response(json.dumps(values), 200, content_type="application/json")
 
     def _detail_result(self, request: Request, number: int) -> Response:
+        row = self._find(number)
+        if row and row.tasks:
+            return Response("{}", 200, content_type="application/json")
         return Response(
             json.dumps(self._signed("logs/detailed_results.html")),
             200,

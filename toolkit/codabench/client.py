@@ -8,6 +8,7 @@ from typing import Any
 from toolkit.codabench import schema
 from toolkit.codabench.credentials import Account
 from toolkit.codabench.http import TIMEOUT, Transport, answer_errors
+from toolkit.core.errors import PlatformError
 from toolkit.core.progress import Progress, silent
 
 LIST_LIMIT = 100  # competitions that are listed: a server has thousands, twenty a page
@@ -19,6 +20,7 @@ class Client:
 
     def __init__(self, account: Account, timeout: tuple[float, float] = TIMEOUT):
         self.url = account.url
+        self._username: str | None = None
         self._transport = Transport(account, timeout)
 
     @property
@@ -37,6 +39,13 @@ class Client:
         )
         with answer_errors("the login"):
             return str(found["token"])
+
+    @property
+    def username(self) -> str:
+        """The user's name; asked for once."""
+        if self._username is None:
+            self._username = self.whoami()
+        return self._username
 
     def whoami(self) -> str:
         """The user's name."""
@@ -58,9 +67,11 @@ class Client:
             found = self._transport.pages("competitions/public/", query | {"ordering": "recent"})
         return list(islice(found, LIST_LIMIT))
 
-    def get_competition(self, number: int) -> schema.Competition:
-        """What this user sees of a competition."""
-        found = self._transport.get(f"competitions/{number}/")
+    def get_competition(self, number: int, secret_key: str | None = None) -> schema.Competition:
+        """What this user sees of a competition. secret_key: of one that is not public; who takes
+        part in it needs no key."""
+        query = {"secret_key": secret_key} if secret_key else None
+        found = self._transport.get(f"competitions/{number}/", query)
         with answer_errors(f"competitions/{number}/"):
             return schema.parse_competition(found)
 
@@ -129,6 +140,10 @@ class Client:
         with answer_errors(f"submissions/{number}/"):
             return schema.parse_submission(found)
 
+    def get_children(self, row: schema.Submission) -> list[schema.Submission]:
+        """The submissions that `row` consists of, one for each task; none where there is one."""
+        return [self.get_submission(number) for number in row.children]
+
     def list_submissions(self, phase: int) -> list[schema.Submission]:
         """The user's submissions to `phase`, as the server orders them: newest first."""
         found = list(self._transport.pages("submissions/", {"phase": phase}))
@@ -145,10 +160,15 @@ class Client:
         return {name: self._transport.text(url) for name, url in addresses.items()}
 
     def download_detailed_result(self, number: int, path: Path) -> None:
-        """Fetches a submission's page of detailed results."""
-        self._transport.download(
-            str(self._transport.get(f"submissions/{number}/get_detail_result/")), path
-        )
+        """Fetches a submission's page of detailed results, where there is one."""
+        address = self._transport.get(f"submissions/{number}/get_detail_result/")
+        # A submission of several tasks has none of its own, and the answer is no address.
+        if not isinstance(address, str) or not address:
+            raise PlatformError(f"submission {number} has no detailed results.", status=404)
+        self._transport.download(address, path)
+        if path.stat().st_size == 0:  # the place is there from the start
+            path.unlink()
+            raise PlatformError(f"the detailed results of submission {number} are empty.")
 
     def cancel(self, number: int) -> bool:
         """Cancels a submission; False when it had ended."""

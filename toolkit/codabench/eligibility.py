@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from toolkit.codabench.address import CompetitionAddress
 from toolkit.codabench.client import Client
 from toolkit.codabench.phases import find_phase
 from toolkit.codabench.schema import Competition, CompetitionPhase
-from toolkit.core.errors import PlatformError
-from toolkit.core.files import digest
+from toolkit.core.errors import InputError, PlatformError
+from toolkit.core.files import digest, format_bytes
 
 LARGEST_PUT = 5 * 2**30  # bytes; S3 takes no more in one request
 TOLERATED_SKEW = timedelta(minutes=5)  # a clock that is off by more is reported
@@ -27,14 +28,16 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> Plan:
-    """Asks whether competition `number` would accept the zip at `path`, in the phase called
+def plan(
+    client: Client, path: Path, address: CompetitionAddress, wanted: str | None = None
+) -> Plan:
+    """Asks whether the competition at `address` would accept the zip at `path`, in the phase called
     `wanted` or the current one.
 
     Raises PlatformError with the reason when it would not.
     """
-    competition = find_competition(client, number)
-    _require_approval(competition, number)
+    competition = find_competition(client, address)
+    _require_approval(competition)
     phase = choose_phase(competition, wanted)
     # Servers of v1.25 accept an entry to a phase that is over. By the server's clock, because this
     # machine's may be off.
@@ -55,13 +58,13 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
     size, free = path.stat().st_size, client.get_free_bytes()
     if size > free:
         raise PlatformError(
-            f"{path.name} has {size / 1e9:.2f} GB, but only {max(free, 0) / 1e9:.2f} GB of your "
-            "storage are free.",
+            f"{path.name} has {format_bytes(size)}; {describe_free(free)}.",
             "Delete files of old submissions on CodaBench's page Resources.",
         )
     if size > LARGEST_PUT:
         raise PlatformError(
-            f"{path.name} has {size / 1e9:.2f} GB; the storage accepts {LARGEST_PUT / 1e9:.2f} GB.",
+            f"{path.name} has {format_bytes(size)}; the storage accepts "
+            f"{format_bytes(LARGEST_PUT)}.",
             "Store the weights in float16.",
         )
     return Plan(
@@ -69,31 +72,53 @@ def plan(client: Client, path: Path, number: int, wanted: str | None = None) -> 
     )
 
 
-def _require_approval(competition: Competition, number: int) -> None:
+def describe_free(free: int) -> str:
+    """What is left of a user's storage, as a person reads it; negative where it is used up."""
+    if free < 0:
+        return f"your storage is over its quota by {format_bytes(-free)}"
+    return f"{format_bytes(free)} of your storage are free"
+
+
+def _require_approval(competition: Competition) -> None:
     """Raises PlatformError unless the organiser has let this user in."""
     if competition.participant == "approved":
         return
-    states = {"pending": "has not approved you yet", "denied": "has denied your application"}
-    state = states.get(competition.participant or "")
-    if state:
-        raise PlatformError(f"'{competition.title}' {state}.", "Ask the organiser.")
+    if competition.participant == "pending":
+        raise PlatformError(
+            f"'{competition.title}' has not approved you yet.", "Ask the organiser."
+        )
+    require_not_denied(competition.title, competition.participant)
     raise PlatformError(
         f"you are not a participant of '{competition.title}'.",
-        f"Apply: cbtool competitions join {number}.",
+        f"Apply: cbtool competitions join {competition.id}.",
     )
 
 
-def find_competition(client: Client, number: int) -> Competition:
-    """Competition `number`. Raises PlatformError where there is none, or none that this user may
-    see."""
+def require_not_denied(title: str, state: str | None) -> None:
+    """Raises PlatformError where the organiser of a competition has denied the application."""
+    if state == "denied":
+        raise PlatformError(f"'{title}' has denied your application.", "Ask the organiser.")
+
+
+def find_competition(client: Client, address: CompetitionAddress) -> Competition:
+    """The competition at `address`.
+
+    Raises InputError when that is another server's, PlatformError where there is none, or none that
+    this user may see.
+    """
+    if address.url not in (None, client.url):
+        raise InputError(
+            f"competition {address.number} is at {address.url}, but you use {client.url}.",
+            f"Log in there: cbtool login --url {address.url}.",
+        )
     try:
-        return client.get_competition(number)
+        return client.get_competition(address.number, address.secret_key)
     except PlatformError as error:
         if error.status != 404:
             raise
         raise PlatformError(
-            f"there is no competition {number} at {client.url}, or you may not see it.",
-            "List the competitions: cbtool competitions list.",
+            f"there is no competition {address.number} at {client.url}, or you may not see it.",
+            "List the competitions: cbtool competitions list; or give its secret link.",
             404,
         ) from error
 

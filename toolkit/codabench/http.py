@@ -20,7 +20,7 @@ from urllib3 import Retry
 
 from toolkit.codabench.credentials import Account
 from toolkit.core import http
-from toolkit.core.errors import PlatformError
+from toolkit.core.errors import PlatformError, end_sentence
 from toolkit.core.files import atomic
 from toolkit.core.http import TRANSIENT_STATUSES, reason
 from toolkit.core.progress import Progress, silent
@@ -246,7 +246,7 @@ def _refusal_text(response: requests.Response) -> str:
     elif "xml" in kind:  # only these two: others repeat what was sent, a token among it
         text = ": ".join(re.findall("<(?:Code|Message)>(.*?)</", response.text, re.DOTALL))
     text = " ".join(text.split())[:REFUSAL_LENGTH] or f"{response.status_code} {response.reason}"
-    return text if text.endswith((".", "!")) else f"{text}."
+    return end_sentence(text)
 
 
 def _flatten(values: Any) -> str:

@@ -56,8 +56,8 @@ class Competition:
 
 @dataclass(frozen=True)
 class Submission:
-    """One row. scores: by column key; of several tasks, the first one's. children: a submission for
-    each task."""
+    """One row. scores: by column key; of several tasks, the first one's. children: the number of a
+    submission for each task, where there are several. task: of such a child, its task's name."""
 
     id: int
     phase: int
@@ -69,6 +69,7 @@ class Submission:
     scores: dict[str, float]
     on_leaderboard: bool
     children: tuple[int, ...]
+    task: str = ""
 
     @property
     def final(self) -> bool:
@@ -156,6 +157,7 @@ def parse_submission(values: dict[str, Any]) -> Submission:
         scores=scores,
         on_leaderboard=bool(values.get("on_leaderboard")),
         children=tuple(_unwrap(child, "id") for child in values.get("children") or ()),
+        task=_read_task(values) if values.get("parent") else "",
     )
 
 
@@ -180,22 +182,6 @@ def parse_leaderboard(
     return sorted(columns.values(), key=lambda column: column.index), places
 
 
-def find_failure_log(logs: dict[str, str]) -> str | None:
-    """The name of the log that explains best why a submission failed; None when all are empty.
-
-    The first with a traceback, in the order of the run: a scoring without predictions only repeats
-    the failure of the ingestion. Else the last step's errors, else what was printed last.
-    """
-    filled = [name for name, text in logs.items() if text.strip()]
-    for name in filled:
-        if "Traceback (most recent call last)" in logs[name]:
-            return name
-    for name in reversed(filled):
-        if name.endswith("stderr"):
-            return name
-    return filled[-1] if filled else None
-
-
 def parse_time(text: str | None) -> datetime | None:
     """An ISO date and time with its zone; UTC where it names none."""
     if not text:
@@ -205,6 +191,12 @@ def parse_time(text: str | None) -> datetime | None:
     if found.tzinfo is None:
         found = found.replace(tzinfo=timezone.utc)
     return found
+
+
+def _read_task(values: dict[str, Any]) -> str:
+    """The name of a submission's task; "" where the answer does not hold it."""
+    task = values.get("task")
+    return str(task.get("name") or "") if isinstance(task, dict) else ""
 
 
 def _unwrap(value: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
 """From a zip to its score: announce it, upload it, enter it exactly once, follow it.
 
-Each step is recorded in the user's state folder, so that a later call continues where an earlier
-one was stopped.
+Each step is recorded (`upload_records`), so that a later call continues where an earlier one was
+stopped.
 """
 
 import fcntl
@@ -10,17 +10,22 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import platformdirs
 
 from toolkit.codabench import schema
 from toolkit.codabench.client import Client
 from toolkit.codabench.eligibility import Plan
-from toolkit.core import records
+from toolkit.codabench.upload_records import (
+    Upload,
+    list_uploads,
+    lock_path,
+    read_record,
+    record_deletion,
+    save,
+)
 from toolkit.core.errors import InputError, LimitError, PlatformError
-from toolkit.core.files import digest, write_error
+from toolkit.core.files import digest
 from toolkit.core.progress import Progress, silent
 
 # Characters of a name that are kept: with a unique suffix, the 35 that CodaBench keeps.
@@ -32,54 +37,26 @@ MAX_SILENCE = 600.0  # seconds without an answer after which following ends
 MIN_PAUSE, MAX_PAUSE = 0.5, 10.0  # seconds between two looks at a status, which grow
 
 
-@dataclass(frozen=True)
-class Upload:
-    """How far an upload is. name: the zip's unique name on the server; key, address: of its place
-    there.
-
-    entering: whether the entry was sent; submission: its number; status, scores: the last ones
-    seen.
-    """
-
-    sha256: str
-    file: str
-    size: int
-    url: str
-    competition: int
-    phase: int
-    phase_name: str
-    name: str
-    started: float
-    key: str = ""
-    address: str = ""
-    uploaded: bool = False
-    entering: bool = False
-    submission: int | None = None
-    status: str = ""
-    scores: dict[str, float] | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its end was seen."""
-        return self.status in schema.FINAL
-
-
 def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
     """Raises InputError where an earlier upload of the zip at `path` to the same phase is
     unfinished, or was scored."""
-    for other in list_uploads():
-        if (other.sha256, other.url, other.phase) != (plan.sha256, client.url, plan.phase.id):
+    for other in list_uploads(client):
+        if (other.sha256, other.phase) != (plan.sha256, plan.phase.id):
+            continue
+        if other.is_over and other.status != "Finished":
+            continue
+        # What was deleted on CodaBench since is neither unfinished nor scored.
+        if other.submission is not None and _is_gone(client, other):
             continue
         if not other.is_over:
             raise InputError(
                 f"an upload of {path.name} to {plan.phase.name} is unfinished.",
                 "Run: cbtool upload --resume; or add --again.",
             )
-        if other.status == "Finished":
-            raise InputError(
-                f"{path.name} was scored in {plan.phase.name} as submission {other.submission}.",
-                f"See: cbtool status {other.submission}; to enter it again anyway, add --again.",
-            )
+        raise InputError(
+            f"{path.name} was scored in {plan.phase.name} as submission {other.submission}.",
+            f"See: cbtool status {other.submission}; to enter it again anyway, add --again.",
+        )
 
 
 def begin(client: Client, plan: Plan, path: Path) -> Upload:
@@ -95,29 +72,11 @@ def begin(client: Client, plan: Plan, path: Path) -> Upload:
         phase_name=plan.phase.name,
         name=f"{stem}-{secrets.token_hex(4)}.zip",
         started=time.time(),
+        user=client.username,
     )
     # Before the first request, so that no step is ever taken without a record of it.
     save(upload)
     return upload
-
-
-def list_uploads() -> list[Upload]:
-    """The uploads that were started on this machine, the latest first."""
-    return sorted(
-        map(_read, _folder().glob("*.json")), key=lambda upload: upload.started, reverse=True
-    )
-
-
-def find_unfinished(path: Path | None) -> Upload:
-    """The latest upload whose end was not seen, of the zip at `path` if given. Raises InputError
-    without any."""
-    for upload in list_uploads():
-        if not upload.is_over and (path is None or Path(upload.file) == path.absolute()):
-            return upload
-    raise InputError(
-        f"no upload{f' of {path}' if path else ''} is unfinished.",
-        "Start one: cbtool upload ZIP --competition ID.",
-    )
 
 
 def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
@@ -126,7 +85,7 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
     Raises PlatformError when CodaBench refuses one or does not answer; what was reached is kept.
     """
     with _lock(upload):
-        upload = _read(_record(upload.name))  # another process may have gone on with it
+        upload = read_record(upload.name)  # another process may have gone on with it
         if upload.submission is not None:
             return upload
         # Sent before, and unanswered: it may be there.
@@ -191,6 +150,8 @@ def follow(
                 finished = now
             if finished and (not scores_come or now - finished > SCORE_GRACE):
                 return found
+            if finished and _all_failed(client, found):
+                return found
         if now - started > seconds:
             raise LimitError(
                 f"submission {number} is not finished after {seconds:g} seconds.",
@@ -200,25 +161,23 @@ def follow(
         pause = min(1.3 * pause, MAX_PAUSE)
 
 
-def record_status(upload: Upload, row: schema.Submission) -> Upload:
-    """Records the status and the scores of `row` in `upload`, and returns it."""
-    upload = replace(upload, status=row.status, scores=row.scores)
-    save(upload)
-    return upload
-
-
-def save(upload: Upload) -> None:
-    """Records how far `upload` is, readable by this user alone: the address is signed."""
-    folder = _folder()
+def _is_gone(client: Client, upload: Upload) -> bool:
+    """Whether the submission of `upload` was deleted on CodaBench, which is recorded."""
+    assert upload.submission is not None
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise write_error(folder, error) from error
-    records.write(upload, _record(upload.name))
+        client.get_submission(upload.submission)
+    except PlatformError as error:
+        if error.status != 404:
+            raise
+        record_deletion(upload)
+        return True
+    return False
 
 
-def _read(path: Path) -> Upload:
-    return records.read(Upload, path, "Remove this record of an upload.")
+def _all_failed(client: Client, row: schema.Submission) -> bool:
+    """Whether `row` consists of several tasks, and no score will come of any."""
+    children = client.get_children(row)
+    return bool(children) and all(child.status == "Failed" for child in children)
 
 
 def _put(client: Client, upload: Upload, progress: Progress) -> Upload:
@@ -295,19 +254,11 @@ def _explain(client: Client, upload: Upload, error: PlatformError) -> PlatformEr
     )
 
 
-def _folder() -> Path:
-    return platformdirs.user_state_path("cbtool") / "uploads"
-
-
-def _record(name: str) -> Path:
-    return _folder() / f"{name}.json"
-
-
 @contextmanager
 def _lock(upload: Upload) -> Iterator[None]:
     """Prevents a second process from sending the same upload at the same time."""
     # The system drops the lock when the process ends, however it ends: no lock outlives it.
-    with (_folder() / f"{upload.name}.lock").open("w") as file:
+    with lock_path(upload.name).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

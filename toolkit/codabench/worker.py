@@ -19,20 +19,11 @@ import yaml
 
 from toolkit.codabench.bundle import Bundle, BundlePhase, Task
 from toolkit.codabench.commands import find_metadata, read_command, substitute_variables
+from toolkit.codabench.logs import LOGS
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.runtime.engines import APP, Container, Engine
 
-LOGS = (
-    "prediction_stdout",
-    "prediction_stderr",
-    "prediction_ingestion_stdout",
-    "prediction_ingestion_stderr",
-    "scoring_stdout",
-    "scoring_stderr",
-    "scoring_ingestion_stdout",
-    "scoring_ingestion_stderr",
-)
 SCORE_LIMIT = Decimal(10) ** 10  # scores are stored as Decimal(20, 10)
 BAD_ZIP = "Bad or empty zip file"
 OUTPUT_METADATA = "Error, the output directory already contains a metadata file"
@@ -58,7 +49,7 @@ class Rehearsal:
 
     status: "Finished" or "Failed", with `details` as CodaBench words them. scores: what it would
     store, by column key; posted: all that the scoring program wrote. logs: files by the names in
-    LOGS; output, detailed_result: where they lie.
+    `logs.LOGS`; output, detailed_result: where they lie.
     """
 
     task: str

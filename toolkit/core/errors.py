@@ -47,3 +47,9 @@ class PlatformError(CbtoolError):
         super().__init__(sentence, hint)
         self.status = status
         self.transient = transient
+
+
+def end_sentence(text: str) -> str:
+    """`text` with a full stop, unless it ends as a sentence does."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."

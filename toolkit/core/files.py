@@ -74,6 +74,14 @@ def digest_of(file: IO[bytes], algorithm: str = "sha256") -> str:
     return value.hexdigest()
 
 
+def format_bytes(size: int) -> str:
+    """`size` as a person reads it, in decimal units: "12 bytes", "3.4 MB", "1.25 GB"."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} bytes"
+
+
 def open_zip(path: Path) -> zipfile.ZipFile:
     """The zip at `path`. Raises InputError for anything else."""
     try:

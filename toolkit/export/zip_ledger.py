@@ -1,11 +1,11 @@
 """The ledger of built zips: the estimated score of each, its speed, and its scores online."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field, TypeAdapter
 
 from toolkit.core import records
 from toolkit.core.errors import InputError
@@ -23,6 +23,32 @@ def _formerly(key: str) -> Any:
     return Field(validation_alias=AliasChoices(key, FORMER_KEYS[key]))
 
 
+@dataclass(frozen=True)
+class OnlineScore:
+    """What a zip scored in a phase. server: its address, and competition: the number there; None
+    where they are not known."""
+
+    phase: str
+    score: float
+    server: str | None = None
+    competition: int | None = None
+
+    @property
+    def place(self) -> tuple[str | None, int | None, str]:
+        """What tells two phases apart: every competition may have a "Development"."""
+        return self.server, self.competition, self.phase
+
+
+_ONLINE = TypeAdapter(tuple[OnlineScore, ...])
+
+
+def _read_online(value: Any) -> tuple[OnlineScore, ...]:
+    """The scores in a ledger; version 0.1 kept them by the phase's name alone."""
+    if isinstance(value, dict):
+        return tuple(OnlineScore(phase, score) for phase, score in value.items())
+    return _ONLINE.validate_python(value)
+
+
 @records.strict
 @dataclass(frozen=True)
 class Entry:
@@ -30,7 +56,7 @@ class Entry:
 
     runs: the names of its networks' runs. part: the held-out part of clean, shift and the
     estimated score, whose 95 % interval is from low to high. seconds: projected for `images`.
-    online: by phase.
+    online: one for each phase.
     """
 
     sha256: str
@@ -45,7 +71,7 @@ class Entry:
     estimated_high: Annotated[float | None, _formerly("estimated_high")] = None
     seconds: float | None = None
     images: int | None = None
-    online: dict[str, float] = field(default_factory=dict)
+    online: Annotated[tuple[OnlineScore, ...], BeforeValidator(_read_online)] = ()
 
 
 def read(folder: Path) -> list[Entry]:
@@ -90,9 +116,9 @@ def note_scores(folder: Path, path: Path, part: str, scores: Headline) -> bool:
     return note(folder, path, part=part, **asdict(scores))
 
 
-def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: str) -> Entry:
-    """Notes what a zip scored online in `phase`. Raises InputError where the ledger in `folder`
-    does not know it."""
+def note_online(folder: Path, zip_or_sha256: Path | str, score: OnlineScore) -> Entry:
+    """Notes what a zip scored online; replaces an earlier score in the same phase. Raises
+    InputError where the ledger in `folder` does not know the zip."""
     found = _find(read(folder), zip_or_sha256)
     if not found:
         raise InputError(
@@ -100,7 +126,8 @@ def note_online(folder: Path, zip_or_sha256: Path | str, score: float, phase: st
             f"Give the file, or the first eight digits of its SHA-256; cbtool runs zips {folder} "
             "lists them.",
         )
-    online = found.online | {phase: score}
+    others = tuple(each for each in found.online if each.place != score.place)
+    online = (*others, score)
     note(folder, found.sha256, online=online)
     return replace(found, online=online)
 
@@ -110,7 +137,7 @@ def mean_absolute_error(entries: list[Entry]) -> float | None:
     errors = []
     for entry in entries:
         if entry.estimated_score is not None:
-            errors += [abs(entry.estimated_score - score) for score in entry.online.values()]
+            errors += [abs(entry.estimated_score - each.score) for each in entry.online]
     if not errors:
         return None
     return sum(errors) / len(errors)

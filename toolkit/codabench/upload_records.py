@@ -1,0 +1,167 @@
+"""Records of uploads, in the user's state folder: how far each is, and how it ended."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import platformdirs
+
+from toolkit.codabench import schema
+from toolkit.codabench.client import Client
+from toolkit.core import records
+from toolkit.core.errors import InputError
+from toolkit.core.files import write_error
+
+DELETED, ABANDONED = "deleted", "abandoned"  # ends that only this machine knows
+
+
+@dataclass(frozen=True)
+class Upload:
+    """How far an upload is. name: the zip's unique name on the server; key, address: of its place
+    there.
+
+    user: whose it is; "" in records of version 0.1. entering: whether the entry was sent;
+    submission: its number; status, scores: the last ones seen.
+    """
+
+    sha256: str
+    file: str
+    size: int
+    url: str
+    competition: int
+    phase: int
+    phase_name: str
+    name: str
+    started: float
+    user: str = ""
+    key: str = ""
+    address: str = ""
+    uploaded: bool = False
+    entering: bool = False
+    submission: int | None = None
+    status: str = ""
+    scores: dict[str, float] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its end was seen, or it will not be continued."""
+        return self.status in (*schema.FINAL, DELETED, ABANDONED)
+
+    @property
+    def step(self) -> str:
+        """How far it is, for a person."""
+        if self.submission is not None:
+            return f"entered as submission {self.submission}"
+        if self.entering:
+            return "entered, without an answer"
+        return "uploaded, not entered" if self.uploaded else "not uploaded"
+
+
+def list_uploads(client: Client) -> list[Upload]:
+    """The uploads that the client's user started on this machine, the latest first."""
+    found = [upload for upload in map(_read, folder().glob("*.json")) if upload.url == client.url]
+    if any(upload.user for upload in found):  # else nobody need ask who this is
+        found = [upload for upload in found if upload.user in ("", client.username)]
+    return sorted(found, key=lambda upload: upload.started, reverse=True)
+
+
+def list_unfinished(client: Client) -> list[Upload]:
+    """Those of them whose end was not seen."""
+    return [upload for upload in list_uploads(client) if not upload.is_over]
+
+
+def find_upload(client: Client, number: int) -> Upload | None:
+    """The upload that became submission `number`; None where it was not sent from here."""
+    for upload in list_uploads(client):
+        if upload.submission == number:
+            return upload
+    return None
+
+
+def find_unfinished(client: Client, path: Path | None) -> Upload:
+    """The latest unfinished upload, of the zip at `path` if given. Raises InputError without
+    any."""
+    for upload in list_unfinished(client):
+        if path is None or Path(upload.file) == path.absolute():
+            return upload
+    raise InputError(
+        f"no upload{f' of {path}' if path else ''} is unfinished.",
+        "Start one: cbtool upload ZIP --competition ID.",
+    )
+
+
+def find_resumable(client: Client, path: Path | None) -> Upload:
+    """The same, but the latest that can be continued: one whose zip is needed and has gone or
+    changed cannot."""
+    latest = find_unfinished(client, path)
+    for upload in list_unfinished(client):
+        if path is None and not _lacks_zip(upload):
+            return upload
+    if _lacks_zip(latest):
+        raise InputError(
+            f"{latest.file} has changed or gone since its upload was started.",
+            "Put it back; or close this upload: cbtool upload --abandon.",
+        )
+    return latest
+
+
+def record_status(upload: Upload, row: schema.Submission) -> Upload:
+    """Records the status and the scores of `row` in `upload`, and returns it."""
+    upload = replace(upload, status=row.status, scores=row.scores)
+    save(upload)
+    return upload
+
+
+def record_deletion(upload: Upload) -> Upload:
+    """Records that the submission of `upload` is no longer on CodaBench."""
+    return _record_end(upload, DELETED)
+
+
+def abandon(upload: Upload) -> Upload:
+    """Closes the record of `upload`, which is not continued. Nothing is sent."""
+    return _record_end(upload, ABANDONED)
+
+
+def save(upload: Upload) -> None:
+    """Records how far `upload` is, readable by this user alone: the address is signed."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise write_error(folder(), error) from error
+    records.write(upload, _path(upload.name))
+
+
+def read_record(name: str) -> Upload:
+    """The record of the upload called `name`, as it stands now."""
+    return _read(_path(name))
+
+
+def lock_path(name: str) -> Path:
+    """The file that the process which sends this upload holds locked."""
+    return folder() / f"{name}.lock"
+
+
+def folder() -> Path:
+    """Where the records lie."""
+    return platformdirs.user_state_path("cbtool") / "uploads"
+
+
+def _record_end(upload: Upload, status: str) -> Upload:
+    upload = replace(upload, status=status)
+    save(upload)
+    return upload
+
+
+def _lacks_zip(upload: Upload) -> bool:
+    """Whether the zip has still to be sent, and is not what it was."""
+    if upload.uploaded or upload.entering:
+        return False
+    path = Path(upload.file)
+    return not path.is_file() or path.stat().st_size != upload.size
+
+
+def _read(path: Path) -> Upload:
+    return records.read(Upload, path, "Remove this record of an upload.")
+
+
+def _path(name: str) -> Path:
+    return folder() / f"{name}.json"
