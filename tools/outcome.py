@@ -18,7 +18,6 @@ with lazy_imports():
     from toolkit.codabench import upload_records as uploads
     from toolkit.export import zip_ledger
 
-TAIL_LINES = 15  # of a log, shown with the status of its submission
 # What to do where CodaBench shows no reason.
 RUN_HERE = (
     "Run it here: cbtool validate ZIP --evaluator an2dl2024; or, with the organiser's bundle: "
@@ -99,12 +98,7 @@ def _print_logs(client: api.Client, row: schema.Submission) -> None:
     if failed:
         names = logs.find_failure_logs(found)
     for name in names:
-        lines = found[name].rstrip().splitlines()
-        cut = ""
-        if len(lines) > TAIL_LINES:
-            cut = f", last {TAIL_LINES} of {len(lines)} lines"
-        output.hint(f"-- {name}{cut}:")
-        output.hint("\n".join(lines[-TAIL_LINES:]))
+        output.log_end(name, found[name], err=True)
     if failed:
         output.error(PlatformError(end_sentence(line(row)), hint))
 

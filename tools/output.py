@@ -22,6 +22,7 @@ with lazy_imports():
     from toolkit.runtime import checks as runtime_checks
 
 CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
+TAIL_LINES = 15  # of a log that is not shown whole
 SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 
 
@@ -88,6 +89,14 @@ def log(name: str, text: str) -> None:
         return
     click.echo(f"-- {name}:")
     click.echo(text.rstrip("\n"))
+
+
+def log_end(name: str, text: str, err: bool = False) -> None:
+    """Prints the last lines of a log, and says how many there are in all."""
+    lines = text.rstrip().splitlines()
+    cut = f", last {TAIL_LINES} of {len(lines)} lines" if len(lines) > TAIL_LINES else ""
+    click.echo(f"-- {name}{cut}:", err=err)
+    click.echo("\n".join(lines[-TAIL_LINES:]), err=err)
 
 
 def _cell(value: Any) -> str:

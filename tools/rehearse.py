@@ -103,8 +103,7 @@ def rehearse(
     if any(rehearsal.hit_time_limit for rehearsal in rehearsals):
         return LimitError.exit_code
     for rehearsal in rehearsals:
-        # CodaBench also calls it Finished when no score could be stored.
-        if rehearsal.status != "Finished" or not rehearsal.scores:
+        if not rehearsal.has_score:
             return SubmissionError.exit_code
     return SubmissionError.exit_code if refused else 0
 
@@ -149,10 +148,7 @@ def _show(
         for text in report[name]:
             click.echo(f"{name.replace('_', ' ')}: {text}")
     for rehearsal in rehearsals:
-        for name, path in rehearsal.logs.items():
-            output.log(
-                f"{rehearsal.task}: {name}", path.read_text(encoding="utf-8", errors="replace")
-            )
+        _show_logs(rehearsal)
     for rehearsal in rehearsals:
         status = f"{rehearsal.task}: {rehearsal.status}"
         if rehearsal.details:
@@ -168,6 +164,18 @@ def _show(
                 cells.append((column.title, column.key, score))
             output.table(("column", "key", "score"), cells, title=board.title)
     output.checks(found)
+
+
+def _show_logs(rehearsal: worker.Rehearsal) -> None:
+    """Shows all logs; where there is no score, the end of those that explain it."""
+    if rehearsal.has_score:
+        for name, path in rehearsal.logs.items():
+            output.log(f"{rehearsal.task}: {name}", worker.read_log(path))
+        return
+    for name in rehearsal.find_failure_logs():
+        output.log_end(f"{rehearsal.task}: {name}", worker.read_log(rehearsal.logs[name]))
+    folder = next(iter(rehearsal.logs.values())).parent
+    output.hint(f"All logs of {rehearsal.task}: {folder}")
 
 
 def _format_score(score: float | None, precision: int) -> str:

@@ -436,6 +436,22 @@ def test_links_that_a_program_makes_lead_nobody_out(rehearse, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["metadata", "scores.json", "stolen"])
+def test_a_link_in_the_output_is_not_followed(rehearse, tmp_path, name):
+    """Neither is the file it leads to written, nor does what it holds reach the next program."""
+    outside = tmp_path / "secret"
+    outside.write_text('{"score": 0.25}')
+    code = f"import os; os.symlink({str(outside)!r}, '/app/output/{name}')"
+    files = {"main.py": code, "metadata": "command: python3 main.py"}
+    scoring = {"scores.json": code, "stolen": SCORING, "metadata": SCORING}[name]
+    rehearsal, bad = rehearse(make_bundle(tmp_path / "b", scoring=scoring), files)
+    assert outside.read_text() == '{"score": 0.25}'
+    taken = rehearsal.output.parent / "input" / "res" / name
+    assert name == "metadata" or not taken.exists()
+    assert bad["links"].status == "failed" and name in bad["links"].detail
+    assert rehearsal.scores == ({} if name == "scores.json" else {"score": 0.5})
+
+
 def test_each_task_of_a_phase_is_run(rehearse, tmp_path):
     folder = make_bundle(tmp_path / "b", INGESTION)
     description = yaml.safe_load((folder / "competition.yaml").read_text())
@@ -559,6 +575,12 @@ def test_the_command_line_tells_everything(tmp_path):
     assert (
         in_process("rehearse", path, "--bundle", failing, "--out", tmp_path / "out").returncode == 1
     )
+    # The prediction ends with a sentence and the scoring without predictions; only the first shows.
+    failing = make_bundle(tmp_path / "e", "exit('no weights')", "exit('no predictions')")
+    result = in_process("rehearse", path, "--bundle", failing, "--out", tmp_path / "out")
+    assert result.returncode == 1 and "-- task: prediction_ingestion_stderr:" in result.stdout
+    assert "no weights" in result.stdout and "no predictions" not in result.stdout
+    assert f"All logs of task: {tmp_path / 'out' / 'task-0' / 'logs'}" in result.stderr
     slow = make_bundle(tmp_path / "d", "import time; time.sleep(60)", execution_time_limit=1)
     assert in_process("rehearse", path, "--bundle", slow, "--out", tmp_path / "out").returncode == 4
 
@@ -649,7 +671,11 @@ def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
         container = engines.Container(["python3", "run.py", "two words"], places)
         assert made.run(container, tmp_path / "out", tmp_path / "err", 0.5) is None
     info, inspect, pull, run, kill = calls.read_text().splitlines()
-    assert (info, inspect, pull) == ("info", "image inspect small:1", "pull --quiet small:1")
+    assert (info, inspect, pull) == (
+        "info",
+        "image inspect -- small:1",
+        "pull --quiet -- small:1",
+    )
     assert (
         "--network none --security-opt no-new-privileges --cap-drop=AUDIT_WRITE --cap-drop=CHOWN"
         in run
@@ -658,7 +684,7 @@ def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
         f"--volume={tmp_path}/program:/app/program --volume={tmp_path}/output:/app/output "
         "--workdir=/app/program" in run
     )
-    assert run.endswith("small:1 python3 run.py two words")
+    assert run.endswith("-- small:1 python3 run.py two words")
     assert kill == f"kill {run.split()[3]}"
     assert (tmp_path / "output").stat().st_mode & 0o777 == 0o777
 

@@ -1,7 +1,10 @@
 """A download that goes on: through transient statuses, and not through refusals."""
 
+import http.client as http_client
+
 import pytest
 import requests
+from urllib3.exceptions import ProtocolError
 from werkzeug import Response
 
 from toolkit.core import http
@@ -31,6 +34,12 @@ def test_the_attempts_are_counted(server, tmp_path):
         get(server, tmp_path / "file")
     assert caught.value.response.text == "later" and len(server.log) == 3
     assert not (tmp_path / "file").exists()
+
+
+def test_the_reason_of_a_broken_connection_is_a_sentence():
+    inner = http_client.RemoteDisconnected("Remote end closed connection without response")
+    error = requests.ConnectionError(ProtocolError("Connection aborted.", inner))
+    assert http.reason(error) == "Remote end closed connection without response"
 
 
 def test_a_refusal_is_final(server, tmp_path):

@@ -31,7 +31,7 @@ def test_an_old_ledger_is_read_and_written_with_todays_keys(runs):
     (entry,) = zip_ledger.read(runs)
     for old, new in NAMES.items():
         assert getattr(entry, new) == SCORE[old]
-    zip_ledger.note_online(runs, entry.sha256, 0.5, "final")
+    zip_ledger.note_online(runs, entry.sha256, zip_ledger.OnlineScore("final", 0.5))
     (written,) = json.loads((runs / zip_ledger.FILE).read_text())
     assert written["estimated_score"] == SCORE["foretold"] and "foretold" not in written
     assert f"{SCORE['foretold']:.4f}"[:5] in in_process("runs", "zips", runs).stdout

@@ -19,8 +19,9 @@ import yaml
 
 from toolkit.codabench.bundle import Bundle, BundlePhase, Task
 from toolkit.codabench.commands import find_metadata, read_command, substitute_variables
-from toolkit.codabench.logs import LOGS
+from toolkit.codabench.logs import LOGS, find_failure_logs
 from toolkit.core.errors import InputError
+from toolkit.core.files import remove_special_files
 from toolkit.core.progress import Progress, silent
 from toolkit.runtime.engines import APP, Container, Engine
 
@@ -35,12 +36,13 @@ BAD_SCORES_FILE = "Could not decode scores json properly, it contains an error."
 @dataclass(frozen=True)
 class Step:
     """ "prediction" or "scoring". exit_codes: of what ran, by "program" and "ingestion"; None:
-    stopped at the limit."""
+    stopped at the limit. removed: links and the like that it left in the output."""
 
     name: str
     seconds: float
     limit: int
     exit_codes: dict[str, int | None]
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,30 @@ class Rehearsal:
     @property
     def hit_time_limit(self) -> bool:
         return any(None in step.exit_codes.values() for step in self.steps)
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the leaderboard would show something: CodaBench also calls it Finished when no
+        score could be stored."""
+        return self.status == "Finished" and bool(self.scores)
+
+    def find_failure_logs(self) -> list[str]:
+        """The names of the logs that explain why there is no score: those of the first program that
+        ended with an error, which a real server does not show."""
+        texts = {name: read_log(path) for name, path in self.logs.items()}
+        for step in self.steps:
+            for kind, code in step.exit_codes.items():
+                prefix = f"{step.name}_ingestion_" if kind == "ingestion" else f"{step.name}_"
+                names = [f"{prefix}stderr", f"{prefix}stdout"]
+                filled = [name for name in names if texts[name].strip()]
+                if code != 0 and filled:
+                    return filled[:1]
+        return find_failure_logs(texts)
+
+
+def read_log(path: Path) -> str:
+    """The text of a log; programs may write anything."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 class _Failed(Exception):
@@ -226,7 +252,12 @@ def _run_step(run: _Run, folder: Path, name: str) -> None:
         )
         if codes[kind] is None:
             break
-    run.steps.append(Step(name, time.monotonic() - started, run.phase.execution_time_limit, codes))
+    seconds = time.monotonic() - started
+    if (folder / "output").is_symlink():  # moved away, and a link put in its place
+        (folder / "output").unlink()
+    # Before anything reads the output: links in it lead to this machine's files.
+    removed = tuple(remove_special_files(folder / "output"))
+    run.steps.append(Step(name, seconds, run.phase.execution_time_limit, codes, removed))
     if None in codes.values():
         raise _Failed(
             f"Execution Time Limit exceeded. Limit was {run.phase.execution_time_limit} seconds"

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,23 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` (UTF-8) to `path`, whole or not at all."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_special_files(folder: Path) -> list[str]:
+    """Removes links, pipes, sockets and devices below `folder`, and returns their names.
+
+    Programs of strangers write there, and whoever reads what they left must not be led to another
+    file of this machine, or wait for a pipe.
+    """
+    removed = []
+    for place, names, files in os.walk(folder, followlinks=False):
+        for name in (*names, *files):
+            path = Path(place, name)
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                path.unlink()
+                removed.append(str(path.relative_to(folder)))
+    return removed
 
 
 def write_error(path: Path, error: OSError) -> InputError:

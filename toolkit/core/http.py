@@ -45,8 +45,8 @@ def download(
 
 def reason(error: Exception) -> str:
     """The innermost cause of a failed request, without its address, which may be signed."""
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
+    while causes := [each for each in error.args if isinstance(each, Exception)]:
+        error = causes[0]
     cause = getattr(error, "reason", None) or error
     text = str(cause)
     if isinstance(cause, OSError) and cause.args:

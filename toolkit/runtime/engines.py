@@ -128,10 +128,10 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
         # The command may be there while its service is not running, or not open to this user.
         if not _succeeds([executable, "info"]):
             raise _Unusable(f"{executable} does not respond")
-        if not _succeeds([executable, "image", "inspect", image]):
+        if not _succeeds([executable, "image", "inspect", "--", image]):
             progress(0, 1, f"pulling {image}")
             # An image has several gigabytes, so a pull has no time limit.
-            if not _succeeds([executable, "pull", "--quiet", image], seconds=None):
+            if not _succeeds([executable, "pull", "--quiet", "--", image], seconds=None):
                 raise _Unusable(f"{executable} cannot pull {image}")
 
         def argv(container: Container, name: str) -> list[str]:
@@ -156,6 +156,7 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
                 *options,
                 f"--workdir={CWD}",
                 "--env=PYTHONUNBUFFERED=1",
+                "--",  # a bundle names the image, which must not become an option
                 image,
                 *container.command,
             ]

@@ -41,6 +41,7 @@ COMMAND_CHECKS: tuple[Callable[[Command], Check], ...] = (
 REHEARSAL_CHECKS: tuple[Callable[[Rehearsal, Bundle], list[Check]], ...] = (
     rehearsal.check_times,
     rehearsal.check_exit_codes,
+    rehearsal.check_links,
     rehearsal.check_modules,
     rehearsal.check_outcome,
     rehearsal.check_score_keys,

@@ -11,6 +11,7 @@ from toolkit.codabench.worker import (
     Rehearsal,
     Step,
     is_storable,
+    read_log,
 )
 from toolkit.runtime.checks.check import Check, failed, passed, warning
 
@@ -45,10 +46,21 @@ def check_exit_codes(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     return found
 
 
+def check_links(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
+    """The programs left files in their output, not links to files."""
+    hint = "Copy the file itself: what a link leads to is not there in the next step."
+    found = []
+    for step in rehearsal.steps:
+        if step.removed:
+            detail = f"the {step.name} left links or the like in its output: "
+            found.append(failed("links", detail + ", ".join(step.removed), hint))
+    return found
+
+
 def check_modules(rehearsal: Rehearsal, bundle: Bundle) -> list[Check]:
     """Every module that a program imports is there."""
     # What is missing here may be in the competition's image: so it is a warning, not a failure.
-    logs = [log.read_text(encoding="utf-8", errors="replace") for log in rehearsal.logs.values()]
+    logs = [read_log(log) for log in rehearsal.logs.values()]
     hint = (
         "If the competition's image has it, rehearse in docker or podman, or give a Python that "
         "has it: --python PATH."
