@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from toolkit.core.contract import AN2DL2024
 from tools import options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
@@ -45,7 +46,7 @@ with lazy_imports():
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0),
-    default=600.0,
+    default=AN2DL2024.time_limit,
     show_default=True,
     metavar="SECONDS",
     help=("The evaluator's time limit: predict uses fewer views when time runs short. 0 for none."),

@@ -9,15 +9,18 @@ from typing import TypeVar
 
 import click
 
+from toolkit.core.contract import AN2DL2024
 from tools import output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.codabench import address
     from toolkit.runtime import environments
+    from toolkit.runtime.checks import environment
 
 # Existence is checked where the file is read, so that Python callers get the same sentence.
 PATH = click.Path(path_type=Path)
+NO_EVALUATOR = "none"  # the value of --evaluator for cbtool's own Python
 Command = TypeVar("Command", bound=Callable[..., object] | click.Command)
 
 
@@ -43,19 +46,24 @@ def part(help_text: str) -> Callable[[Command], Command]:
 
 def interpreter(command: Command) -> Command:
     """Adds --evaluator and --python, of which `choose_python` makes one interpreter."""
+    return _add_interpreter(command, "[default: cbtool's own Python]")
+
+
+def checked_interpreter(command: Command) -> Command:
+    """The same, where the default is the competition's environment."""
+    return _add_interpreter(command, "none: cbtool's own Python. [default: an2dl2024]")
+
+
+def _add_interpreter(command: Command, default: str) -> Command:
     evaluator = click.option(
         "--evaluator",
         metavar="NAME",
         help=(
             "Run the zip in this evaluator's environment: an2dl2024, oldest or latest. It is "
-            "installed on first use."
+            f"installed on first use. {default}"
         ),
     )
-    python = click.option(
-        "--python",
-        metavar="PATH",
-        help="Run the zip with this interpreter. [default: cbtool's own]",
-    )
+    python = click.option("--python", metavar="PATH", help="Run the zip with this interpreter.")
     return evaluator(python(command))
 
 
@@ -64,21 +72,35 @@ def choose_python(stages: output.Stages, evaluator: str | None, python: str | No
 
     Installs the evaluator's environment where it is missing. Raises UsageError when both are given.
     """
-    if evaluator and python:
-        raise click.UsageError("give --evaluator or --python, not both.")
-    if not evaluator:
+    _require_one(evaluator, python)
+    if not evaluator or evaluator == NO_EVALUATOR:
         return python or sys.executable
     with stages.stage("evaluator") as progress:
         return environments.find_python(evaluator, progress)
 
 
+def choose_place(
+    stages: output.Stages, file: Path, evaluator: str | None, python: str | None
+) -> environment.Place:
+    """Where the zip `file` is checked: as the options say, by default in the competition's
+    environment. Raises UsageError when both are given."""
+    _require_one(evaluator, python)
+    with stages.stage("evaluator") as progress:
+        return environment.choose_place(file, evaluator, python, progress=progress)
+
+
+def _require_one(evaluator: str | None, python: str | None) -> None:
+    if evaluator and python:
+        raise click.UsageError("give --evaluator or --python, not both.")
+
+
 limit = click.option(
     "--limit",
     type=click.FloatRange(min=1),
-    default=1200.0,
+    default=AN2DL2024.time_limit,
     show_default=True,
     metavar="SECONDS",
-    help="Stop the zip after this time.",
+    help="The competition's time limit, after which the zip is stopped.",
 )
 runs_folder = click.option(
     "--runs",

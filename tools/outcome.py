@@ -20,7 +20,7 @@ with lazy_imports():
 
 # What to do where CodaBench shows no reason.
 RUN_HERE = (
-    "Run it here: cbtool validate ZIP --evaluator an2dl2024; or, with the organiser's bundle: "
+    "Run it here: cbtool validate ZIP; or, with the organiser's bundle: "
     "cbtool rehearse ZIP --bundle BUNDLE."
 )
 

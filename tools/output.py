@@ -21,7 +21,7 @@ with lazy_imports():
 
     from toolkit.runtime import checks as runtime_checks
 
-CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
+CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skipped"}
 TAIL_LINES = 15  # of a log that is not shown whole
 SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from toolkit.core.errors import SubmissionError
+from toolkit.core.errors import InputError, SubmissionError
 from tools import evaluate, options, output
 from tools.lazy import lazy_imports
 
@@ -73,12 +73,14 @@ def score(
         samples = samples.take(splitting.read(run.split).rows(PART, samples))
     if run or shift:
         samples = shift_benchmark.limit_images(samples)
+    _require_size(file, samples, data_file)
     copies = zip_score.make_copies(samples, shift)
     stored = zip_score.read_labels(run, PART, copies) if run else None
     with output.stages() as stages:
         interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("score"):
-            labels = predict_labels(file, copies, interpreter, limit)
+            # The limit is for one set of images.
+            labels = predict_labels(file, copies, interpreter, limit * len(copies))
     known = manifest.read_families(file)
     found = zip_score.score(samples, labels, known, stored)
     if found.benchmark:
@@ -96,6 +98,19 @@ def score(
     else:
         print_score(found, f"{PART} part" if run else f"{len(samples):,} images", samples)
     return 1 if found.differing else 0
+
+
+def _require_size(file: Path, samples: dataset.Samples, data_file: Path) -> None:
+    """Raises InputError where a zip that says which images it takes takes others."""
+    known = manifest.read_zip_manifest(file)
+    if known is None or known.image_shape == samples.images.shape[1:]:
+        return
+    wanted = " × ".join(map(str, known.image_shape))
+    given = " × ".join(map(str, samples.images.shape[1:]))
+    raise InputError(
+        f"the images in {data_file} are {given}, but {file} takes {wanted}.",
+        "Give images of that size, as the competition does.",
+    )
 
 
 def score_values(found: zip_score.ZipScore) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tools import options, outcome, output, submissions
 from tools.account import connect
 from tools.competitions import count_left, describe_limit
 from tools.lazy import lazy_imports
+from tools.validate import find_failed, run_checks
 
 with lazy_imports():
     from toolkit.codabench import address as addresses
@@ -22,7 +23,6 @@ with lazy_imports():
     from toolkit.codabench import eligibility, upload_records
     from toolkit.codabench import upload as uploads
     from toolkit.export import manifest as manifests
-    from toolkit.runtime import checks
 
 
 @click.command()
@@ -55,7 +55,7 @@ with lazy_imports():
     metavar="SECONDS",
     help="Stop waiting after this time.",
 )
-@options.interpreter
+@options.checked_interpreter
 @options.runs_folder
 @options.json
 def upload(
@@ -140,14 +140,11 @@ def upload(
 
 def _count_failed_checks(file: Path, evaluator: str | None, python: str | None) -> int:
     """How many of `validate`'s checks fail; tells what they and those that warn have found."""
-    with output.stages() as stages:
-        interpreter = options.choose_python(stages, evaluator, python)
-        with stages.stage("validate"):
-            found = checks.validate(file, interpreter)
+    found = run_checks(file, evaluator, python)
     for check in found:
-        if check.status != "ok":
+        if check.status in ("failed", "warning"):
             output.hint(f"{check.name}: {end_sentence(check.detail)} {check.hint}")
-    return sum(check.status == "failed" for check in found)
+    return len(find_failed(found, force=False))
 
 
 def _describe(client: api.Client, plan: eligibility.Plan, file: Path) -> list[tuple[str, str]]:

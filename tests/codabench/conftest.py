@@ -24,10 +24,10 @@ def hurry(monkeypatch):
     monkeypatch.setattr(transport, "BACKOFF_SECONDS", 0.01)
     validate = checks.validate
 
-    def validate_once(path, *arguments):
+    def validate_once(path, *arguments, **options):
         key = (files.digest(path), *arguments)
         if key not in VALIDATED:
-            VALIDATED[key] = validate(path, *arguments)
+            VALIDATED[key] = validate(path, *arguments, **options)
         return VALIDATED[key]
 
     monkeypatch.setattr(checks, "validate", validate_once)

@@ -34,7 +34,7 @@ def test_a_server_that_kept_no_logs(standin, zip_file, tmp_path):
     standin.next_row = FAILED
     result = sent(zip_file, "--wait")
     assert_one_sentence(result, "submission 1: Failed", code=3)
-    assert "kept no logs" in result.stderr and "cbtool validate ZIP --evaluator" in result.stderr
+    assert "kept no logs" in result.stderr and "cbtool validate ZIP;" in result.stderr
     assert "cbtool logs" not in result.stderr
     result = in_process("logs", 1, "--out", tmp_path / "logs")
     assert_one_sentence(result, "the server kept no logs of submission 1", code=3)

@@ -20,6 +20,7 @@ from toolkit.codabench.credentials import Account
 from toolkit.core.errors import PlatformError
 from toolkit.export import zip_ledger
 
+NO_EVALUATOR = ("--evaluator", "none")
 CRASH = "Traceback (most recent call last):\n  File ingestion.py\nValueError: no weights\n"
 
 
@@ -106,12 +107,15 @@ def test_a_dry_run_and_a_no_send_nothing(standin, zip_file):
         and "Nothing was sent." in result.stderr
         and "left today" in result.stderr
     )
-    result = in_process("upload", zip_file, "--competition", 1, input="n\n")
+    result = in_process("upload", zip_file, "--competition", 1, *NO_EVALUATOR, input="n\n")
     assert result.returncode == 0
-    result = in_process("upload", zip_file, "--competition", 1, input="")
+    result = in_process("upload", zip_file, "--competition", 1, *NO_EVALUATOR, input="")
     assert result.returncode == 2 and "add --yes" in result.stderr
     assert standin.count("POST") == 0 and upload_records.list_uploads(_client(standin)) == []
-    assert in_process("upload", zip_file, "--competition", 1, input="y\n").returncode == 0
+    assert (
+        in_process("upload", zip_file, "--competition", 1, *NO_EVALUATOR, input="y\n").returncode
+        == 0
+    )
     assert len(standin.rows) == 1
 
 
@@ -318,7 +322,7 @@ def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
 
     standin._answer = slow
     # Processes of their own: SIGKILL and Ctrl-C end the whole one.
-    process = started("upload", zip_file, "--competition", 1, "--yes", "--wait")
+    process = started("upload", zip_file, "--competition", 1, *NO_EVALUATOR, "--yes", "--wait")
     deadline = time.monotonic() + 60
     while not reached and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -334,7 +338,7 @@ def test_killed_at_any_step_it_goes_on(standin, zip_file, step):
 
 def test_ctrl_c_says_how_to_go_on(standin, zip_file):
     standin.next_row = {"walk": ("Submitted",)}
-    process = started("upload", zip_file, "--competition", 1, "--yes", "--wait")
+    process = started("upload", zip_file, "--competition", 1, *NO_EVALUATOR, "--yes", "--wait")
     deadline = time.monotonic() + 60
     while not standin.count("GET /api/submissions/1/") and time.monotonic() < deadline:
         time.sleep(0.05)

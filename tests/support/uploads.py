@@ -14,6 +14,8 @@ MODEL = (
 def sent(zip_file, *arguments, competition=1):
     return in_process(
         "upload",
+        "--evaluator",
+        "none",
         zip_file,
         "--competition",
         competition,

@@ -130,7 +130,7 @@ def test_time_reports_and_projects(small_zip):
     assert report["ceiling_share"] == pytest.approx(
         report["gflop_per_image"] * report["images_per_second"] / report["ceiling_gflops"], rel=0.05
     )
-    assert report["limit_seconds"] == 1200 and report["zip_time_limit"] == 600
+    assert report["limit_seconds"] == 600 and report["zip_time_limit"] == 600
 
 
 def test_time_says_when_a_zip_is_too_slow(tmp_path):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
 
-COMPETITION_CLASSES = 8  # AN2DL 2024, and BloodMNIST
+COMPETITION_CLASSES = AN2DL2024.classes  # BloodMNIST has as many
 SMALLEST_SIDE = 16  # pixels; four halvings, below which no backbone here leaves a feature map
 CELL_NAMES = (
     "basophil",

@@ -5,6 +5,7 @@ which `evaluate` chooses for it. docs/manifest.md describes every key.
 import json
 import zipfile
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,11 @@ def read_zip_manifest(path: Path) -> Manifest | None:
             return records.parse(Manifest, archive.read(FILE))
         except (KeyError, ValueError, zipfile.BadZipFile):
             return None
+
+
+def model_source() -> bytes:
+    """The one file of code in every zip that cbtool builds."""
+    return (resources.files("submission") / "model.py").read_bytes()
 
 
 def read_families(path: Path) -> tuple[str, ...]:

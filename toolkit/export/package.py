@@ -5,13 +5,13 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from toolkit.core import config, records
+from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.files import atomic, digest
 from toolkit.core.progress import Progress, silent
@@ -25,6 +25,7 @@ from toolkit.export.manifest import (
     Manifest,
     NetworkEntry,
     WeightsEntry,
+    model_source,
     read_inference,
     read_manifest,
     write_manifest,
@@ -34,7 +35,7 @@ from toolkit.training.families import list_covered_families
 from toolkit.training.run_folder import Run, read_provenance
 
 EQUIVALENCE = "equivalence.json"  # how the rewrites compare with the trained network
-TIME_LIMIT = 600.0  # seconds that the competition gives a submission
+TIME_LIMIT = AN2DL2024.time_limit  # seconds
 # The same for every file, so that the same run gives the same bytes: the earliest date a zip can
 # hold.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -255,8 +256,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, ZIP_DATE)
     info.external_attr = 0o644 << 16
     return info
-
-
-def model_source() -> bytes:
-    """The one file of code in every zip."""
-    return (resources.files("submission") / "model.py").read_bytes()

@@ -7,17 +7,18 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from toolkit.core import processes
-from toolkit.core.errors import InputError, LimitError, SubmissionError
+from toolkit.core.contract import AN2DL2024, Contract
+from toolkit.core.errors import InputError, LimitError, SubmissionError, end_sentence
 from toolkit.core.files import open_zip, write_error
 from toolkit.runtime import sandbox_child
 
-TIME_LIMIT = 1200.0  # seconds; CodaBench's default queue allows no more for a step
+TIME_LIMIT = AN2DL2024.time_limit  # seconds
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
 LOG_TAIL = 4000  # bytes of a log in which its last line is looked for
 PRIVATE_VARIABLES = ("XDG_", "MPLCONFIGDIR", "CODABENCH_")  # beginnings of environment variables
@@ -60,6 +61,7 @@ class Outcome:
     connections: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
+    zip_name: str = "ZIP"
 
     def labels(self, name: str) -> np.ndarray:
         """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are
@@ -69,7 +71,7 @@ class Outcome:
             raise SubmissionError(
                 f"predict returned {output.dtype} of shape {output.shape}, not integers of shape "
                 "(n,).",
-                "Run: cbtool validate ZIP.",
+                f"Run: cbtool validate {self.zip_name}.",
             )
         return output
 
@@ -77,12 +79,15 @@ class Outcome:
         """The array that call `name` returned. Raises SubmissionError when there is none."""
         if self.stage != "done":
             raise SubmissionError(
-                f"the submission failed at {self.stage}: {self.error}.", "Run: cbtool validate ZIP."
+                end_sentence(f"the submission failed at {self.stage}: {self.error}"),
+                f"Run: cbtool validate {self.zip_name}.",
             )
         call = self.calls[name]
         if call.output is None:
             what = call.error or f"it returned {call.kind}, not an array"
-            raise SubmissionError(f"predict failed: {what}.", "Run: cbtool validate ZIP.")
+            raise SubmissionError(
+                end_sentence(f"predict failed: {what}"), f"Run: cbtool validate {self.zip_name}."
+            )
         return call.output
 
 
@@ -91,12 +96,15 @@ def run(
     inputs: dict[str, np.ndarray],
     python: str = sys.executable,
     time_limit: float = TIME_LIMIT,
+    contract: Contract = AN2DL2024,
 ) -> Outcome:
-    """Unzips `path` into a temporary folder and calls `Model().predict` on each of `inputs` there.
+    """Unzips `path` into a temporary folder and calls predict on each of `inputs` there.
 
-    `python` is the interpreter to run it with. Raises Stopped when it takes longer than
-    `time_limit` seconds, prints more than OUTPUT_LIMIT or is killed, SubmissionError when its
-    process fails, InputError when the zip or the interpreter cannot be used.
+    `python` is the interpreter to run it with. contract: what the submission offers; where it is
+    fitted first, that happens on the first of the inputs and made-up labels. Raises Stopped when it
+    takes longer than `time_limit` seconds, prints more than OUTPUT_LIMIT or is killed,
+    SubmissionError when its process fails, InputError when the zip or the interpreter cannot be
+    used.
     """
     with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
         # Resolved, because the child compares real paths: on macOS /tmp is a link.
@@ -117,10 +125,12 @@ def run(
             "inputs": {name: str(folders["inputs"] / f"{name}.npy") for name in inputs},
             "results": str(folders["results"]),
             "hidden_modules": HIDDEN_MODULES,
+            "style": contract.style,
+            "classes": contract.classes,
         }
         (root / "request.json").write_text(json.dumps(request), encoding="utf-8")
         _execute(python, root, folders["tmp"], time_limit)
-        return _outcome(folders["results"])
+        return replace(_outcome(folders["results"]), zip_name=str(path))
 
 
 def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> None:

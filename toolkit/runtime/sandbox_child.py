@@ -129,12 +129,12 @@ def main() -> None:
     report: dict[str, Any] = {"stage": "import", "error": None, "calls": {}}
     try:
         started = time.perf_counter()
-        from model import Model
+        import model as module
 
         report["import_seconds"] = time.perf_counter() - started
         report["stage"] = "load"
         started = time.perf_counter()
-        model = Model()
+        model = make_model(module, request, np)
         report["load_seconds"] = time.perf_counter() - started
         report["stage"] = "predict"
         for name, path in request["inputs"].items():
@@ -150,6 +150,17 @@ def main() -> None:
         "processes": guard.processes,
     }
     (results / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+
+def make_model(module: Any, request: dict[str, Any], np: Any) -> Any:
+    """What has the function predict, in the style that the competition asks for."""
+    if request["style"] == "function":
+        return module
+    model = module.Model()
+    if request["style"] == "fit":
+        X = np.load(next(iter(request["inputs"].values())))
+        model.fit(X, np.arange(len(X)) % request["classes"])
+    return model
 
 
 def call_predict(model: Any, X: Any, path: Path) -> dict[str, Any]:

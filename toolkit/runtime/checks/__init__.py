@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import SubmissionError
 from toolkit.core.files import open_zip
 from toolkit.data import synthetic
 from toolkit.export.manifest import read_zip_manifest
 from toolkit.runtime import sandbox
-from toolkit.runtime.checks import behaviour, contents
+from toolkit.runtime.checks import behaviour, contents, saved_models
 from toolkit.runtime.checks.check import Check, Subject
 from toolkit.runtime.sandbox import Outcome, Stopped
 
@@ -30,6 +31,7 @@ CHECKS: tuple[Callable[[Subject], Check], ...] = (
     contents.check_names,
     contents.check_references,
     contents.check_weights,
+    saved_models.check_saved_models,
     behaviour.check_start,
     behaviour.check_time,
     behaviour.check_memory,
@@ -43,26 +45,62 @@ CHECKS: tuple[Callable[[Subject], Check], ...] = (
 )
 
 
+# The checks whose failure explains that the zip does not run, and those that fail then.
+CAUSES = (
+    "layout",
+    "entries",
+    "interface",
+    "names",
+    "references",
+    "weights",
+    "keras",
+    "network",
+    "writes",
+    "processes",
+)
+CONSEQUENCES = ("start", "predict", "returns", "slices")
+
+
 def validate(
-    path: Path, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT
+    path: Path,
+    python: str = sys.executable,
+    time_limit: float | None = None,
+    contract: Contract = AN2DL2024,
+    in_evaluator: bool = False,
 ) -> list[Check]:
-    """Runs every check on the zip at `path`. Raises InputError when it is no zip or damaged."""
-    subject = read_subject(path)
+    """Runs every check on the zip at `path`, by what `contract` asks.
+
+    python: the interpreter that runs it; in_evaluator: whether that is the competition's own
+    environment. time_limit: seconds, the contract's by default. Raises InputError when `path` is no
+    zip or damaged.
+    """
+    subject = replace(read_subject(path), contract=contract, in_evaluator=in_evaluator)
     if subject.source is not None:
-        image_shape = None
-        if subject.manifest:
-            image_shape = subject.manifest.image_shape
-        inputs = _inputs(image_shape)
+        inputs = _inputs(subject.image_shape)
         # A submission that was stopped still has its checks: the one of its time, memory or output
         # fails, and those that need answers say so.
         try:
-            outcome = sandbox.run(path, inputs, python, time_limit)
+            outcome = sandbox.run(path, inputs, python, time_limit or contract.time_limit, contract)
         except Stopped as error:
             outcome = Outcome(error.reason, error.sentence)
         except SubmissionError as error:
             outcome = Outcome("process", error.sentence)
         subject = replace(subject, outcome=outcome)
-    return [check(subject) for check in CHECKS]
+    return _skip_consequences([check(subject) for check in CHECKS])
+
+
+def _skip_consequences(found: list[Check]) -> list[Check]:
+    """`found`, where one cause is one failure: what such a check explains is not counted again."""
+    causes = [check.name for check in found if check.name in CAUSES and check.status == "failed"]
+    if not causes:
+        return found
+    checks = []
+    for check in found:
+        if check.name in CONSEQUENCES and check.status == "failed":
+            detail = f"{check.detail.rstrip('.')}; first mend the check {causes[0]}"
+            check = Check(check.name, "skipped", detail)
+        checks.append(check)
+    return checks
 
 
 def read_subject(path: Path) -> Subject:
@@ -98,7 +136,7 @@ def _draw_cells() -> np.ndarray:
     return np.concatenate(turned + mirrored)
 
 
-def _inputs(image_shape: tuple[int, int, int] | None) -> dict[str, np.ndarray]:
+def _inputs(image_shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
     images = draw_images(behaviour.IMAGE_COUNTS[-1], image_shape)
     inputs = {}
     for dtype in ("uint8", "float32"):

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toolkit.data.dataset import COMPETITION_CLASSES
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.export.manifest import Manifest
 from toolkit.runtime.sandbox import Outcome
 
 
 @dataclass(frozen=True)
 class Check:
-    """name: what was checked. status: "ok", "warning" or "failed". detail: what was found. hint:
-    the way out."""
+    """name: what was checked. status: "ok", "warning", "failed", or "skipped" where it cannot be
+    judged, most often because another check failed. detail: what was found. hint: the way out."""
 
     name: str
-    status: Literal["ok", "warning", "failed"]
+    status: Literal["ok", "warning", "failed", "skipped"]
     detail: str
     hint: str = ""
 
@@ -24,13 +24,17 @@ class Check:
 @dataclass(frozen=True)
 class Subject:
     """A zip and what it did. source: the text of its model.py. manifest: None where cbtool did not
-    build it. outcome: of running it; None before that, or where there is nothing to run."""
+    build it. outcome: of running it; None before that, or where there is nothing to run.
+    contract: what the competition asks. in_evaluator: whether it ran in the competition's own
+    environment."""
 
     path: Path
     entries: tuple[zipfile.ZipInfo, ...]
     source: str | None
     manifest: Manifest | None
     outcome: Outcome | None
+    contract: Contract = AN2DL2024
+    in_evaluator: bool = False
 
     @property
     def time_limit(self) -> float:
@@ -40,10 +44,17 @@ class Subject:
         return self.manifest.time_limit
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) that the zip says it takes, or else the competition's."""
+        if self.manifest is None:
+            return self.contract.image_shape
+        return self.manifest.image_shape
+
+    @property
     def class_count(self) -> int:
         """How many classes the zip says there are, or else the competition."""
         if self.manifest is None or not self.manifest.class_names:
-            return COMPETITION_CLASSES
+            return self.contract.classes
         return len(self.manifest.class_names)
 
     @property
@@ -65,6 +76,10 @@ def passed(name: str, detail: str) -> Check:
 
 def warning(name: str, detail: str, hint: str) -> Check:
     return Check(name, "warning", detail, hint)
+
+
+def skipped(name: str, detail: str) -> Check:
+    return Check(name, "skipped", detail)
 
 
 def failed(name: str, detail: str, hint: str) -> Check:

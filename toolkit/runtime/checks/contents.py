@@ -9,10 +9,13 @@ import h5py
 from pyflakes import messages
 from pyflakes.checker import Checker
 
+from toolkit.core.contract import Style
 from toolkit.core.errors import InputError
-from toolkit.core.files import digest_of
-from toolkit.runtime.checks.check import Check, Subject, failed, passed, warning
+from toolkit.core.files import digest_of, format_bytes
+from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
 
+# What Python's parser raises for text that is no program; a null byte is a ValueError.
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 STRAY_NAMES = ("__MACOSX", ".DS_Store", "Thumbs.db", "__pycache__")
 FILE_ENDINGS = (
     ".h5",
@@ -30,6 +33,17 @@ FILE_ENDINGS = (
     ".csv",
 )
 LARGEST_UPLOAD = 10**9  # bytes; larger uploads to CodaBench hang or fail for many users
+# How many arguments each function of a style needs; of methods, `self` counts.
+CALLED_WITH: dict[Style, dict[str, int]] = {
+    "class": {"__init__": 1, "predict": 2},
+    "function": {"predict": 1},
+    "fit": {"__init__": 1, "fit": 3, "predict": 2},
+}
+WRONG_ARGUMENTS = {
+    "__init__": "Model() must work without arguments",
+    "fit": "fit must take two arguments, X and y",
+    "predict": "predict must take one argument, X",
+}
 REBUILD_HINT = "Build it again: cbtool build --run DIR."
 SYNTAX_HINT = "Correct model.py; `python -m py_compile model.py` shows the line."
 
@@ -76,53 +90,75 @@ def check_entry_names(subject: Subject) -> Check:
 def check_size(subject: Subject) -> Check:
     """The zip stays below what uploads well."""
     size = subject.path.stat().st_size
-    megabytes = f"{size / 1e6:,.1f} MB"
+    readable = format_bytes(size)
     if size > LARGEST_UPLOAD:
-        found = f"{megabytes}; uploads over 1,000 MB hang or fail for many users"
+        found = f"{readable}; uploads over 1 GB hang or fail for many users"
         return warning("size", found, "Store the weights in float16, as cbtool build does.")
-    return passed("size", megabytes)
+    return passed("size", readable)
 
 
 def check_interface(subject: Subject) -> Check:
-    """model.py defines a class Model with predict(self, X) and a constructor that needs no
-    argument."""
+    """model.py offers what the competition calls: see `Contract.style`."""
+    if subject.source is None:
+        return skipped("interface", "there is no model.py at the root")
     try:
-        tree = ast.parse(subject.source or "")
-    except SyntaxError as error:
-        return failed("interface", f"model.py line {error.lineno}: {error.msg}", SYNTAX_HINT)
-    classes = []
+        tree = _parse(subject)
+    except UNPARSABLE as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        return failed("interface", f"model.py{line}: {_first_line(error)}", SYNTAX_HINT)
+    wanted = subject.contract.interface
+    template = f"{subject.contract.name} expects {wanted}."
+    methods, problem = _find_methods(tree, subject.contract.style)
+    if problem:
+        return failed("interface", problem, template)
+    if methods is None:  # what another file defines is seen by running it, not here
+        return passed("interface", "imported from another file")
+    for name, required in CALLED_WITH[subject.contract.style].items():
+        if name in methods and _count_required(methods[name]) != required:
+            return failed("interface", WRONG_ARGUMENTS[name], template)
+    return passed("interface", wanted)
+
+
+def _find_methods(
+    tree: ast.Module, style: Style
+) -> tuple[dict[str, ast.arguments] | None, str | None]:
+    """The functions that the competition calls, by name, None where another file has them; and what
+    is missing."""
+    functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    models = [node for node in classes if node.name == "Model"]
     imported = set()
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "Model":
-            classes.append(node)
-        elif isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom):
             imported |= {alias.asname or alias.name for alias in node.names}
-    # What another file defines is seen by running it, not here.
-    if not classes and "Model" in imported:
-        return passed("interface", "class Model, imported from another file")
-    template = "Follow the competition's template: class Model, __init__(self), predict(self, X)."
-    if not classes:
-        return failed("interface", "model.py has no class Model", template)
-    # Python keeps the last class of a name, and counts `self` among the arguments.
-    methods = {
-        node.name: node.args for node in classes[-1].body if isinstance(node, ast.FunctionDef)
-    }
-    if "__init__" in methods and _count_required(methods["__init__"]) != 1:
-        return failed("interface", "Model() must work without arguments", template)
-    if "predict" in methods and _count_required(methods["predict"]) != 2:
-        return failed("interface", "predict must take one argument, X", template)
-    # A class with bases may inherit it.
-    if "predict" not in methods and not classes[-1].bases:
-        return failed("interface", "class Model has no method predict", template)
-    return passed("interface", "class Model with predict(X)")
+    if style == "function":
+        if "predict" in functions:
+            return {"predict": functions["predict"]}, None
+        if "predict" in imported or "*" in imported:
+            return None, None
+        has = "; it has a class Model" if models else ""
+        return {}, f"model.py has no function predict{has}"
+    if not models:
+        if "Model" in imported or "*" in imported:
+            return None, None
+        has = "; it has a function predict" if "predict" in functions else ""
+        return {}, f"model.py has no class Model{has}"
+    # Python keeps the last class of a name.
+    model = models[-1]
+    methods = {node.name: node.args for node in model.body if isinstance(node, ast.FunctionDef)}
+    for name in CALLED_WITH[style]:
+        # A class with bases may inherit it.
+        if name != "__init__" and name not in methods and not model.bases:
+            return methods, f"class Model has no method {name}"
+    return methods, None
 
 
 def check_names(subject: Subject) -> Check:
     """Every name model.py uses is defined in it: notebooks import what the file forgot."""
     try:
-        found = Checker(ast.parse(subject.source or "")).messages
-    except SyntaxError:
-        return failed("names", "model.py is not valid Python", SYNTAX_HINT)
+        found = Checker(_parse(subject)).messages
+    except UNPARSABLE:
+        return skipped("names", "there is no model.py that is valid Python")
     missing = [message for message in found if isinstance(message, messages.UndefinedName)]
     if missing:
         lines = ", ".join(
@@ -137,9 +173,9 @@ def check_names(subject: Subject) -> Check:
 def check_references(subject: Subject) -> Check:
     """Every file that model.py or the manifest names is in the zip."""
     try:
-        tree = ast.parse(subject.source or "")
-    except SyntaxError:
-        return failed("references", "model.py is not valid Python", SYNTAX_HINT)
+        tree = _parse(subject)
+    except UNPARSABLE:
+        return skipped("references", "there is no model.py that is valid Python")
     files = set()
     for node in ast.walk(tree):
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
@@ -197,6 +233,18 @@ def check_weights(subject: Subject) -> Check:
     if not looked_at:
         return passed("weights", "none in HDF5 or .keras files")
     return passed("weights", f"{looked_at} files, complete")
+
+
+def _parse(subject: Subject) -> ast.Module:
+    """model.py as a tree. Raises one of UNPARSABLE."""
+    if subject.source is None:
+        raise ValueError("there is no model.py")
+    return ast.parse(subject.source)
+
+
+def _first_line(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return (text or type(error).__name__).splitlines()[0]
 
 
 def _is_file_name(text: str) -> bool:
