@@ -8,6 +8,7 @@ import click
 import pytest
 
 from tests.support.commands import ROOT, assert_one_sentence, cbtool, in_process
+from tests.support.submissions import made
 from toolkit.data import dataset, synthetic
 from tools import cli, lazy
 
@@ -130,6 +131,16 @@ def test_a_used_run_folder_is_refused_before_tensorflow_loads(tmp_path):
     data = ["--data", str(tmp_path / "cells.npz"), "--run", str(tmp_path)]  # holds cells.npz
     modules = imports_of(f"from tools.cli import main; assert main({['train', *data]}) == 2")
     assert "toolkit.training.run_folder" in modules and not modules & HEAVY
+
+
+def test_an_upload_that_is_refused_imports_nothing_heavy(tmp_path, monkeypatch):
+    """What CodaBench would refuse is told before the zip is run."""
+    monkeypatch.setenv("CODABENCH_URL", "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setenv("CODABENCH_TOKEN", "x" * 40)
+    path = made(tmp_path / "s.zip")
+    arguments = ["upload", str(path), "--competition", "1", "--yes"]
+    modules = imports_of(f"from tools.cli import main; assert main({arguments}) == 3")
+    assert "toolkit.codabench.eligibility" in modules and not modules & HEAVY
 
 
 def test_help_and_missing_files_are_answered_at_once(tmp_path):
