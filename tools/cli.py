@@ -11,10 +11,9 @@ import click
 
 from toolkit.core.errors import CbtoolError, InputError, LimitError
 from toolkit.core.files import write_error
-from tools import output
+from tools import output, signals
 from tools.lazy import LazyGroup, Target
 
-INTERRUPTED = 130
 ROOT = Path(__file__).resolve().parents[1]
 # The help lines repeat the first lines of the commands' docstrings, so that the list of commands
 # is shown without importing them; a test compares the two.
@@ -62,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
     0 ok; 1 a check failed; 2 wrong use or bad input; 3 CodaBench refused; 4 out of time or memory;
-    130 interrupted.
+    130 interrupted, 143 and 129 by SIGTERM and SIGHUP.
     """
     # TensorFlow reads these when it is imported, which happens inside the commands.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -70,15 +69,16 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow warns about how it runs keras-cv's layers; the user cannot change that.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        result = cli.main(arguments, standalone_mode=False)
+        with signals.interruptible():
+            result = cli.main(arguments, standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as interruption:
         click.echo("Interrupted. No incomplete file was left under its final name.", err=True)
-        return INTERRUPTED
+        return signals.find_exit_code(interruption)
     except CbtoolError as error:
         problem = error
     except OSError as error:

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
@@ -19,6 +20,7 @@ import click
 
 # Only our packages and rich: other packages may fail when they are executed late.
 LAZY_PACKAGES = ("toolkit", "rich")
+PENDING = "__pending_execution__"  # where a module that is not executed keeps its `_Execution`
 
 
 class Target(NamedTuple):
@@ -116,7 +118,18 @@ class _LazyLoader(Loader):
         self.loader = loader
 
     def exec_module(self, module: ModuleType) -> None:
+        module.__dict__[PENDING] = _Execution(self.loader)
         module.__class__ = _LazyModule
+
+
+class _Execution:
+    """A module's execution, which is still to come. lock: of two threads that ask at once, the
+    second waits until the first has executed it."""
+
+    def __init__(self, loader: Loader):
+        self.loader = loader
+        self.lock = threading.RLock()
+        self.is_running = False
 
 
 class _LazyModule(ModuleType):
@@ -127,17 +140,28 @@ class _LazyModule(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
+        execution = self.__dict__.get(PENDING)
+        if execution is not None:
+            with execution.lock:
+                if execution.is_running:  # in this thread: the module's own code asks
+                    raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+                if PENDING in self.__dict__:  # no other thread has executed it meanwhile
+                    self._execute(execution)
+        return object.__getattribute__(self, name)
+
+    def _execute(self, execution: _Execution) -> None:
         spec = self.__spec__
-        assert spec is not None and isinstance(spec.loader, _LazyLoader)
+        assert spec is not None
         waiting = spec.loader
-        # What the module's own code asks for must not come back here.
-        object.__setattr__(self, "__class__", ModuleType)
-        spec.loader = self.__loader__ = waiting.loader
+        spec.loader = self.__loader__ = execution.loader
+        execution.is_running = True
         try:
             with quiet_tensorflow():
-                waiting.loader.exec_module(self)
+                execution.loader.exec_module(self)
         except BaseException:
             spec.loader = waiting
-            object.__setattr__(self, "__class__", _LazyModule)
             raise
-        return getattr(self, name)
+        finally:
+            execution.is_running = False
+        del self.__dict__[PENDING]
+        object.__setattr__(self, "__class__", ModuleType)

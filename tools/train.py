@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import click
 
+from toolkit.core.errors import CbtoolError, DivergenceError
 from tools import options, output
 from tools.data import summary
 from tools.lazy import lazy_imports, quiet_tensorflow
@@ -103,7 +106,7 @@ def _train(
         chosen = config.preset(preset or "lite", settings)
     samples = dataset.load(data_file, chosen.data.classes)
     dataset.require_trainable(samples, data_file)
-    with output.stages() as stages:
+    with _resumable(folder), output.stages() as stages:
         run, found = train_run(folder, chosen, samples, data_file, stages)
     output.table(("what", "images"), summary(found), title="Cleaning")
     _report(run)
@@ -113,9 +116,26 @@ def _resume(folder: Path, data_file: Path | None) -> None:
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
     samples = dataset.load(data_file or run_folder.training_file(run), chosen.data.classes)
-    with output.stages() as stages, stages.stage("train") as progress:
+    with _resumable(folder), output.stages() as stages, stages.stage("train") as progress:
         fit.resume(run, samples, progress)
     _report(run)
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Says how to go on where a training ends before its time: by a signal, on a full disk, out of
+    memory."""
+    began_here = not folder.exists()
+    try:
+        yield
+    except DivergenceError:  # it would diverge again
+        raise
+    except (KeyboardInterrupt, CbtoolError, OSError):
+        run = run_folder.Run(folder)
+        # Not where the folder was refused because another run is in it.
+        if run.split.exists() and (began_here or run.state.exists()):
+            output.hint(f"To continue after the last whole epoch: cbtool train --resume {folder}")
+        raise
 
 
 def train_run(

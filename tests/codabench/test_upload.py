@@ -17,6 +17,7 @@ from toolkit.codabench import eligibility, upload, upload_records
 from toolkit.codabench.address import CompetitionAddress
 from toolkit.codabench.client import Client
 from toolkit.codabench.credentials import Account
+from toolkit.core import locks
 from toolkit.core.errors import PlatformError
 from toolkit.export import zip_ledger
 
@@ -371,8 +372,9 @@ def test_another_zip_under_the_same_name_is_not_sent(standin, zip_file):
 def test_two_processes_do_not_send_the_same_upload(standin, zip_file):
     client = _client(standin)
     begun = upload.begin(client, upload_plan(client, zip_file), zip_file)
-    with upload._lock(begun):
-        assert_one_sentence(in_process("upload", "--resume"), "another cbtool is sending this zip")
+    with locks.hold(upload_records.lock_path(begun.name), "sends", "Wait."):
+        result = in_process("upload", "--resume")
+    assert_one_sentence(result, f"another process ({os.getpid()}) is sending this zip")
     assert sent(zip_file).returncode == 2  # unfinished
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from toolkit.core.errors import InputError
-from toolkit.core.files import atomic, digest, write_text
+from toolkit.core.files import atomic, digest, remove_special_files, remove_strays, write_text
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path):
@@ -15,6 +15,26 @@ def test_the_file_appears_only_when_the_block_ends(tmp_path):
         assert not path.exists()
     assert path.read_text() == "whole"
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_strays_of_killed_writers_are_removed(tmp_path):
+    """The name says whose they are; files of processes that live stay, and so do all others."""
+    dead = 2**22 + 1  # beyond the numbers that Linux gives
+    for name in (f".{dead}.state.npz", f".{os.getpid()}.state.npz", ".hidden", "state.npz"):
+        (tmp_path / name).touch()
+    remove_strays(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f".{os.getpid()}.state.npz", ".hidden", "state.npz"}
+
+
+def test_links_and_pipes_of_strangers_are_removed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    (tmp_path / "folder" / "link").symlink_to("/etc/hostname")
+    (tmp_path / "to-folder").symlink_to("/etc")
+    os.mkfifo(tmp_path / "pipe")
+    assert sorted(remove_special_files(tmp_path)) == ["folder/link", "pipe", "to-folder"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "file"]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])

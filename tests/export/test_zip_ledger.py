@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,6 +85,20 @@ def test_a_ledger_of_an_earlier_version_is_read(tmp_path):
     assert zip_ledger.note(tmp_path, "0" * 8, seconds=3.0, images=10)
     written = json.loads((tmp_path / zip_ledger.FILE).read_text())[0]
     assert written["estimated_score"] == 0.8 and "foretold" not in written
+
+
+def test_writers_at_once_lose_nothing(tmp_path):
+    """Threads: the lock is between open files, wherever they are."""
+    entries = [{"sha256": f"{n:064x}", "file": "a.zip", "built": "", "runs": []} for n in range(8)]
+    (tmp_path / zip_ledger.FILE).write_text(json.dumps(entries))
+
+    def note(number):
+        for images in range(10):
+            assert zip_ledger.note(tmp_path, f"{number:064x}", images=images, seconds=1.0)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(note, range(8)))
+    assert [entry.images for entry in zip_ledger.read(tmp_path)] == [9] * 8
 
 
 def test_no_zips_and_a_damaged_ledger_are_errors(tmp_path):

@@ -67,7 +67,7 @@ def _working_folder(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def started(*arguments) -> subprocess.Popen:
+def started(*arguments, env: dict[str, str] | None = None) -> subprocess.Popen:
     """Starts the command line, to be interrupted. Shells start background jobs deaf to Ctrl-C,
     which a test in one would inherit."""
     command = [sys.executable, "-m", "tools", *map(str, arguments)]
@@ -78,6 +78,7 @@ def started(*arguments) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=env,
         preexec_fn=listen,
     )
 

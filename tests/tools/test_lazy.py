@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import pytest
@@ -57,6 +58,17 @@ def test_a_module_is_executed_at_its_first_use_and_quietly(package, capfd):
         one.other  # noqa: B018
 
 
+def test_threads_that_ask_at_once_get_the_whole_module(package, tmp_path):
+    """The second waits while the first executes it, which takes a moment here."""
+    source = "import time\nasked = hasattr(__import__('sys').modules[__name__], 'value')\n"
+    (tmp_path / package / "slow.py").write_text(f"{source}time.sleep(0.2)\nvalue = 1\n")
+    with lazy.lazy_imports():
+        from lazy_example import slow
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: slow.value, range(4))) == [1] * 4
+    assert slow.asked is False  # by its own code, before it was there
+
+
 def test_a_module_that_fails_shows_why_and_can_be_tried_again(package, capfd):
     with lazy.lazy_imports():
         from lazy_example import broken
@@ -103,6 +115,7 @@ def test_help_imports_nothing_heavy():
         "tools.cli",
         "tools.lazy",
         "tools.output",
+        "tools.signals",
     }
 
 

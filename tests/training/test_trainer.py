@@ -284,10 +284,12 @@ def test_a_run_is_never_overwritten(run_folder, training_file):
     assert runs.Run(run_folder).history.read_bytes() == before
 
 
-def test_a_diverging_training_says_so(training_file, tmp_path):
+@pytest.mark.parametrize(("rate", "loss"), [("1e30", "not a finite number"), ("1e6", "e+")])
+def test_a_diverging_training_says_so(training_file, tmp_path, rate, loss):
+    """Also where the loss stays a number: no sound one has its size."""
     settings = [
         "--set",
-        "train.phases.0.learning_rate=1e30",
+        f"train.phases.0.learning_rate={rate}",
         "--set",
         "split.validation=0.2",
         "--set",
@@ -296,7 +298,8 @@ def test_a_diverging_training_says_so(training_file, tmp_path):
     result = in_process(
         "train", "--preset", "tiny", "--data", training_file, "--run", tmp_path / "run", *settings
     )
-    assert_one_sentence(result, "training diverged")
+    assert_one_sentence(result, "training diverged: the loss is", loss, "of phase 1")
+    assert "train.phases.0.learning_rate=" in result.stderr and "--resume" not in result.stderr
     assert_one_sentence(in_process("evaluate", "--run", tmp_path / "run"), "is not finished")
 
 

@@ -4,12 +4,10 @@ Each step is recorded (`upload_records`), so that a later call continues where a
 stopped.
 """
 
-import fcntl
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from toolkit.codabench.upload_records import (
     record_deletion,
     save,
 )
+from toolkit.core import locks
 from toolkit.core.errors import InputError, LimitError, PlatformError
 from toolkit.core.files import digest
 from toolkit.core.progress import Progress, silent
@@ -84,7 +83,7 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
 
     Raises PlatformError when CodaBench refuses one or does not answer; what was reached is kept.
     """
-    with _lock(upload):
+    with locks.hold(lock_path(upload.name), "is sending this zip", "Wait for it, or stop it."):
         upload = read_record(upload.name)  # another process may have gone on with it
         if upload.submission is not None:
             return upload
@@ -252,17 +251,3 @@ def _explain(client: Client, upload: Upload, error: PlatformError) -> PlatformEr
         "Run: cbtool upload --resume.",
         error.status,
     )
-
-
-@contextmanager
-def _lock(upload: Upload) -> Iterator[None]:
-    """Prevents a second process from sending the same upload at the same time."""
-    # The system drops the lock when the process ends, however it ends: no lock outlives it.
-    with lock_path(upload.name).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                "another cbtool is sending this zip.", "Wait for it, or stop it."
-            ) from error
-        yield

@@ -20,6 +20,10 @@ class InputError(CbtoolError):
     """A file, an option or a configuration value is wrong."""
 
 
+class DivergenceError(InputError):
+    """A training's loss is no number any more, or far beyond all that is sound."""
+
+
 class SubmissionError(CbtoolError):
     """The submission ran and failed, or a check of it failed."""
 

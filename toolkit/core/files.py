@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ MODEL_HINT = (
     "A submission is a zip with model.py at its root and the weights beside it; cbtool build --run "
     "DIR makes one of a network that cbtool trained."
 )
+STRAY = re.compile(r"\.(?P<process>\d+)\.")  # how the names of temporary files begin
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -47,6 +49,24 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` (UTF-8) to `path`, whole or not at all."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_strays(folder: Path) -> None:
+    """Removes from `folder` the temporary files of processes that were killed while they wrote."""
+    for path in folder.glob(".*"):
+        found = STRAY.match(path.name)
+        if found and path.is_file() and not _is_alive(int(found["process"])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
 
 
 def remove_special_files(folder: Path) -> list[str]:

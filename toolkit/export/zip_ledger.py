@@ -1,5 +1,7 @@
 """The ledger of built zips: the estimated score of each, its speed, and its scores online."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, TypeAdapter
 
-from toolkit.core import records
+from toolkit.core import locks, records
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest
 from toolkit.training import headline
@@ -15,6 +17,7 @@ from toolkit.training.headline import FORMER_KEYS, Headline
 from toolkit.training.run_folder import Run
 
 FILE = "zips.json"  # in the folder that holds the run folders
+LOCK = ".zips.lock"
 MIN_PREFIX = 8  # digits of a SHA-256 that name a zip
 
 
@@ -91,23 +94,18 @@ def note_build(runs: list[Run], path: Path, sha256: str) -> None:
     if len(runs) == 1:
         part, values = headline.read_part(runs[0])
         entry = replace(entry, part=part, **asdict(headline.take_headline(values)))
-    known = {other.sha256: other for other in read(folder)}
-    if earlier := known.pop(sha256, None):  # built again: its time and online scores stay true
-        entry = replace(
-            entry, seconds=earlier.seconds, images=earlier.images, online=earlier.online
-        )
-    _write(folder, [*known.values(), entry])
+    with _locked(folder):
+        known = {other.sha256: other for other in read(folder)}
+        if earlier := known.pop(sha256, None):  # built again: its time and online scores stay true
+            entry = replace(
+                entry, seconds=earlier.seconds, images=earlier.images, online=earlier.online
+            )
+        _write(folder, [*known.values(), entry])
 
 
 def note(folder: Path, zip_or_sha256: Path | str, **values: Any) -> bool:
     """Notes `values` of a zip where the ledger in `folder` has it, and says whether it has."""
-    entries = read(folder)
-    found = _find(entries, zip_or_sha256)
-    if found is None:
-        return False
-    changed = replace(found, **values)
-    _write(folder, [changed if entry is found else entry for entry in entries])
-    return True
+    return _change(folder, zip_or_sha256, lambda entry: replace(entry, **values)) is not None
 
 
 def note_scores(folder: Path, path: Path, part: str, scores: Headline) -> bool:
@@ -119,17 +117,19 @@ def note_scores(folder: Path, path: Path, part: str, scores: Headline) -> bool:
 def note_online(folder: Path, zip_or_sha256: Path | str, score: OnlineScore) -> Entry:
     """Notes what a zip scored online; replaces an earlier score in the same phase. Raises
     InputError where the ledger in `folder` does not know the zip."""
-    found = _find(read(folder), zip_or_sha256)
-    if not found:
+
+    def add(entry: Entry) -> Entry:
+        others = tuple(each for each in entry.online if each.place != score.place)
+        return replace(entry, online=(*others, score))
+
+    changed = _change(folder, zip_or_sha256, add)
+    if changed is None:
         raise InputError(
             f"the submissions ledger in {folder} has no zip {zip_or_sha256}.",
             f"Give the file, or the first eight digits of its SHA-256; cbtool runs zips {folder} "
             "lists them.",
         )
-    others = tuple(each for each in found.online if each.place != score.place)
-    online = (*others, score)
-    note(folder, found.sha256, online=online)
-    return replace(found, online=online)
+    return changed
 
 
 def mean_absolute_error(entries: list[Entry]) -> float | None:
@@ -141,6 +141,29 @@ def mean_absolute_error(entries: list[Entry]) -> float | None:
     if not errors:
         return None
     return sum(errors) / len(errors)
+
+
+def _change(
+    folder: Path, zip_or_sha256: Path | str, change: Callable[[Entry], Entry]
+) -> Entry | None:
+    """Changes the entry of a zip and returns it; None where the ledger does not have it."""
+    if not (Path(folder) / FILE).exists():
+        return None
+    with _locked(folder):
+        entries = read(folder)
+        found = _find(entries, zip_or_sha256)
+        if found is None:
+            return None
+        changed = change(found)
+        _write(folder, [changed if entry is found else entry for entry in entries])
+        return changed
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """No other process changes the ledger meanwhile: of two at once, one change would be lost."""
+    with locks.wait_for(Path(folder) / LOCK):
+        yield
 
 
 def _find(entries: list[Entry], zip_or_sha256: Path | str) -> Entry | None:

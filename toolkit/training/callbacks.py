@@ -9,13 +9,17 @@ from typing import Any
 import keras
 
 from toolkit.core.config import Phase
-from toolkit.core.errors import InputError
+from toolkit.core.errors import DivergenceError
 from toolkit.core.files import write_text
 from toolkit.core.progress import Progress
 from toolkit.training.checkpointing import BestWeights, State, compute_monitored_loss
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
 HISTORY_COLUMNS = ("phase", "epoch", "seconds", "learning_rate", *METRICS, "best")
+
+# Times the loss of a network that guesses. Sound trainings rise to a few times that value in their
+# first steps, and fall; a learning rate that is far too high passes it by orders of magnitude.
+EXPLODED = 100.0
 
 Logs = dict[str, Any] | None
 
@@ -34,20 +38,36 @@ class LearningRateSchedule(keras.callbacks.Callback):
 
 
 class DivergenceCheck(keras.callbacks.Callback):
-    """Raises InputError when the loss of an epoch is no number."""
+    """Raises DivergenceError when the loss is no number, or EXPLODED times that of guessing.
 
-    def __init__(self, number: int):
+    number: of the phase. classes: guessing evenly among them has a loss of ln(classes).
+    """
+
+    def __init__(self, number: int, classes: int):
         super().__init__()
         self.number = number
+        self.highest = EXPLODED * math.log(classes)
+        self.epoch = 0
 
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        logs = logs or {}
-        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
-            raise InputError(
-                f"training diverged: the loss is not a finite number after epoch {epoch + 1} of "
-                f"phase {self.number + 1}.",
-                f"Use a lower learning rate: --set train.phases.{self.number}.learning_rate=...",
-            )
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        # The mean since the epoch's beginning, which a single step can make infinite.
+        self._check((logs or {})["loss"], f"step {batch + 1} of epoch {self.epoch + 1}")
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        self._check((logs or {})["loss"], f"the validation of epoch {self.epoch + 1}")
+
+    def _check(self, loss: float, place: str) -> None:
+        if math.isfinite(loss) and loss < self.highest:
+            return
+        found = f"{loss:.3g}" if math.isfinite(loss) else "not a finite number"
+        raise DivergenceError(
+            f"training diverged: the loss is {found} after {place} of phase {self.number + 1}.",
+            f"Use a lower learning rate: --set train.phases.{self.number}.learning_rate=... The "
+            "best weights before are kept.",
+        )
 
 
 class HistoryWriter(keras.callbacks.Callback):

@@ -145,24 +145,38 @@ def read_state(path: Path) -> State:
         raise _make_damage_error(path, error) from error
 
 
-def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
-    """Gives `network` and the optimiser of `model` the values after the last saved epoch.
+def restore_network(path: Path, network: Network) -> None:
+    """Gives `network` the values after the last saved epoch: its weights, and the states of its
+    random layers, which the best checkpoint does not hold.
 
-    model: `network`'s whole model or head, compiled. Raises InputError when the file is damaged or
-    another network's.
+    Raises InputError when the file is damaged or another network's.
+    """
+    _assign(path, network.model.variables)
+
+
+def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
+    """The same, and gives the optimiser of `model` its values, too.
+
+    model: `network`'s whole model or head, compiled.
     """
     # An optimiser has no variables before its first step, unless it is built.
     model.optimizer.build(model.trainable_variables)
+    _assign(path, _list_variables(network, model))
+
+
+def _assign(path: Path, variables: list[keras.Variable]) -> None:
+    """Gives `variables`, all that were saved or the first of them, their saved values."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for number, variable in enumerate(_list_variables(network, model)):
+            for number, variable in enumerate(variables):
                 variable.assign(arrays[f"variable_{number}"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _make_damage_error(path, error) from error
 
 
 def _list_variables(network: Network, model: keras.Model) -> list[keras.Variable]:
-    """All that changes in training, in an order that is the same in every process."""
+    """All that changes in training, in an order that is the same in every process; the network's
+    own come first."""
     return [*network.model.variables, *model.optimizer.variables]
 
 

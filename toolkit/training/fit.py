@@ -1,9 +1,11 @@
 """From prepared samples and a configuration to a finished run folder."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from toolkit.core import config
+from toolkit.core import config, locks
 from toolkit.core.config import Config
+from toolkit.core.files import remove_strays
 from toolkit.core.progress import Progress, silent
 from toolkit.data import cleaning, splitting
 from toolkit.data.dataset import Samples
@@ -32,8 +34,9 @@ def fit(
     samples = prepared.samples
     network = network or trainer.build_seeded_network(settings, samples)
     run = run_folder.begin(folder, settings, samples, data)
-    _write(run, prepared)
-    trainer.train(network, run, samples, prepared.parts, settings, progress)
+    with _hold(run):
+        _write(run, prepared)
+        trainer.train(network, run, samples, prepared.parts, settings, progress)
     return run
 
 
@@ -45,12 +48,23 @@ def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
     """
     run_folder.require_data(run, samples)
     settings = config.read(run.config)
-    network = trainer.build_seeded_network(settings, samples)
-    if not run.split.exists():
-        # Interrupted before it was prepared to the end.
-        _write(run, prepare(samples, settings))
-    trainer.train(network, run, samples, splitting.read(run.split), settings, progress)
+    with _hold(run):
+        # What a writer that was killed has left: with the optimiser's state, megabytes each.
+        for place in (run.folder, run.state.parent):
+            remove_strays(place)
+        network = trainer.build_seeded_network(settings, samples)
+        if not run.split.exists():
+            # Interrupted before it was prepared to the end.
+            _write(run, prepare(samples, settings))
+        trainer.train(network, run, samples, splitting.read(run.split), settings, progress)
     return run
+
+
+def _hold(run: Run) -> AbstractContextManager[None]:
+    """Nobody else trains `run` meanwhile."""
+    return locks.hold(
+        run.lock, f"is training {run.folder}", "Wait for its end, or stop it with kill."
+    )
 
 
 def _write(run: Run, prepared: Prepared) -> None:

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from toolkit.core import config
+from toolkit.core import config, locks
 from toolkit.core.config import Config
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_error, write_text
@@ -53,6 +53,11 @@ class Run:
     def state(self) -> Path:
         """What an unfinished training goes on from."""
         return self.folder / "checkpoints" / "state.npz"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains."""
+        return self.folder / "checkpoints" / "training.lock"
 
     @property
     def finished(self) -> Path:
@@ -124,6 +129,11 @@ def open_finished(folder: Path) -> Run:
     """The run in `folder`. Raises InputError unless it has been trained to its end."""
     run = _open(folder)
     if not run.finished.exists():
+        if (process := locks.find_holder(run.lock)) is not None:
+            raise InputError(
+                f"{folder} is still training, in process {process}.",
+                "Wait for its end; its epochs so far are in history.csv.",
+            )
         raise InputError(
             f"the training in {folder} is not finished.",
             f"Continue it: cbtool train --resume {folder}.",

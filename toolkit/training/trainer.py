@@ -32,6 +32,7 @@ from toolkit.training.checkpointing import (
     Checkpointer,
     State,
     read_state,
+    restore_network,
     restore_variables,
 )
 from toolkit.training.feed import Feed, make_feed
@@ -139,6 +140,9 @@ class _Training:
         state = self.state
         resumed = number == state.phase and state.epochs > 0
         if resumed and (state.stopped or state.epochs >= phase.epochs):
+            # It is done, but the next one goes on from all that it left, not from its best weights
+            # alone: its random layers have drawn numbers.
+            restore_network(self.run.state, self.network)
             return
         # A resumed phase takes the weights of its last epoch below, not the best ones.
         if number > 0 and not resumed:
@@ -179,8 +183,9 @@ class _Training:
         )
         ordered: list[keras.callbacks.Callback] = [
             LearningRateSchedule(phase, feed.steps, state),
+            # Before anything is saved.
+            DivergenceCheck(state.phase, len(self.samples.class_names)),
             best,
-            DivergenceCheck(state.phase),
             HistoryWriter(run.history, state, best),
             PlateauAndPatience(phase, train.monitor, state),
             # After all that changes the state. An epoch whose row was written and whose state was
