@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
+from toolkit.core.files import file_name
 from tools import options, output
 from tools.lazy import lazy_imports
 
@@ -50,7 +51,7 @@ def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
             progress(label, len(samples.class_names), name)
             images = samples.images[samples.labels == label]
             if len(images):
-                plots.contact_sheet(images, out / f"{label}-{name.replace(' ', '-')}.png")
+                plots.contact_sheet(images, out / f"{label}-{file_name(name)}.png")
     report = {
         "file": str(file),
         "images": list(samples.images.shape),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unicodedata import category
 
 import click
 
@@ -18,24 +19,38 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from rich import box, console, progress
     from rich import table as rich_table
+    from rich import text as rich_text
 
     from toolkit.runtime import checks as runtime_checks
 
 CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skipped"}
+# Of Unicode: control characters, formats such as a change of the writing direction, surrogates, and
+# the separators of lines and paragraphs.
+CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 TAIL_LINES = 15  # of a log that is not shown whole
 SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 
 
+def plain(text: str) -> str:
+    """`text` with control characters written out as escapes: names and logs of strangers must not
+    move the cursor, clear the screen, or hide what they say."""
+    kept = []
+    for character in text:
+        harmless = character in "\n\t" or category(character) not in CONTROL_CATEGORIES
+        kept.append(character if harmless else character.encode("unicode_escape").decode())
+    return "".join(kept)
+
+
 def error(problem: CbtoolError) -> None:
     """Prints the error sentence and the hint."""
-    click.echo(f"Error: {problem.sentence}", err=True)
+    click.echo(f"Error: {plain(problem.sentence)}", err=True)
     if problem.hint:
-        click.echo(f"Hint: {problem.hint}", err=True)
+        click.echo(f"Hint: {plain(problem.hint)}", err=True)
 
 
 def hint(text: str) -> None:
     """Prints `text`, such as the next command, on stderr."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
 
 
 def confirm(question: str) -> bool:
@@ -56,7 +71,7 @@ def as_json(values: dict[str, Any]) -> None:
 def table(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Prints a table; columns after the first are right-aligned when they hold numbers."""
     drawn = rich_table.Table(
-        title=title or None,
+        title=rich_text.Text(plain(title)) if title else None,
         box=box.SIMPLE_HEAD,
         show_header=any(columns),
         title_justify="left",
@@ -65,9 +80,11 @@ def table(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], title: str = 
     )
     for position, name in enumerate(columns):
         numeric = position > 0 and all(isinstance(row[position], (int, float)) for row in rows)
-        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        heading = rich_text.Text(plain(name))
+        drawn.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(_cell(value) for value in row))
+        # As Text: in a string, rich takes words in brackets for its own markup.
+        drawn.add_row(*(rich_text.Text(plain(_cell(value))) for value in row))
     # Without a terminal nothing may be cut, so that scripts can read every column.
     width = None if sys.stdout.isatty() else 200
     console.Console(width=width).print(drawn)
@@ -88,7 +105,7 @@ def log(name: str, text: str) -> None:
         click.echo(f"-- {name}: empty")
         return
     click.echo(f"-- {name}:")
-    click.echo(text.rstrip("\n"))
+    click.echo(plain(text.rstrip("\n")))
 
 
 def log_end(name: str, text: str, err: bool = False) -> None:
@@ -96,7 +113,7 @@ def log_end(name: str, text: str, err: bool = False) -> None:
     lines = text.rstrip().splitlines()
     cut = f", last {TAIL_LINES} of {len(lines)} lines" if len(lines) > TAIL_LINES else ""
     click.echo(f"-- {name}{cut}:", err=err)
-    click.echo("\n".join(lines[-TAIL_LINES:]), err=err)
+    click.echo(plain("\n".join(lines[-TAIL_LINES:])), err=err)
 
 
 def _cell(value: Any) -> str:

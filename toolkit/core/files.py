@@ -18,6 +18,7 @@ MODEL_HINT = (
     "A submission is a zip with model.py at its root and the weights beside it; cbtool build --run "
     "DIR makes one of a network that cbtool trained."
 )
+NAME_LENGTH = 60  # characters of a text that become part of a file's name
 STRAY = re.compile(r"\.(?P<process>\d+)\.")  # how the names of temporary files begin
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -117,6 +118,11 @@ def digest_of(file: IO[bytes], algorithm: str = "sha256") -> str:
     while block := file.read(1 << 20):
         value.update(block)
     return value.hexdigest()
+
+
+def file_name(text: str) -> str:
+    """`text`, which a stranger may have written, as a part of a file's name: it leads nowhere."""
+    return re.sub(r"[^\w-]+", "-", text)[:NAME_LENGTH]
 
 
 def format_bytes(size: int) -> str:
