@@ -5,7 +5,14 @@ import os
 import pytest
 
 from toolkit.core.errors import InputError
-from toolkit.core.files import atomic, digest, remove_special_files, remove_strays, write_text
+from toolkit.core.files import (
+    atomic,
+    digest,
+    format_bytes,
+    remove_special_files,
+    remove_strays,
+    write_text,
+)
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path):
@@ -64,3 +71,20 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 def test_digest_of_known_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert digest(tmp_path / "abc", "md5") == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1_234, "1.23 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (5 * 2**30, "5.37 GB"),
+        (999_999_999, "1 GB"),
+        (1_500 * 10**9, "1.5 TB"),
+    ],
+)
+def test_sizes_are_shown_in_the_unit_that_fits(size, words):
+    assert format_bytes(size) == words

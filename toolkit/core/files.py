@@ -127,8 +127,9 @@ def file_name(text: str) -> str:
 
 def format_bytes(size: int) -> str:
     """`size` as a person reads it, in decimal units: "12 bytes", "3.4 MB", "1.25 GB"."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        # What three digits would round to a thousand of the smaller unit is one of this.
+        if size >= 0.9995 * factor:
             return f"{size / factor:.3g} {unit}"
     return f"{size} bytes"
 
