@@ -15,6 +15,7 @@ from tools.lazy import lazy_imports
 from tools.outcome import against_estimate
 
 with lazy_imports():
+    from toolkit.codabench import credentials
     from toolkit.core import records
     from toolkit.evaluation import compare as comparison
     from toolkit.evaluation import metrics
@@ -137,7 +138,9 @@ def zips(folder: Path, as_json: bool) -> None:
         "time",
         "online",
     )
-    output.table(columns, [_zip_row(entry) for entry in entries], title=f"Zips of {folder}")
+    places = {each.place for entry in entries for each in entry.online}
+    rows = [_zip_row(entry, places) for entry in entries]
+    output.table(columns, rows, title=f"Zips of {folder}")
     if error is not None:
         click.echo(f"The mean absolute error of the estimated scores is {error:.4f}.")
 
@@ -147,8 +150,9 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _zip_row(entry: zip_ledger.Entry) -> list[str | float]:
+def _zip_row(entry: zip_ledger.Entry, places: set[zip_ledger.Place]) -> list[str | float]:
     scores = (entry.clean, entry.shift, entry.estimated_score)
+    online = [f"{_name_place(each.place, places)} {each.score:.4f}" for each in entry.online]
     interval = time = ""
     if entry.estimated_low is not None:
         interval = f"{entry.estimated_low:.3f} to {entry.estimated_high:.3f}"
@@ -162,27 +166,27 @@ def _zip_row(entry: zip_ledger.Entry) -> list[str | float]:
         *map(_cell, scores),
         interval,
         time,
-        ", ".join(_list_online(entry)),
+        ", ".join(online),
     ]
 
 
-def _list_online(entry: zip_ledger.Entry) -> list[str]:
-    """The online scores by phase; with the competition where two phases have one name."""
-    names = [each.phase for each in entry.online]
-    texts = []
-    for each in entry.online:
-        text = f"{each.phase} {each.score:.4f}"
-        if names.count(each.phase) > 1 and each.competition is not None:
-            text = f"{each.phase} of {each.competition} {each.score:.4f}"
-        texts.append(text)
-    return texts
+def _name_place(place: zip_ledger.Place, places: set[zip_ledger.Place]) -> str:
+    """A phase's name; with the competition, and its server, where others of `places` have the
+    same."""
+    server, competition, phase = place
+    namesakes = [other for other in places if other[2] == phase]
+    if len(namesakes) == 1 or competition is None:
+        return phase
+    if sum(other[1] == competition for other in namesakes) == 1:
+        return f"{phase} of {competition}"
+    return f"{phase} of {competition} at {server}"
 
 
 @runs.command(name="note-online")
 @click.argument("wanted", metavar="ZIP|SHA256")
 @click.argument("score", type=click.FloatRange(0, 1))
 @click.option("--phase", default="online", show_default=True, help="The competition's phase.")
-@options.competition("The competition, where another one has a phase of this name.")
+@options.competition("The competition, needed where the zip has scores in several.")
 @options.runs_folder
 def note_online(
     wanted: str, score: float, phase: str, address: CompetitionAddress | None, folder: Path
@@ -190,7 +194,8 @@ def note_online(
     """Record a zip's online score, as a share in 0..1."""
     noted = zip_ledger.OnlineScore(phase, score)
     if address:
-        noted = replace(noted, server=address.url, competition=address.number)
+        server = address.url or credentials.find_account().url
+        noted = replace(noted, server=server, competition=address.number)
     entry = zip_ledger.note_online(folder, wanted, noted)
     difference = against_estimate(entry, score)
     click.echo(f"{entry.file} scored {score:.4f} in {phase}{difference}")

@@ -105,3 +105,86 @@ def test_no_zips_and_a_damaged_ledger_are_errors(tmp_path):
     assert_one_sentence(in_process("runs", "zips", tmp_path), "no zip was built")
     (tmp_path / zip_ledger.FILE).write_text("[{]")
     assert_one_sentence(in_process("runs", "zips", tmp_path), "cannot be read")
+
+
+SERVER = "https://course.example"
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """A folder whose ledger has two zips, without runs."""
+    entries = [zip_ledger.Entry(digit * 64, f"{digit}.zip", "2026-01-01", ()) for digit in "ab"]
+    zip_ledger._write(tmp_path, entries)
+    return tmp_path
+
+
+def note_online(ledger, digit, score, *arguments):
+    return in_process(
+        "runs", "note-online", digit * 8, score, "--phase", "main", "--runs", ledger, *arguments
+    )
+
+
+def online_of(ledger, position=0):
+    return [(*each.place, each.score) for each in zip_ledger.read(ledger)[position].online]
+
+
+def test_a_noted_number_is_a_competition_of_the_server_in_use(ledger, monkeypatch):
+    """As `upload` records it: a correction replaces what that wrote."""
+    monkeypatch.setenv("CODABENCH_URL", SERVER)
+    zip_ledger.note_online(ledger, "a" * 8, zip_ledger.OnlineScore("main", 0.5, SERVER, 1))
+    assert note_online(ledger, "a", 0.6, "--competition", 1).returncode == 0
+    assert online_of(ledger) == [(SERVER, 1, "main", 0.6)]
+    other = f"{SERVER}/competitions/2/"
+    assert note_online(ledger, "a", 0.7, "--competition", other).returncode == 0
+    assert online_of(ledger) == [(SERVER, 1, "main", 0.6), (SERVER, 2, "main", 0.7)]
+
+
+def test_a_phases_name_alone_is_enough_where_one_competition_has_it(ledger):
+    for competition in (1, 2):
+        score = zip_ledger.OnlineScore("main", 0.5, SERVER, competition)
+        zip_ledger.note_online(ledger, "a" * 8, score)
+        result = note_online(ledger, "a", 0.6)
+        if competition == 1:
+            assert result.returncode == 0 and online_of(ledger) == [(SERVER, 1, "main", 0.6)]
+    assert_one_sentence(result, "in several competitions with a phase 'main'")
+    assert "--competition ID" in result.stderr and len(online_of(ledger)) == 2
+
+
+def test_a_score_noted_without_its_competition_is_not_counted_twice(ledger):
+    """Once CodaBench has told it; another score stays, as it may be another competition's."""
+    known = zip_ledger.OnlineScore("main", 0.5, SERVER, 1)
+    for digit, position, kept in (("a", 0, ()), ("b", 1, ((None, None, "main", 0.6),))):
+        assert note_online(ledger, digit, 0.6 if kept else 0.5).returncode == 0
+        zip_ledger.note_online(ledger, digit * 8, known)
+        assert online_of(ledger, position) == [*kept, (SERVER, 1, "main", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("second", "shown"),
+    [
+        ((SERVER, 1), ("main0.5000", "main0.6000")),
+        ((SERVER, 2), ("mainof10.5000", "mainof20.6000")),
+        (("https://b.example", 1), (f"mainof1at{SERVER}0.5", "mainof1athttps://b.example0.6")),
+    ],
+)
+def test_the_table_tells_the_phases_of_two_zips_apart(ledger, second, shown):
+    zip_ledger.note_online(ledger, "a" * 8, zip_ledger.OnlineScore("main", 0.5, SERVER, 1))
+    zip_ledger.note_online(ledger, "b" * 8, zip_ledger.OnlineScore("main", 0.6, *second))
+    table = in_process("runs", "zips", ledger).stdout
+    assert all(words in "".join(table.split()) for words in shown)
+
+
+@pytest.mark.parametrize(
+    ("online", "words"),
+    [
+        ({"main": "high"}, "online.0.score: input should be a valid number"),
+        ({"main": None}, "online.0.score: input should be a valid number"),
+        ([{"phase": "main", "score": 50}], "score: input should be less than or equal to 1"),
+        ([{"phase": "main", "score": 0.5, "place": 1}], "online.0.place"),
+    ],
+)
+def test_an_online_score_that_is_none_is_an_error(ledger, online, words):
+    entries = json.loads((ledger / zip_ledger.FILE).read_text())
+    entries[0]["online"] = online
+    (ledger / zip_ledger.FILE).write_text(json.dumps(entries))
+    assert_one_sentence(in_process("runs", "zips", ledger), words)

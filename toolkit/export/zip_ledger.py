@@ -1,5 +1,6 @@
 """The ledger of built zips: the estimated score of each, its speed, and its scores online."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,25 +21,29 @@ FILE = "zips.json"  # in the folder that holds the run folders
 LOCK = ".zips.lock"
 MIN_PREFIX = 8  # digits of a SHA-256 that name a zip
 
+# What tells two phases apart, as every competition may have a "Development": server, competition
+# and name.
+Place = tuple[str | None, int | None, str]
+
 
 def _formerly(key: str) -> Any:
     """The field `key`, which is read under its former key, too."""
     return Field(validation_alias=AliasChoices(key, FORMER_KEYS[key]))
 
 
+@records.strict
 @dataclass(frozen=True)
 class OnlineScore:
-    """What a zip scored in a phase. server: its address, and competition: the number there; None
-    where they are not known."""
+    """What a zip scored in a phase, as a share in 0..1. server: its address, and competition: the
+    number there; None where they are not known."""
 
     phase: str
-    score: float
+    score: Annotated[float, Field(ge=0, le=1)]
     server: str | None = None
     competition: int | None = None
 
     @property
-    def place(self) -> tuple[str | None, int | None, str]:
-        """What tells two phases apart: every competition may have a "Development"."""
+    def place(self) -> Place:
         return self.server, self.competition, self.phase
 
 
@@ -48,8 +53,9 @@ _ONLINE = TypeAdapter(tuple[OnlineScore, ...])
 def _read_online(value: Any) -> tuple[OnlineScore, ...]:
     """The scores in a ledger; version 0.1 kept them by the phase's name alone."""
     if isinstance(value, dict):
-        return tuple(OnlineScore(phase, score) for phase, score in value.items())
-    return _ONLINE.validate_python(value)
+        value = [{"phase": phase, "score": score} for phase, score in value.items()]
+    # As JSON again: strictly, a tuple of dataclasses is read from nothing else.
+    return _ONLINE.validate_json(json.dumps(value), strict=True)
 
 
 @records.strict
@@ -115,14 +121,16 @@ def note_scores(folder: Path, path: Path, part: str, scores: Headline) -> bool:
 
 
 def note_online(folder: Path, zip_or_sha256: Path | str, score: OnlineScore) -> Entry:
-    """Notes what a zip scored online; replaces an earlier score in the same phase. Raises
-    InputError where the ledger in `folder` does not know the zip."""
+    """Notes what a zip scored online; replaces an earlier score in the same phase.
 
-    def add(entry: Entry) -> Entry:
-        others = tuple(each for each in entry.online if each.place != score.place)
-        return replace(entry, online=(*others, score))
-
-    changed = _change(folder, zip_or_sha256, add)
+    Raises InputError where the ledger in `folder` does not know the zip, or where `score` names a
+    phase that the zip has in several competitions, and no competition.
+    """
+    changed = _change(
+        folder,
+        zip_or_sha256,
+        lambda entry: replace(entry, online=_add_score(entry.online, score)),
+    )
     if changed is None:
         raise InputError(
             f"the submissions ledger in {folder} has no zip {zip_or_sha256}.",
@@ -164,6 +172,23 @@ def _locked(folder: Path) -> Iterator[None]:
     """No other process changes the ledger meanwhile: of two at once, one change would be lost."""
     with locks.wait_for(Path(folder) / LOCK):
         yield
+
+
+def _add_score(online: tuple[OnlineScore, ...], score: OnlineScore) -> tuple[OnlineScore, ...]:
+    """`online` with `score`, which replaces what is known of the same phase."""
+    namesakes = [each for each in online if each.phase == score.phase]
+    if score.competition is None and all(each.competition is not None for each in namesakes):
+        if len(namesakes) > 1:
+            raise InputError(
+                f"the zip has scores in several competitions with a phase '{score.phase}'.",
+                "Say in which: --competition ID.",
+            )
+        if namesakes:  # the name alone says which phase it is
+            score = replace(namesakes[0], score=score.score)
+    # Noted before its competition was known, the same score is the same result.
+    unplaced = OnlineScore(score.phase, score.score)
+    others = [each for each in online if each.place != score.place and each != unplaced]
+    return (*others, score)
 
 
 def _find(entries: list[Entry], zip_or_sha256: Path | str) -> Entry | None:
