@@ -9,7 +9,12 @@ import click
 import pytest
 
 from tests.support.commands import ROOT, assert_one_sentence, cbtool, in_process
+from tests.support.standin import TOKEN
 from tests.support.submissions import made
+from toolkit.codabench import eligibility, upload
+from toolkit.codabench.address import CompetitionAddress
+from toolkit.codabench.client import Client
+from toolkit.codabench.credentials import Account
 from toolkit.data import dataset, synthetic
 from tools import cli, lazy
 
@@ -146,13 +151,21 @@ def test_a_used_run_folder_is_refused_before_tensorflow_loads(tmp_path):
     assert "toolkit.training.run_folder" in modules and not modules & HEAVY
 
 
-def test_an_upload_that_is_refused_imports_nothing_heavy(tmp_path, monkeypatch):
-    """What CodaBench would refuse is told before the zip is run."""
-    monkeypatch.setenv("CODABENCH_URL", "http://127.0.0.1:9")  # nobody is there
-    monkeypatch.setenv("CODABENCH_TOKEN", "x" * 40)
+@pytest.mark.parametrize(("competition", "code"), [(3, 3), (1, 2)])
+def test_an_upload_that_is_refused_imports_nothing_heavy(
+    standin, tmp_path, monkeypatch, competition, code
+):
+    """What CodaBench would refuse is told before the zip is run, and so is a repetition, which is
+    looked for last."""
+    for name in ("CONFIG", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    monkeypatch.setenv("CODABENCH_URL", standin.url)
+    monkeypatch.setenv("CODABENCH_TOKEN", TOKEN)
     path = made(tmp_path / "s.zip")
-    arguments = ["upload", str(path), "--competition", "1", "--yes"]
-    modules = imports_of(f"from tools.cli import main; assert main({arguments}) == 3")
+    client = Client(Account(standin.url, TOKEN))
+    upload.begin(client, eligibility.plan(client, path, CompetitionAddress(1)), path)
+    arguments = ["upload", str(path), "--competition", str(competition), "--yes"]
+    modules = imports_of(f"from tools.cli import main; assert main({arguments}) == {code}")
     assert "toolkit.codabench.eligibility" in modules and not modules & HEAVY
 
 
