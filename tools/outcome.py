@@ -119,10 +119,10 @@ def note(
     noted = zip_ledger.OnlineScore(begun.phase_name, score, begun.url, begun.competition)
     try:
         entry = zip_ledger.note_online(folder, begun.sha256, noted)
-    except InputError:
+    except InputError as error:  # the submission itself is well
         output.hint(
-            f"The submissions ledger in {folder} does not contain this zip; give the folder of its "
-            "runs with --runs."
+            f"The score is not recorded: {error.sentence} Give the folder of the zip's runs with "
+            "--runs."
         )
         return
     output.hint(f"Recorded in the submissions ledger{against_estimate(entry, score)}.")
