@@ -27,7 +27,7 @@ COMMANDS = {
     "delete": Target("tools.submissions:delete", "Delete submission ID for good."),
     "demo": Target("tools.demo:demo", "Run all stages on synthetic cells."),
     "evaluate": Target("tools.evaluate:evaluate", "Score a run; estimate the hidden test score."),
-    "leaderboard": Target("tools.submissions:leaderboard", "Show a phase's leaderboard."),
+    "leaderboard": Target("tools.leaderboard:leaderboard", "Show a phase's leaderboard."),
     "login": Target("tools.account:login", "Log in at CodaBench, once."),
     "logout": Target("tools.account:logout", "Remove the stored token of a server."),
     "logs": Target("tools.submissions:logs", "Print the logs of submission ID."),

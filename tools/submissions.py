@@ -1,4 +1,4 @@
-"""`cbtool status`, `logs`, `leaderboard`, `cancel`, `delete`: submissions at CodaBench."""
+"""`cbtool status`, `logs`, `cancel`, `delete`: submissions at CodaBench."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from toolkit.core.errors import InputError, PlatformError
 from toolkit.core.files import write_text
-from tools import options, outcome, output
+from tools import options, outcome, output, unfinished
 from tools.account import connect
 from tools.lazy import lazy_imports
 
@@ -47,14 +47,14 @@ def status(
         found = client.get_submission(number)
     except PlatformError as error:
         if error.status == 404 and known:
-            uploads.record_deletion(known)
+            uploads.record_absence(known)
         raise
     columns: tuple[schema.LeaderboardColumn, ...] = ()
     if known:
         columns = _find_columns(client, known)
     code = outcome.show(client, found, columns, as_json)
     if known:
-        known = uploads.record_status(known, found)
+        known = uploads.record_status(client, known, found)
         if found.status == "Finished" and found.scores:
             outcome.note(known, columns, folder)
     return code
@@ -112,74 +112,6 @@ def _write_logs(client: api.Client, number: int, texts: dict[str, str], folder: 
 
 
 @click.command()
-@options.competition("The competition. [default: the latest upload's]")
-@click.option(
-    "--phase",
-    "wanted",
-    metavar="NAME",
-    help="The phase. [default: the latest upload's, or the current one]",
-)
-@click.option(
-    "--add",
-    type=click.IntRange(min=1),
-    metavar="ID",
-    help="First add this submission of yours.",
-)
-@click.option(
-    "--remove",
-    type=click.IntRange(min=1),
-    metavar="ID",
-    help="First remove this submission of yours.",
-)
-@options.json
-def leaderboard(
-    address: addresses.CompetitionAddress | None,
-    wanted: str | None,
-    add: int | None,
-    remove: int | None,
-    as_json: bool,
-) -> None:
-    """Show a phase's leaderboard.
-
-    The best submission comes first.
-    """
-    client = connect(required=bool(add or remove))
-    if address is None:
-        known = uploads.list_uploads(client)
-        if not known:
-            raise InputError(
-                "this machine has no uploads.", "Give a competition: --competition ID."
-            )
-        address = addresses.CompetitionAddress(known[0].competition)
-        wanted = wanted or known[0].phase_name
-    found = eligibility.find_competition(client, address)
-    if remove:
-        client.leave_leaderboard(remove)
-    if add:
-        enter(client, add, found.rule)
-    phase = eligibility.choose_phase(found, wanted)
-    columns, places = client.get_leaderboard(phase.id)
-    if as_json:
-        output.as_json(
-            {
-                "competition": found.title,
-                "phase": phase.name,
-                "places": [vars(place) for place in places],
-            }
-        )
-        return
-    rows: list[tuple[object, ...]] = []
-    for position, place in enumerate(places, 1):
-        scores = [place.scores.get(column.key, "") for column in columns]
-        rows.append((position, place.owner, *scores, place.id))
-    output.table(
-        ("", "user", *(column.title for column in columns), "submission"),
-        rows,
-        title=f"{found.title}, {phase.name}",
-    )
-
-
-@click.command()
 @number
 def cancel(number: int) -> None:
     """Cancel submission ID.
@@ -204,23 +136,16 @@ def delete(number: int, yes: bool) -> None:
     if not yes and not output.confirm(f"Delete submission {number}?"):
         return
     client = connect()
-    client.delete(number)
-    if known := uploads.find_upload(client, number):
+    known = uploads.find_upload(client, number)
+    try:
+        client.delete(number)
+    except PlatformError as error:
+        if error.status == 404 and known:
+            uploads.record_absence(known)
+        raise
+    if known:
         uploads.record_deletion(known)
     click.echo(f"Submission {number} is deleted.")
-
-
-def enter(client: api.Client, number: int, rule: str) -> None:
-    """Adds a submission to the leaderboard, if participants may do so."""
-    try:
-        client.enter_leaderboard(number)
-    except PlatformError as error:
-        # Where the rule is one of "Force_...", the server forbids it to everybody.
-        if error.status != 403 or not rule.startswith("Force"):
-            raise
-        output.hint(f"The leaderboard selects submissions automatically ({rule}).")
-    else:
-        click.echo(f"Submission {number} is on the leaderboard.")
 
 
 def _find_columns(
@@ -230,16 +155,21 @@ def _find_columns(
     return eligibility.find_competition(client, address).columns
 
 
-def _row(client: api.Client, begun: uploads.Upload) -> schema.Submission:
-    """The submission of an upload that was entered; its status is "deleted" where it is gone."""
+def _find_row(client: api.Client, begun: uploads.Upload) -> schema.Submission | None:
+    """The submission of an upload that was entered; its status is "deleted" where it is gone, and
+    there is none where it may be another user's."""
     assert begun.submission is not None
     if begun.status != uploads.DELETED:
         try:
-            return client.get_submission(begun.submission)
+            found = client.get_submission(begun.submission)
         except PlatformError as error:
             if error.status != 404:
                 raise
-        uploads.record_deletion(begun)
+            if not uploads.record_absence(begun):
+                return None
+        else:
+            uploads.record_user(client, begun)
+            return found
     return schema.Submission(
         id=begun.submission,
         phase=begun.phase,
@@ -264,7 +194,9 @@ def _list(client: api.Client, address: addresses.CompetitionAddress | None, as_j
     else:
         for each in uploads.list_uploads(client):
             if each.submission:
-                found.append(_row(client, each))
+                row = _find_row(client, each)
+                if row is not None:
+                    found.append(row)
             elif not each.is_over:
                 waiting.append(each)
     # For a program an empty list is an answer; a person is told what else to ask for.
@@ -274,9 +206,12 @@ def _list(client: api.Client, address: addresses.CompetitionAddress | None, as_j
             "List those of a competition: cbtool status --competition ID.",
         )
     if as_json:
-        unfinished = [{"zip": each.file, "step": each.step} for each in waiting]
-        rows = [outcome.values(row) for row in found]
-        output.as_json({"submissions": rows, "unfinished_uploads": unfinished})
+        output.as_json(
+            {
+                "submissions": [outcome.values(row) for row in found],
+                "unfinished_uploads": [unfinished.values(each) for each in waiting],
+            }
+        )
         return
     output.table(
         ("id", "phase", "file", "created, UTC", "status", "scores", "on leaderboard"),
@@ -284,8 +219,8 @@ def _list(client: api.Client, address: addresses.CompetitionAddress | None, as_j
     )
     for each in waiting:
         output.hint(
-            f"Unfinished: {each.file} to {each.phase_name}, {each.step}. Continue: cbtool upload "
-            f"--resume {each.file}; or close it: cbtool upload --abandon {each.file}"
+            f"Unfinished: {unfinished.describe(each)}. Continue it: cbtool upload --resume "
+            f"{each.file}; or close it: cbtool upload --abandon {each.file}"
         )
 
 

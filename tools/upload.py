@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from toolkit.core.errors import PlatformError, SubmissionError, end_sentence
-from toolkit.core.files import format_bytes, open_zip
-from tools import options, outcome, output, submissions
+from toolkit.core.files import open_zip
+from tools import options, outcome, output, plans, unfinished
 from tools.account import connect
-from tools.competitions import count_left, describe_limit
 from tools.lazy import lazy_imports
+from tools.leaderboard import enter
 from tools.validate import find_failed, run_checks
 
 with lazy_imports():
@@ -22,7 +21,7 @@ with lazy_imports():
     from toolkit.codabench import client as api
     from toolkit.codabench import eligibility, upload_records
     from toolkit.codabench import upload as uploads
-    from toolkit.export import manifest as manifests
+    from toolkit.runtime.checks import check as runtime_checks
 
 
 @click.command()
@@ -85,29 +84,36 @@ def upload(
     """
     if [resume, abandon, bool(address)].count(True) != 1 or (address and file is None):
         raise click.UsageError("give ZIP and --competition ID, or --resume, or --abandon.")
+    if dry_run and not address:
+        raise click.UsageError("--dry-run is for a new upload: give ZIP and --competition ID.")
     client = connect()
     if abandon:
-        _abandon(upload_records.find_unfinished(client, file))
+        unfinished.abandon(upload_records.find_unfinished(client, file), as_json)
         return 0
     if file is None or address is None:  # only with --resume
         begun = upload_records.find_resumable(client, file)
-        _list_others(client, begun)
+        unfinished.list_others(client, begun)
     else:
         # What takes a moment comes first: running the zip takes minutes.
         open_zip(file).close()
         plan = eligibility.plan(client, file, address, wanted)
-        if not again and not dry_run:
+        if not again:
             uploads.refuse_repetition(client, plan, file)
-        failed = _count_failed_checks(file, evaluator, python)
-        if failed and not force:
-            output.hint(f"{file} fails {failed} checks; nothing was sent. --force sends it anyway.")
+        found = _run_checks(file, evaluator, python)
+        failed = find_failed(found, force=False)
+        refused = bool(failed) and not force
+        if dry_run or not refused:
+            for name, text in plans.describe(client, plan, file):
+                output.hint(f"{name:<13} {text}")
+        if dry_run and as_json:
+            output.as_json(plans.values(client, plan, file, found))
+        if refused:
+            output.hint(
+                f"{len(failed)} of {len(found)} checks failed; nothing was sent. --force sends it "
+                "anyway."
+            )
             return SubmissionError.exit_code
-        rows = _describe(client, plan, file)
-        for name, text in rows:
-            output.hint(f"{name:<13} {text}")
         if dry_run:
-            if as_json:
-                output.as_json(_plan_values(client, plan, file, failed))
             output.hint("Nothing was sent.")
             return 0
         if not yes and not output.confirm("Upload it?"):
@@ -138,83 +144,15 @@ def upload(
     return 0
 
 
-def _count_failed_checks(file: Path, evaluator: str | None, python: str | None) -> int:
-    """How many of `validate`'s checks fail; tells what they and those that warn have found."""
+def _run_checks(
+    file: Path, evaluator: str | None, python: str | None
+) -> list[runtime_checks.Check]:
+    """The checks of `validate`; tells what those that fail or warn have found."""
     found = run_checks(file, evaluator, python)
     for check in found:
         if check.status in ("failed", "warning"):
             output.hint(f"{check.name}: {end_sentence(check.detail)} {check.hint}")
-    return len(find_failed(found, force=False))
-
-
-def _describe(client: api.Client, plan: eligibility.Plan, file: Path) -> list[tuple[str, str]]:
-    """What will be sent where, and what that uses up: names and texts."""
-    phase = plan.phase
-    rows = [
-        ("zip", f"{file}, {format_bytes(plan.size)}"),
-        ("competition", f"{plan.competition.title} at {client.url}"),
-        ("phase", f"{phase.name}, ends {eligibility.format_time(phase.end) or 'never'}"),
-        ("left today", describe_limit(phase.used_today, phase.allowed_today)),
-        ("left in total", describe_limit(phase.used, phase.allowed)),
-        ("time limit", f"{phase.limit} s"),
-        ("storage left", format_bytes(plan.free)),
-        *(("note", note) for note in plan.notes),
-    ]
-    manifest = manifests.read_zip_manifest(file)
-    own = manifest.time_limit if manifest else 0.0
-    if own > phase.limit:
-        rows.append(
-            (
-                "note",
-                f"the zip's own limit is {own:g} s, the phase allows {phase.limit} s: cbtool build "
-                f"--time-limit {phase.limit}",
-            )
-        )
-    return rows
-
-
-def _plan_values(
-    client: api.Client, plan: eligibility.Plan, file: Path, failed: int
-) -> dict[str, Any]:
-    """The plan, ready for JSON."""
-    phase = plan.phase
-    return {
-        "zip": str(file),
-        "sha256": plan.sha256,
-        "bytes": plan.size,
-        "server": client.url,
-        "competition": plan.competition.id,
-        "title": plan.competition.title,
-        "phase": phase.name,
-        "left_today": count_left(phase.used_today, phase.allowed_today),
-        "left": count_left(phase.used, phase.allowed),
-        "limit_seconds": phase.limit,
-        "free_bytes": plan.free,
-        "failed_checks": failed,
-        "notes": list(plan.notes),
-        "sent": False,
-    }
-
-
-def _abandon(begun: upload_records.Upload) -> None:
-    """Closes the record of an upload, and says what of it lies on the server."""
-    upload_records.abandon(begun)
-    click.echo(f"The upload of {begun.file} to {begun.phase_name} is closed ({begun.step}).")
-    if begun.submission is not None:
-        output.hint(f"Its submission stays: cbtool cancel {begun.submission} stops it.")
-    elif begun.key:
-        output.hint(f"{begun.name} may lie in your storage: see CodaBench's page Resources.")
-
-
-def _list_others(client: api.Client, begun: upload_records.Upload) -> None:
-    """Names the unfinished uploads beside `begun`, and how to choose one."""
-    others = [each for each in upload_records.list_unfinished(client) if each.name != begun.name]
-    if not others:
-        return
-    output.hint(f"Continuing {begun.file} to {begun.phase_name}. Also unfinished:")
-    for each in others:
-        output.hint(f"  {each.file} to {each.phase_name}, {each.step}")
-    output.hint("Name one to continue it (--resume) or to close it (--abandon).")
+    return found
 
 
 @contextmanager
@@ -255,14 +193,8 @@ def _follow(
     except PlatformError as error:
         if error.status != 404:
             raise
-        upload_records.record_deletion(begun)
-        raise PlatformError(
-            f"submission {begun.submission} was deleted on CodaBench.",
-            f"To enter the zip again: cbtool upload {begun.file} --competition "
-            f"{begun.competition}.",
-            404,
-        ) from error
-    begun = upload_records.record_status(begun, found)
+        raise unfinished.close_absent(begun) from error
+    begun = upload_records.record_status(client, begun, found)
     code = outcome.show(client, found, competition.columns, as_json)
     if found.scores:
         outcome.note(begun, competition.columns, folder)
@@ -275,5 +207,5 @@ def _follow(
             "Tell the organiser. If you have the bundle, cbtool rehearse shows the reason.",
         )
     if leaderboard:
-        submissions.enter(client, found.id, competition.rule)
+        enter(client, found.id, competition.rule)
     return 0

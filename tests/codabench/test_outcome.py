@@ -1,6 +1,7 @@
 """What a user is shown of a submission that ended: logs, tasks, and an end that nobody saw."""
 
 import json
+import time
 
 import pytest
 
@@ -107,6 +108,15 @@ def test_two_phases_of_one_name_keep_their_scores(standin, zip_file):
     assert "mainof10.5000,mainof20.8000" in shown
 
 
+def test_a_ledger_that_cannot_be_written_is_named(standin, zip_file):
+    folder = noted(zip_file)
+    result = sent(zip_file, "--wait", "--runs", folder.parent / "other")
+    assert result.returncode == 0 and "has no zip" in result.stderr and "--runs" in result.stderr
+    (folder / zip_ledger.FILE).write_text("{")
+    result = in_process("status", 1, "--runs", folder)
+    assert result.returncode == 0 and "cannot be read" in result.stderr
+
+
 def test_a_deleted_submission_can_be_sent_again(standin, zip_file):
     """Its record is closed by `delete` here, and by the server's answer where it was deleted
     there."""
@@ -133,12 +143,20 @@ def test_unfinished_uploads_are_listed_chosen_and_closed(standin, zip_file, home
     assert sent(zip_file).returncode == 3 and sent(other).returncode == 3
     other.unlink()
     listed = in_process("status").stderr
-    assert f"Unfinished: {zip_file} to main, not uploaded" in listed
+    assert f"Unfinished: {zip_file} to main of competition 1, not uploaded, begun on" in listed
     assert f"cbtool upload --abandon {other}" in listed
     result = in_process("upload", "--resume", "--runs", home / "runs")
     assert result.returncode == 0, result.stderr
     assert f"Continuing {zip_file}" in result.stderr and f"  {other} to main" in result.stderr
     assert_one_sentence(in_process("upload", "--resume"), "has changed or gone since")
+    (waiting,) = json.loads(in_process("status", "--json").stdout)["unfinished_uploads"]
+    assert 0 < waiting.pop("started") < time.time()
+    assert waiting == {
+        "zip": str(other),
+        "competition": 1,
+        "phase": "main",
+        "step": "not uploaded",
+    }
     result = in_process("upload", other, "--abandon")
     assert result.returncode == 0 and "is closed (not uploaded)" in result.stdout
     assert_one_sentence(in_process("upload", "--resume"), "no upload is unfinished")
@@ -157,23 +175,6 @@ def test_two_users_of_one_machine_do_not_see_each_other(standin, zip_file):
     standin.username = "alice"
     users = [each.user for each in upload_records.list_uploads(_client(standin))]
     assert users == ["alice"]
-
-
-def test_records_of_version_0_1_belong_to_whoever_asks(standin, zip_file):
-    assert sent(zip_file, "--wait").returncode == 0
-    (file,) = upload_records.folder().glob("*.json")
-    values = json.loads(file.read_text())
-    del values["user"]
-    file.write_text(json.dumps(values))
-    assert_one_sentence(sent(zip_file), "was scored in main as submission 1")
-
-
-def test_the_plan_as_json(standin, zip_file):
-    result = sent(zip_file, "--dry-run", "--json")
-    plan = json.loads(result.stdout)
-    assert (plan["competition"], plan["phase"], plan["sent"]) == (1, "main", False)
-    assert plan["bytes"] == zip_file.stat().st_size and plan["failed_checks"] == 0
-    assert plan["left_today"] == 100 and plan["limit_seconds"] == 15
 
 
 SECRET = "11111111-2222-4333-8444-555555555555"

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from werkzeug import Response
@@ -68,11 +69,12 @@ def test_from_a_zip_to_its_score_and_the_leaderboard(standin, zip_file):
     assert recorded.TOKEN not in result.stdout + result.stderr
 
 
-def test_a_repetition_is_refused_before_the_zip_is_run(standin, zip_file):
+def test_a_repetition_is_refused_before_the_zip_is_run(standin, zip_file, monkeypatch):
     assert sent(zip_file, "--wait").returncode == 0
-    result = sent(zip_file)
-    assert_one_sentence(result, "was scored in main as submission 1")
-    assert "validate" not in result.stderr and len(standin.rows) == 1
+    for options in ((), ("--dry-run",)):
+        result = sent_unvalidated(monkeypatch, zip_file, *options)
+        assert_one_sentence(result, "was scored in main as submission 1")
+    assert len(standin.rows) == 1
 
 
 def test_without_waiting_and_as_json(standin, zip_file):
@@ -120,16 +122,65 @@ def test_a_dry_run_and_a_no_send_nothing(standin, zip_file):
     assert len(standin.rows) == 1
 
 
-def test_what_fails_validate_goes_by_force_only(standin, home):
+@pytest.fixture
+def nested(home):
+    """A zip that fails one check."""
     path = home / "nested.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mine/model.py", MODEL)
-    result = sent(path)
-    assert (
-        result.returncode == 1 and "--force sends it" in result.stderr and "layout" in result.stderr
-    )
+    return path
+
+
+def test_a_dry_run_as_json_is_the_plan(standin, zip_file, nested):
+    """Also of a zip that fails `validate`, with its checks."""
+    result = sent(zip_file, "--dry-run", "--json")
+    plan = json.loads(result.stdout)
+    assert (plan["competition"], plan["phase"], plan["sent"]) == (1, "main", False)
+    assert plan["bytes"] == zip_file.stat().st_size and plan["failed_checks"] == 0
+    assert plan["left_today"] == 100 and plan["limit_seconds"] == 15
+    result = sent(nested, "--dry-run", "--json")
+    plan = json.loads(result.stdout)
+    assert result.returncode == 1 and plan["failed_checks"] == 1 and plan["sent"] is False
+    (failed,) = [check for check in plan["checks"] if check["status"] == "failed"]
+    assert failed["name"] == "layout" and failed["hint"]
+    assert "left today" in result.stderr
+
+
+def test_the_notes_of_a_plan_name_a_longer_limit_of_the_zip(standin, zip_file, monkeypatch):
+    built = SimpleNamespace(time_limit=600.0)
+    monkeypatch.setattr("toolkit.export.manifest.read_zip_manifest", lambda path: built)
+    result = sent(zip_file, "--dry-run", "--json")
+    note = "the zip's own limit is 600 s, the phase allows 15 s: cbtool build --time-limit 15"
+    assert note in json.loads(result.stdout)["notes"] and note in result.stderr
+
+
+def test_a_dry_run_does_not_continue_an_upload(standin, zip_file):
+    standin.fail("POST /api/datasets/", "500")
+    assert sent(zip_file).returncode == 3
+    for option in ("--resume", "--abandon"):
+        result = in_process("upload", option, "--dry-run")
+        assert result.returncode == 2 and "--dry-run is for a new upload" in result.stderr
+    assert standin.rows == [] and len(upload_records.list_unfinished(_client(standin))) == 1
+
+
+def test_what_fails_validate_goes_by_force_only(standin, nested):
+    result = sent(nested)
+    assert result.returncode == 1 and "layout" in result.stderr
+    assert "1 of " in result.stderr and "--force sends it" in result.stderr
     assert standin.count("POST") == 0 and upload_records.list_uploads(_client(standin)) == []
+    path = nested
     assert sent(path, "--force").returncode == 0 and len(standin.rows) == 1
+
+
+def sent_unvalidated(monkeypatch, *arguments, **options):
+    """Uploads where a refusal has to come before the zip is run, which takes minutes."""
+
+    def run_checks(*arguments):
+        raise AssertionError("the zip was validated before the refusal")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tools.upload.run_checks", run_checks)
+        return sent(*arguments, **options)
 
 
 REFUSALS = [
@@ -145,20 +196,27 @@ REFUSALS = [
         "has not begun: it begins on 01 January 2099",
     ),
     (1, {"tokens": set()}, "does not accept this login"),
+    (2, {"rows": [recorded.Row(9, 2, "other", "other.zip")]}, "Reached maximum allowed"),
 ]
 
 
 @pytest.mark.parametrize(("competition", "state", "words"), REFUSALS)
 def test_what_the_platform_would_refuse_is_told_before_the_zip_is_run(
-    standin, zip_file, competition, state, words
+    standin, zip_file, monkeypatch, competition, state, words
 ):
     standin.joined[6] = None
     for name, value in state.items():
         setattr(standin, name, value)
-    result = sent(zip_file, competition=competition)
+    result = sent_unvalidated(monkeypatch, zip_file, competition=competition)
     assert_one_sentence(result, words, code=3)
-    assert "validate" not in result.stderr
     assert standin.count("POST") == 0 and upload_records.list_uploads(_client(standin)) == []
+
+
+def test_a_zip_that_no_storage_takes_is_refused_before_it_is_run(standin, zip_file, monkeypatch):
+    monkeypatch.setattr(eligibility, "LARGEST_PUT", 100)
+    result = sent_unvalidated(monkeypatch, zip_file)
+    assert_one_sentence(result, "bytes; the storage accepts 100 bytes", code=3)
+    assert standin.count("POST") == 0
 
 
 def test_the_days_limit_is_told_before_and_when_it_is_met_after(standin, zip_file):
@@ -367,6 +425,17 @@ def test_another_zip_under_the_same_name_is_not_sent(standin, zip_file):
     zip_file.write_bytes(zip_file.read_bytes() + b"x")
     assert_one_sentence(in_process("upload", "--resume"), "has changed or gone since")
     assert standin.count("POST /api/datasets/") == 0
+
+
+def test_a_zip_that_was_deleted_there_is_uploaded_again(standin, zip_file):
+    """On the page Resources, before it was entered: the server knows its key no longer."""
+    standin.fail("POST /api/submissions/", "500")
+    assert sent(zip_file).returncode == 3
+    standin.datasets.clear()
+    result = in_process("upload", "--resume")
+    assert_one_sentence(result, "CodaBench no longer has my-submission-", code=3)
+    assert in_process("upload", "--resume").returncode == 0
+    assert len(standin.rows) == 1 and len(standin.datasets) == 1
 
 
 def test_two_processes_do_not_send_the_same_upload(standin, zip_file):

@@ -15,14 +15,15 @@ from toolkit.codabench import schema
 from toolkit.codabench.client import Client
 from toolkit.codabench.eligibility import Plan
 from toolkit.codabench.upload_records import (
+    DELETED,
     Upload,
     list_uploads,
-    lock_path,
+    lock,
     read_record,
-    record_deletion,
+    record_absence,
+    record_status,
     save,
 )
-from toolkit.core import locks
 from toolkit.core.errors import InputError, LimitError, PlatformError
 from toolkit.core.files import digest
 from toolkit.core.progress import Progress, silent
@@ -44,18 +45,19 @@ def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
             continue
         if other.is_over and other.status != "Finished":
             continue
-        # What was deleted on CodaBench since is neither unfinished nor scored.
-        if other.submission is not None and _is_gone(client, other):
-            continue
-        if not other.is_over:
+        status = _look_up_status(client, other)
+        if status == "Finished":
+            raise InputError(
+                f"{path.name} was scored in {plan.phase.name} as submission {other.submission}.",
+                f"See: cbtool status {other.submission}; to enter it again anyway, add --again.",
+            )
+        # Failed or deleted on CodaBench since it was last looked at: neither unfinished nor scored.
+        if status not in (*schema.FINAL, DELETED):
             raise InputError(
                 f"an upload of {path.name} to {plan.phase.name} is unfinished.",
-                "Run: cbtool upload --resume; or add --again.",
+                f"Continue it: cbtool upload --resume {other.file}; or close it: cbtool upload "
+                f"--abandon {other.file}; or add --again.",
             )
-        raise InputError(
-            f"{path.name} was scored in {plan.phase.name} as submission {other.submission}.",
-            f"See: cbtool status {other.submission}; to enter it again anyway, add --again.",
-        )
 
 
 def begin(client: Client, plan: Plan, path: Path) -> Upload:
@@ -83,7 +85,7 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
 
     Raises PlatformError when CodaBench refuses one or does not answer; what was reached is kept.
     """
-    with locks.hold(lock_path(upload.name), "is sending this zip", "Wait for it, or stop it."):
+    with lock(upload):
         upload = read_record(upload.name)  # another process may have gone on with it
         if upload.submission is not None:
             return upload
@@ -100,8 +102,7 @@ def send(client: Client, upload: Upload, progress: Progress = silent) -> Upload:
             row = client.create_submission(upload.key, upload.phase)
         except PlatformError as error:
             if not error.transient:  # refused: nothing was entered
-                save(replace(upload, entering=False))
-                raise
+                raise _record_refusal(upload, error) from error
             # A server that says it failed is done with it; without an answer, or behind a proxy, it
             # may still be at it.
             row = _find_row(client, upload, 0 if error.status == 500 else SETTLE_SECONDS)
@@ -160,17 +161,19 @@ def follow(
         pause = min(1.3 * pause, MAX_PAUSE)
 
 
-def _is_gone(client: Client, upload: Upload) -> bool:
-    """Whether the submission of `upload` was deleted on CodaBench, which is recorded."""
-    assert upload.submission is not None
+def _look_up_status(client: Client, upload: Upload) -> str:
+    """The status that the submission of `upload` has on CodaBench now, which is recorded; "" where
+    it was not entered."""
+    if upload.submission is None:
+        return ""
     try:
-        client.get_submission(upload.submission)
+        row = client.get_submission(upload.submission)
     except PlatformError as error:
         if error.status != 404:
             raise
-        record_deletion(upload)
-        return True
-    return False
+        record_absence(upload)
+        return DELETED
+    return record_status(client, upload, row).status
 
 
 def _all_failed(client: Client, row: schema.Submission) -> bool:
@@ -215,6 +218,20 @@ def _announce(client: Client, upload: Upload) -> Upload:
     upload = replace(upload, key=key, address=address)
     save(upload)
     return upload
+
+
+def _record_refusal(upload: Upload, error: PlatformError) -> PlatformError:
+    """Records that `upload` was not entered, and returns the error for it."""
+    # The refusal of a zip that its user has deleted on the page Resources: it has to be sent again.
+    if error.status != 400 or "Object with key" not in error.sentence:
+        save(replace(upload, entering=False))
+        return error
+    save(replace(upload, entering=False, uploaded=False, key="", address=""))
+    return PlatformError(
+        f"CodaBench no longer has {upload.name}, which was uploaded before.",
+        f"Upload it again: cbtool upload --resume {upload.file}.",
+        error.status,
+    )
 
 
 def _record_entry(upload: Upload, row: schema.Submission) -> Upload:

@@ -1,5 +1,6 @@
 """Records of uploads, in the user's state folder: how far each is, and how it ended."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import platformdirs
 
 from toolkit.codabench import schema
 from toolkit.codabench.client import Client
-from toolkit.core import records
+from toolkit.core import locks, records
 from toolkit.core.errors import InputError
-from toolkit.core.files import write_error
+from toolkit.core.files import digest, write_error
 
 DELETED, ABANDONED = "deleted", "abandoned"  # ends that only this machine knows
 
@@ -80,34 +81,36 @@ def find_upload(client: Client, number: int) -> Upload | None:
 def find_unfinished(client: Client, path: Path | None) -> Upload:
     """The latest unfinished upload, of the zip at `path` if given. Raises InputError without
     any."""
-    for upload in list_unfinished(client):
-        if path is None or Path(upload.file) == path.absolute():
-            return upload
-    raise InputError(
-        f"no upload{f' of {path}' if path else ''} is unfinished.",
-        "Start one: cbtool upload ZIP --competition ID.",
-    )
+    return _list_candidates(client, path)[0]
 
 
 def find_resumable(client: Client, path: Path | None) -> Upload:
     """The same, but the latest that can be continued: one whose zip is needed and has gone or
     changed cannot."""
-    latest = find_unfinished(client, path)
-    for upload in list_unfinished(client):
-        if path is None and not _lacks_zip(upload):
+    candidates = _list_candidates(client, path)
+    for upload in candidates:
+        if not _lacks_zip(upload):
             return upload
-    if _lacks_zip(latest):
-        raise InputError(
-            f"{latest.file} has changed or gone since its upload was started.",
-            "Put it back; or close this upload: cbtool upload --abandon.",
-        )
-    return latest
+    raise InputError(
+        f"{candidates[0].file} has changed or gone since its upload was started.",
+        "Put it back; or close this upload: cbtool upload --abandon.",
+    )
 
 
-def record_status(upload: Upload, row: schema.Submission) -> Upload:
+def record_status(client: Client, upload: Upload, row: schema.Submission) -> Upload:
     """Records the status and the scores of `row` in `upload`, and returns it."""
-    upload = replace(upload, status=row.status, scores=row.scores)
+    upload = replace(record_user(client, upload), status=row.status, scores=row.scores)
     save(upload)
+    return upload
+
+
+def record_user(client: Client, upload: Upload) -> Upload:
+    """Records whose `upload` is, where a record of version 0.1 does not say: the client's user, who
+    has seen its submission."""
+    # CodaBench shows a submission to nobody else.
+    if not upload.user:
+        upload = replace(upload, user=client.username)
+        save(upload)
     return upload
 
 
@@ -116,9 +119,24 @@ def record_deletion(upload: Upload) -> Upload:
     return _record_end(upload, DELETED)
 
 
+def record_absence(upload: Upload) -> bool:
+    """Records that CodaBench no longer has the submission of `upload`, and says whether it did.
+
+    Not where the record, of version 0.1, has no user: what another user sent is absent as well.
+    """
+    if not upload.user:
+        return False
+    record_deletion(upload)
+    return True
+
+
 def abandon(upload: Upload) -> Upload:
-    """Closes the record of `upload`, which is not continued. Nothing is sent."""
-    return _record_end(upload, ABANDONED)
+    """Closes the record of `upload`, which is not continued. Nothing is sent.
+
+    Raises InputError while a process sends it.
+    """
+    with lock(upload):
+        return _record_end(read_record(upload.name), ABANDONED)
 
 
 def save(upload: Upload) -> None:
@@ -133,6 +151,11 @@ def save(upload: Upload) -> None:
 def read_record(name: str) -> Upload:
     """The record of the upload called `name`, as it stands now."""
     return _read(_path(name))
+
+
+def lock(upload: Upload) -> AbstractContextManager[None]:
+    """Holds `upload` for this process. Raises InputError where another process sends it."""
+    return locks.hold(lock_path(upload.name), "is sending this zip", "Wait for it, or stop it.")
 
 
 def lock_path(name: str) -> Path:
@@ -156,7 +179,23 @@ def _lacks_zip(upload: Upload) -> bool:
     if upload.uploaded or upload.entering:
         return False
     path = Path(upload.file)
-    return not path.is_file() or path.stat().st_size != upload.size
+    if not path.is_file() or path.stat().st_size != upload.size:
+        return True
+    # A network that was trained again has as many bytes as before.
+    return digest(path) != upload.sha256
+
+
+def _list_candidates(client: Client, path: Path | None) -> list[Upload]:
+    """The unfinished uploads, of the zip at `path` if given. Raises InputError without any."""
+    found = list_unfinished(client)
+    if path is not None:
+        found = [upload for upload in found if Path(upload.file) == path.absolute()]
+    if not found:
+        raise InputError(
+            f"no upload{f' of {path}' if path else ''} is unfinished.",
+            "Start one: cbtool upload ZIP --competition ID.",
+        )
+    return found
 
 
 def _read(path: Path) -> Upload:
