@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -220,7 +221,7 @@ def _list(client: api.Client, address: addresses.CompetitionAddress | None, as_j
     for each in waiting:
         output.hint(
             f"Unfinished: {unfinished.describe(each)}. Continue it: cbtool upload --resume "
-            f"{each.file}; or close it: cbtool upload --abandon {each.file}"
+            f"{quote(each.file)}; or close it: cbtool upload --abandon {quote(each.file)}"
         )
 
 

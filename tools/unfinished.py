@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from shlex import quote
 from typing import Any
 
 import click
@@ -71,11 +72,12 @@ def close_absent(begun: upload_records.Upload) -> PlatformError:
     if not upload_records.record_absence(begun):
         return PlatformError(
             f"submission {begun.submission} is not yours, or was deleted on CodaBench.",
-            f"If it was deleted, close this upload: cbtool upload --abandon {begun.file}.",
+            f"If it was deleted, close this upload: cbtool upload --abandon {quote(begun.file)}.",
             404,
         )
     return PlatformError(
         f"submission {begun.submission} was deleted on CodaBench.",
-        f"To enter the zip again: cbtool upload {begun.file} --competition {begun.competition}.",
+        f"To enter the zip again: cbtool upload {quote(begun.file)} --competition "
+        f"{begun.competition}.",
         404,
     )

@@ -117,6 +117,9 @@ def test_closing_an_upload_says_what_may_be_left(standin, zip_file, request_line
     standin.fail(request_line, *[fault] * 4)
     assert sent(zip_file).returncode == 3
     standin._list = shown
+    # The file's name has a space: the command that a sentence names can be pasted.
+    command = f"cbtool upload --abandon '{zip_file}'"
+    assert command in in_process("status").stderr and command in sent(zip_file).stderr
     result = in_process("upload", "--abandon")
     assert result.returncode == 0 and words in result.stderr
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from toolkit.codabench import schema
 from toolkit.codabench.client import Client
@@ -55,8 +56,8 @@ def refuse_repetition(client: Client, plan: Plan, path: Path) -> None:
         if status not in (*schema.FINAL, DELETED):
             raise InputError(
                 f"an upload of {path.name} to {plan.phase.name} is unfinished.",
-                f"Continue it: cbtool upload --resume {other.file}; or close it: cbtool upload "
-                f"--abandon {other.file}; or add --again.",
+                f"Continue it: cbtool upload --resume {quote(other.file)}; or close it: cbtool "
+                f"upload --abandon {quote(other.file)}; or add --again.",
             )
 
 
@@ -229,7 +230,7 @@ def _record_refusal(upload: Upload, error: PlatformError) -> PlatformError:
     save(replace(upload, entering=False, uploaded=False, key="", address=""))
     return PlatformError(
         f"CodaBench no longer has {upload.name}, which was uploaded before.",
-        f"Upload it again: cbtool upload --resume {upload.file}.",
+        f"Upload it again: cbtool upload --resume {quote(upload.file)}.",
         error.status,
     )
 
