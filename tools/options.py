@@ -20,7 +20,6 @@ with lazy_imports():
 
 # Existence is checked where the file is read, so that Python callers get the same sentence.
 PATH = click.Path(path_type=Path)
-NO_EVALUATOR = "none"  # the value of --evaluator for cbtool's own Python
 Command = TypeVar("Command", bound=Callable[..., object] | click.Command)
 
 
@@ -73,7 +72,7 @@ def choose_python(stages: output.Stages, evaluator: str | None, python: str | No
     Installs the evaluator's environment where it is missing. Raises UsageError when both are given.
     """
     _require_one(evaluator, python)
-    if not evaluator or evaluator == NO_EVALUATOR:
+    if not evaluator or evaluator == environment.NONE:
         return python or sys.executable
     with stages.stage("evaluator") as progress:
         return environments.find_python(evaluator, progress)

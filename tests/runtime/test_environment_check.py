@@ -60,6 +60,8 @@ def layer(name, module="keras.layers", registered=None):
             "RandomCutout",
         ),
         ("m.keras", saved_model("3.4.1", layer("Mine", None, "Custom>Mine")), "warning", "Mine"),
+        # The gravest is told: that it cannot be read.
+        ("m.keras", saved_model("3.15.1", layer("Lambda")), "failed", "saved by Keras 3.15.1"),
     ],
 )
 def test_the_keras_that_saved_a_model_is_read(tmp_path, name, content, status, words):

@@ -5,7 +5,7 @@ The system drops a lock when its process ends, however it ends: none outlives it
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,8 +23,14 @@ def hold(path: Path, work: str, hint: str) -> Iterator[None]:
     work: what the holder does, for the sentence. Raises InputError, with the holder's process and
     `hint`, where another process has it, or where the file cannot be written.
     """
-    with _acquire(path, 0, f"another process{{holder}} {work}.", hint):
-        holder = _holder_file(path)
+    holder = _holder_file(path)
+    try:
+        lock = _acquire(path, 0)
+    except Timeout as error:
+        number = _read_holder(holder)
+        process = f"another process ({number})" if number else "another process"
+        raise InputError(f"{process} {work}.", hint) from error
+    with lock:
         holder.write_text(str(os.getpid()), encoding="utf-8")
         try:
             yield
@@ -35,8 +41,14 @@ def hold(path: Path, work: str, hint: str) -> Iterator[None]:
 @contextmanager
 def wait_for(path: Path) -> Iterator[None]:
     """The same for work of a moment: waits while another process has the lock."""
-    hint = f"If no cbtool is running, remove {path}."
-    with _acquire(path, WAIT_SECONDS, f"{path} has been held by another process for long.", hint):
+    try:
+        lock = _acquire(path, WAIT_SECONDS)
+    except Timeout as error:
+        raise InputError(
+            f"another process has held {path} for {WAIT_SECONDS:g} seconds.",
+            "Try again when it has ended.",
+        ) from error
+    with lock:
         yield
 
 
@@ -54,22 +66,16 @@ def find_holder(path: Path) -> int | None:
         return None
 
 
-@contextmanager
-def _acquire(path: Path, seconds: float, sentence: str, hint: str) -> Iterator[None]:
-    lock = FileLock(path, timeout=seconds)
+def _acquire(path: Path, seconds: float) -> AbstractContextManager[object]:
+    """The lock at `path`, which ends with the block that enters it. Raises Timeout where another
+    process has it for `seconds` more, InputError where the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        number = _read_holder(_holder_file(path))
-        holder = f" ({number})" if number else ""
-        raise InputError(sentence.format(holder=holder), hint) from error
+        return FileLock(path, timeout=seconds).acquire()
+    except Timeout:  # an OSError, too
+        raise
     except OSError as error:
         raise write_error(path, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _holder_file(path: Path) -> Path:

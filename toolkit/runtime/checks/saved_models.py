@@ -24,7 +24,8 @@ def check_saved_models(subject: Subject) -> Check:
     contract = subject.contract
     if not contract.keras:
         return skipped("keras", "the competition names no version of Keras")
-    found = []
+    found: list[str] = []
+    judged: list[Check] = []
     with zipfile.ZipFile(subject.path) as archive:
         for name in sorted(subject.names):
             if not name.endswith((".keras", ".h5", ".hdf5")):
@@ -32,34 +33,38 @@ def check_saved_models(subject: Subject) -> Check:
             with archive.open(name) as file:
                 version, custom = _read(name, file)
             if custom:
-                return warning(
-                    "keras",
-                    f"{name} has layers that Keras does not know by itself: {', '.join(custom)}",
-                    "model.py must define them, and pass them as custom_objects.",
-                )
+                said = f"{name} has layers that Keras does not know by itself: {', '.join(custom)}"
+                hint = "model.py must define them, and pass them as custom_objects."
+                judged.append(warning("keras", said, hint))
             if version is None:
                 continue
             found.append(f"{name} by Keras {version}")
-            if (problem := _judge(subject, name, version)) is not None:
-                return problem
+            judged += _judge(subject, name, version)
+    # The gravest of all, whichever model it is of.
+    for status in ("failed", "warning", "ok"):
+        for check in judged:
+            if check.status == status:
+                return check
     if not found:
         return passed("keras", "no saved model: nothing depends on the version of Keras")
     return passed("keras", f"{', '.join(found)}; the evaluator has {contract.keras}")
 
 
-def _judge(subject: Subject, name: str, version: str) -> Check | None:
+def _judge(subject: Subject, name: str, version: str) -> list[Check]:
+    """What is to be told of a model that Keras `version` saved; nothing where that is no newer than
+    what is known to load."""
     contract = subject.contract
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     said = f"{name} was saved by Keras {version}, the evaluator has {contract.keras}"
     if numbers[:1] < (3,):
-        return warning("keras", f"{said}: older files often do not load", REBUILD_HINT)
+        return [warning("keras", f"{said}: older files often do not load", REBUILD_HINT)]
     if numbers <= contract.newest_keras:
-        return None
+        return []
     # Simple models may load all the same: the evaluator's own environment knows.
     loaded = subject.outcome is not None and subject.outcome.stage in ("predict", "done")
     if subject.in_evaluator and loaded:
-        return passed("keras", f"{said}; it loads there all the same")
-    return failed("keras", f"{said}, which cannot read it", REBUILD_HINT)
+        return [passed("keras", f"{said}; it loads there all the same")]
+    return [failed("keras", f"{said}, which cannot read it", REBUILD_HINT)]
 
 
 def _read(name: str, file: Any) -> tuple[str | None, list[str]]:
