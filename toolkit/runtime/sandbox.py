@@ -101,7 +101,7 @@ def run(
     """Unzips `path` into a temporary folder and calls predict on each of `inputs` there.
 
     `python` is the interpreter to run it with. contract: what the submission offers; where it is
-    fitted first, that happens on the first of the inputs and made-up labels. Raises Stopped when it
+    fitted first, that happens on the last of the inputs and made-up labels. Raises Stopped when it
     takes longer than `time_limit` seconds, prints more than OUTPUT_LIMIT or is killed,
     SubmissionError when its process fails, InputError when the zip or the interpreter cannot be
     used.

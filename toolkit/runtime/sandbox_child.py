@@ -158,7 +158,7 @@ def make_model(module: Any, request: dict[str, Any], np: Any) -> Any:
         return module
     model = module.Model()
     if request["style"] == "fit":
-        X = np.load(next(iter(request["inputs"].values())))
+        X = np.load(list(request["inputs"].values())[-1])
         model.fit(X, np.arange(len(X)) % request["classes"])
     return model
 

@@ -38,7 +38,8 @@ class LearningRateSchedule(keras.callbacks.Callback):
 
 
 class DivergenceCheck(keras.callbacks.Callback):
-    """Raises DivergenceError when the loss is no number, or EXPLODED times that of guessing.
+    """Raises DivergenceError when a loss is no number, or that of training EXPLODED times that of
+    guessing.
 
     number: of the phase. classes: guessing evenly among them has a loss of ln(classes).
     """
@@ -54,13 +55,16 @@ class DivergenceCheck(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         # The mean since the epoch's beginning, which a single step can make infinite.
-        self._check((logs or {})["loss"], f"step {batch + 1} of epoch {self.epoch + 1}")
+        place = f"step {batch + 1} of epoch {self.epoch + 1}"
+        self._check((logs or {})["loss"], self.highest, place)
 
     def on_test_end(self, logs: Logs = None) -> None:
-        self._check((logs or {})["loss"], f"the validation of epoch {self.epoch + 1}")
+        # However high: until batch norms have gathered their statistics, a sound network's may be.
+        place = f"the validation of epoch {self.epoch + 1}"
+        self._check((logs or {})["loss"], math.inf, place)
 
-    def _check(self, loss: float, place: str) -> None:
-        if math.isfinite(loss) and loss < self.highest:
+    def _check(self, loss: float, highest: float, place: str) -> None:
+        if math.isfinite(loss) and loss < highest:
             return
         found = f"{loss:.3g}" if math.isfinite(loss) else "not a finite number"
         raise DivergenceError(
