@@ -16,6 +16,7 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.codabench import address
     from toolkit.runtime import environments
+    from toolkit.runtime import isolation as isolations
     from toolkit.runtime.checks import environment
 
 # Existence is checked where the file is read, so that Python callers get the same sentence.
@@ -78,6 +79,15 @@ def choose_python(stages: output.Stages, evaluator: str | None, python: str | No
         return environments.find_python(evaluator, progress)
 
 
+def choose_isolation(backend: isolations.EngineName | None) -> isolations.Isolation:
+    """The engine that --backend names, by default the best that works here; tells a person where
+    that does not isolate. Raises InputError when the one that is wanted does not work."""
+    isolation = isolations.choose_isolation(backend)
+    if not isolation.isolated:
+        output.hint(isolation.statement)
+    return isolation
+
+
 def choose_place(
     stages: output.Stages, file: Path, evaluator: str | None, python: str | None
 ) -> environment.Place:
@@ -93,6 +103,14 @@ def _require_one(evaluator: str | None, python: str | None) -> None:
         raise click.UsageError("give --evaluator or --python, not both.")
 
 
+backend = click.option(
+    "--backend",
+    type=click.Choice(["bubblewrap", "processes"]),
+    help=(
+        "The engine that runs the zip; in plain processes it is not isolated. [default: "
+        "bubblewrap where it works]"
+    ),
+)
 limit = click.option(
     "--limit",
     type=click.FloatRange(min=1),

@@ -90,6 +90,7 @@ def rehearse(
         "competition": bundle.title,
         "phase": phase.name,
         "backend": engine.name,
+        "isolation": engine.isolation.values,
         "passed_over": engine.passed_over,
         "not_reproduced": engine.not_reproduced,
         "tasks": [_values(rehearsal) for rehearsal in rehearsals],
@@ -144,6 +145,8 @@ def _show(
     found: list[checks.Check],
 ) -> None:
     click.echo(f"{report['competition']}, phase {report['phase']}; run by {report['backend']}")
+    if not report["isolation"]["isolated"]:
+        click.echo(report["isolation"]["statement"])
     for name in ("passed_over", "not_reproduced"):
         for text in report[name]:
             click.echo(f"{name.replace('_', ' ')}: {text}")

@@ -17,6 +17,7 @@ with lazy_imports():
     from toolkit.evaluation import results, shift_benchmark, zip_score
     from toolkit.export import manifest, zip_ledger
     from toolkit.runtime import sandbox
+    from toolkit.runtime.isolation import EngineName, Isolation
     from toolkit.training import run_folder as run_folders
 
 PART = "validation"  # what is compared with `evaluate`; the test part is opened there only
@@ -47,6 +48,7 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
 )
 @options.classes
 @options.interpreter
+@options.backend
 @options.limit
 @options.json
 def score(
@@ -58,6 +60,7 @@ def score(
     classes: int,
     evaluator: str | None,
     python: str | None,
+    backend: EngineName | None,
     limit: float,
     as_json: bool,
 ) -> int:
@@ -76,11 +79,12 @@ def score(
     _require_size(file, samples, data_file)
     copies = zip_score.make_copies(samples, shift)
     stored = zip_score.read_labels(run, PART, copies) if run else None
+    isolation = options.choose_isolation(backend)
     with output.stages() as stages:
         interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("score"):
             # The limit is for one set of images.
-            labels = predict_labels(file, copies, interpreter, limit * len(copies))
+            labels = predict_labels(file, copies, interpreter, limit * len(copies), isolation)
     known = manifest.read_families(file)
     found = zip_score.score(samples, labels, known, stored)
     if found.benchmark:
@@ -91,6 +95,7 @@ def score(
             "zip": str(file),
             "data": str(data_file),
             "part": PART if run else None,
+            "isolation": isolation.values,
         }
         if run:
             report["labels_differing_from_evaluate"] = found.differing
@@ -138,14 +143,18 @@ def print_score(found: zip_score.ZipScore, title: str, samples: dataset.Samples)
 
 
 def predict_labels(
-    file: Path, copies: dict[str, dataset.Samples], python: str, limit: float
+    file: Path,
+    copies: dict[str, dataset.Samples],
+    python: str,
+    limit: float,
+    isolation: Isolation | None = None,
 ) -> dict[str, np.ndarray]:
     """The labels the zip predicts for `copies`, by name: int [n].
 
     Raises SubmissionError when they are no labels of these images.
     """
     images = {name: samples.images for name, samples in copies.items()}
-    outcome = sandbox.run(file, images, python, limit)
+    outcome = sandbox.run(file, images, python, limit, isolation=isolation)
     found = {name: outcome.labels(name) for name in copies}
     for name, labels in found.items():
         classes = len(copies[name].class_names)

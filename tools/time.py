@@ -14,6 +14,7 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.export import zip_ledger
     from toolkit.runtime import timing
+    from toolkit.runtime.isolation import EngineName
 
 
 @click.command()
@@ -26,6 +27,7 @@ with lazy_imports():
     help="Size of the test set for the projection.",
 )
 @options.interpreter
+@options.backend
 @options.limit
 @options.runs_folder
 @options.json
@@ -34,6 +36,7 @@ def time(
     images: int,
     evaluator: str | None,
     python: str | None,
+    backend: EngineName | None,
     limit: float,
     folder: Path,
     as_json: bool,
@@ -45,13 +48,14 @@ def time(
     when the projection exceeds the limit. For a zip with an own time limit up to that limit, the
     projection for the exit code uses one view.
     """
+    isolation = options.choose_isolation(backend)
     with output.stages() as stages:
         interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("time"):
-            measured = timing.measure(file, images, interpreter, limit)
+            measured = timing.measure(file, images, interpreter, limit, isolation)
     zip_ledger.note(folder, file, seconds=round(measured.projected_seconds, 1), images=images)
     if as_json:
-        output.as_json(values(measured) | {"limit_seconds": limit})
+        output.as_json(values(measured) | {"limit_seconds": limit, "isolation": isolation.values})
     else:
         output.table(("", ""), rows(measured, limit), title=str(file))
     shortest = measured.shortest_seconds(limit)

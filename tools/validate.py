@@ -12,12 +12,15 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.runtime import checks
+    from toolkit.runtime import isolation as isolations
     from toolkit.runtime.checks import check as runtime_checks
+    from toolkit.runtime.isolation import EngineName, Isolation
 
 
 @click.command()
 @click.argument("file", metavar="ZIP", type=options.PATH)
 @options.checked_interpreter
+@options.backend
 @options.limit
 @click.option(
     "--force",
@@ -26,20 +29,32 @@ with lazy_imports():
 )
 @options.json
 def validate(
-    file: Path, evaluator: str | None, python: str | None, limit: float, force: bool, as_json: bool
+    file: Path,
+    evaluator: str | None,
+    python: str | None,
+    backend: EngineName | None,
+    limit: float,
+    force: bool,
+    as_json: bool,
 ) -> int:
     """Check ZIP's layout, code and behaviour.
 
-    Runs ZIP in a clean process without network, in the competition's environment (TensorFlow
-    2.17.0, Keras 3.4.1), which is installed on first use: what loads in a newer Keras may not load
-    there. Exits with 1 when a check fails. Where that environment cannot be installed, the check
-    `environment` fails, unless cbtool built ZIP.
+    Runs ZIP in a clean process, isolated from this machine where that is possible, in the
+    competition's environment (TensorFlow 2.17.0, Keras 3.4.1), which is installed on first use:
+    what loads in a newer Keras may not load there. Exits with 1 when a check fails. Where that
+    environment cannot be installed, the check `environment` fails, unless cbtool built ZIP.
     """
-    found = run_checks(file, evaluator, python, limit)
+    isolation = isolations.choose_isolation(backend)  # a check tells what it is
+    found = run_checks(file, evaluator, python, limit, isolation)
     failed = find_failed(found, force)
     if as_json:
         output.as_json(
-            {"zip": str(file), "ok": not failed, "checks": [vars(check) for check in found]}
+            {
+                "zip": str(file),
+                "ok": not failed,
+                "isolation": isolation.values,
+                "checks": [vars(check) for check in found],
+            }
         )
     else:
         output.checks(found, title=str(file))
@@ -53,14 +68,24 @@ def validate(
 
 
 def run_checks(
-    file: Path, evaluator: str | None, python: str | None, limit: float | None = None
+    file: Path,
+    evaluator: str | None,
+    python: str | None,
+    limit: float | None = None,
+    isolation: Isolation | None = None,
 ) -> list[runtime_checks.Check]:
     """The checks of the zip `file`, the first of which tells where it was run."""
     open_zip(file).close()  # before an environment is installed
     with output.stages() as stages:
         place = options.choose_place(stages, file, evaluator, python)
         with stages.stage("validate"):
-            found = checks.validate(file, place.python, limit, in_evaluator=place.in_evaluator)
+            found = checks.validate(
+                file,
+                place.python,
+                limit,
+                in_evaluator=place.in_evaluator,
+                isolation=isolation,
+            )
     return [place.check, *found]
 
 

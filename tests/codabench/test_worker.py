@@ -684,6 +684,7 @@ def test_containers_get_what_the_worker_gives_them(tmp_path, monkeypatch):
         f"--volume={tmp_path}/program:/app/program --volume={tmp_path}/output:/app/output "
         "--workdir=/app/program" in run
     )
+    assert "--memory=8000000000 --memory-swap=8000000000 --pids-limit=4096" in run
     assert run.endswith("-- small:1 python3 run.py two words")
     assert kill == f"kill {run.split()[3]}"
     assert (tmp_path / "output").stat().st_mode & 0o777 == 0o777

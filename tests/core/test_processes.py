@@ -7,18 +7,13 @@ import time
 import pytest
 
 from toolkit.core import processes
-from toolkit.core.processes import ProcessEnd
+from toolkit.core.processes import Limits, ProcessEnd
 
 
-def run(tmp_path, code, time_limit=60.0, output_limit=1000, **options):
+def run(tmp_path, code, stderr=None, on_stop=None, seconds=60.0, output=1000, **limits):
     command = [sys.executable, "-c", code]
-    return processes.run_limited(
-        command,
-        tmp_path / "out",
-        time_limit=time_limit,
-        output_limit=output_limit,
-        **options,
-    )
+    wanted = Limits(seconds, output, **limits)
+    return processes.run_limited(command, tmp_path / "out", stderr, wanted, on_stop=on_stop)
 
 
 def test_its_code_and_what_it_printed(tmp_path):
@@ -32,7 +27,7 @@ def test_its_code_and_what_it_printed(tmp_path):
 def test_the_limits(tmp_path):
     sleep = "import time; time.sleep(60)"
     stopped = []
-    end = run(tmp_path, sleep, time_limit=0.2, on_stop=lambda: stopped.append(True))
+    end = run(tmp_path, sleep, seconds=0.2, on_stop=lambda: stopped.append(True))
     assert end == ProcessEnd(None, "time") and stopped == [True]
     assert run(tmp_path, f"print('x' * 2000, flush=True); {sleep}") == ProcessEnd(None, "output")
     # This one ends by itself: before it is stopped, or just after.
@@ -58,7 +53,7 @@ def test_nothing_of_its_group_survives(tmp_path):
 
 def test_what_is_no_program_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        processes.run_limited(["/none"], tmp_path / "out", time_limit=1, output_limit=1)
+        processes.run_limited(["/none"], tmp_path / "out", None, Limits(1, 1))
 
 
 def _is_alive(process: int) -> bool:

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +13,20 @@ from pathlib import Path
 
 from toolkit.core import processes
 from toolkit.core.errors import InputError
+from toolkit.core.files import format_bytes
+from toolkit.core.processes import succeeds
 from toolkit.core.progress import Progress, silent
+from toolkit.runtime import bubblewrap
+from toolkit.runtime.bubblewrap import Mounts
+from toolkit.runtime.interpreters import find_interpreter, write_programs
+from toolkit.runtime.isolation import (
+    DISK_LIMIT,
+    MEMORY_LIMIT,
+    PROCESSES_LIMIT,
+    EngineName,
+    Isolation,
+    make_limits,
+)
 
 APP = "/app"  # where CodaBench mounts everything
 CWD = f"{APP}/program"
@@ -24,6 +36,15 @@ OUTPUT_LIMIT = 100_000_000
 # Exit codes of a shell for a command that is no program, and for one that does not exist.
 CANNOT_START_CODE = 126
 NOT_FOUND_CODE = 127
+KILLED_CODE = 137  # of a container that the system kills, for example because memory ran out
+# Why a program was stopped, where that is not a limit of CodaBench's.
+STOPPED = {
+    "memory": f"it took more than {format_bytes(MEMORY_LIMIT)} of memory, or was killed",
+    "processes": f"it started more than {PROCESSES_LIMIT} processes",
+    "disk": f"it wrote more than {format_bytes(DISK_LIMIT)}",
+}
+THREADS_LIMIT = 4096  # processes and threads in a container
+PROGRAMS = "/opt/cbtool/bin"  # where bubblewrap shows the interpreter by the name python
 
 # What CodaBench's worker takes from its containers.
 DROPPED_CAPABILITIES = (
@@ -50,32 +71,35 @@ class Engine:
     """A back end. name: for people. not_reproduced: what it lacks of CodaBench's worker. argv:
     the command that runs a container as `name`.
 
-    environment: of its processes. passed_over: why no better one was taken. kill: kills the
-    container `name`, where killing the command does not.
+    isolation: what it keeps programs from. environment: of its processes. passed_over: why no
+    better one was taken. kill: kills the container `name`, where killing the command does not.
     """
 
     name: str
     not_reproduced: tuple[str, ...]
     argv: Callable[[Container, str], list[str]]
+    isolation: Isolation
     environment: dict[str, str] | None = None
     passed_over: tuple[str, ...] = ()
     kill: Callable[[str], object] = field(default=lambda name: None)
 
     def run(self, container: Container, stdout: Path, stderr: Path, seconds: float) -> int | None:
         """Runs `container` to its end and returns its exit code; None when that took longer than
-        `seconds`.
+        `seconds`, or when it printed more than OUTPUT_LIMIT.
 
         What it prints is written to `stdout` and `stderr`. A command that cannot be started ends
-        with 126 or 127.
+        with 126 or 127, one that takes too much of this machine with 137.
         """
         name = f"cbtool-{os.getpid()}-{time.monotonic_ns()}"
+        limits = replace(
+            make_limits(seconds, OUTPUT_LIMIT), folders=tuple(container.mounts.values())
+        )
         try:
             end = processes.run_limited(
                 self.argv(container, name),
                 stdout,
                 stderr,
-                time_limit=seconds,
-                output_limit=OUTPUT_LIMIT,
+                limits,
                 folder=container.mounts[CWD],
                 environment=self.environment,
                 on_stop=lambda: self.kill(name),
@@ -85,6 +109,10 @@ class Engine:
             if isinstance(error, FileNotFoundError):
                 return NOT_FOUND_CODE
             return CANNOT_START_CODE
+        if end.exceeded in STOPPED:
+            with stderr.open("a", encoding="utf-8") as log:
+                log.write(f"\ncbtool stopped the program: {STOPPED[end.exceeded]}.\n")
+            return KILLED_CODE
         return end.code
 
 
@@ -118,7 +146,7 @@ class _Unusable(Exception):
     """Why a back end does not work here."""
 
 
-def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], Engine]:
+def _container_engine(executable: EngineName) -> Callable[[str, str, Path, Progress], Engine]:
     """The back end of `executable`, docker or podman."""
 
     def make(image: str, python: str, folder: Path, progress: Progress) -> Engine:
@@ -126,12 +154,12 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
             raise _Unusable(f"{executable} is not installed")
         progress(0, 1, f"looking for {image}")
         # The command may be there while its service is not running, or not open to this user.
-        if not _succeeds([executable, "info"]):
+        if not succeeds([executable, "info"]):
             raise _Unusable(f"{executable} does not respond")
-        if not _succeeds([executable, "image", "inspect", "--", image]):
+        if not succeeds([executable, "image", "inspect", "--", image]):
             progress(0, 1, f"pulling {image}")
             # An image has several gigabytes, so a pull has no time limit.
-            if not _succeeds([executable, "pull", "--quiet", "--", image], seconds=None):
+            if not succeeds([executable, "pull", "--quiet", "--", image], seconds=None):
                 raise _Unusable(f"{executable} cannot pull {image}")
 
         def argv(container: Container, name: str) -> list[str]:
@@ -149,6 +177,12 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
                 "no-new-privileges",
             ]
             options += [f"--cap-drop={capability}" for capability in DROPPED_CAPABILITIES.split()]
+            options += [
+                f"--memory={MEMORY_LIMIT}",
+                f"--memory-swap={MEMORY_LIMIT}",  # of both together, so that nothing is swapped
+                f"--pids-limit={THREADS_LIMIT}",
+                f"--ulimit=fsize={DISK_LIMIT}",
+            ]
             options += [f"--volume={place}:{target}" for target, place in container.mounts.items()]
             return [
                 executable,
@@ -165,8 +199,9 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
             f"{executable}, image {image}",
             (),
             argv,
+            Isolation(executable),
             # The command only watches: a container outlives it.
-            kill=lambda name: _succeeds([executable, "kill", name]),
+            kill=lambda name: succeeds([executable, "kill", name]),
         )
 
     return make
@@ -174,54 +209,31 @@ def _container_engine(executable: str) -> Callable[[str, str, Path, Progress], E
 
 def _bubblewrap(image: str, python: str, folder: Path, progress: Progress) -> Engine:
     """This machine's programs, read-only, in namespaces of their own, with /app in its place."""
-    if not shutil.which("bwrap"):
-        raise _Unusable("bwrap is not installed")
-    # Namespaces of its own: no network, and no other process to be seen or killed. A program ends
-    # when bwrap is killed at the time limit, and in a session of its own it cannot type into this
-    # terminal. It is root, as in CodaBench's images, but without root's rights outside.
-    base = [
-        "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--uid",
-        "0",
-        "--gid",
-        "0",
-    ]
-    for entry in sorted(Path("/").iterdir()):
-        if entry.is_symlink():
-            # /bin and /lib are links on many systems, and programs name their loader by them.
-            base += ["--symlink", os.readlink(entry), str(entry)]
-        elif entry.is_dir() and entry.name not in ("proc", "dev", "tmp", "app"):
-            base += ["--ro-bind", str(entry), str(entry)]
-    base += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    programs, prefixes = _programs(python, folder)
-    # The empty /tmp hides an interpreter that lies there, as those in fresh environments may.
-    for place in (*prefixes, programs):
-        if place.is_relative_to("/tmp"):
-            base += ["--ro-bind", str(place), str(place)]
-    # Many systems, and most containers, forbid namespaces, so one is tried.
-    if not _succeeds([*base, "true"]):
-        raise _Unusable("this system does not allow bwrap to create namespaces")
+    reason = bubblewrap.find_reason()
+    if reason is not None:
+        raise _Unusable(reason)
+    interpreter = find_interpreter(python)
+    programs = folder / "bin"
+    write_programs(interpreter, programs)
 
     def argv(container: Container, name: str) -> list[str]:
-        binds: list[str] = []
-        for target, place in container.mounts.items():
-            binds += ["--bind", str(place), target]
-        return [*base, *binds, "--chdir", CWD, *container.command]
+        mounts = Mounts(readable={PROGRAMS: programs}, writable=container.mounts)
+        command = bubblewrap.build_command(container.command, interpreter, mounts, CWD, folder)
+        return processes.limit_files(command, DISK_LIMIT)
 
     not_reproduced = (*_missing_image(image, python), "the limit of 64 MB on /dev/shm")
-    return Engine("bubblewrap", not_reproduced, argv, _environment(programs))
+    isolation = Isolation("bubblewrap")
+    return Engine("bubblewrap", not_reproduced, argv, isolation, _environment(PROGRAMS))
 
 
 def _processes(image: str, python: str, folder: Path, progress: Progress) -> Engine:
     """Plain processes, for which /app lies elsewhere."""
     offline = ["unshare", "--map-root-user", "--net"]
     network: tuple[str, ...] = ()
-    if not _succeeds([*offline, "true"]):
+    if not succeeds([*offline, "true"]):
         offline, network = [], ("the network is on",)
-    programs, _ = _programs(python, folder)
+    programs = folder / "bin"
+    write_programs(find_interpreter(python), programs)
     root = folder / "root"
 
     def argv(container: Container, name: str) -> list[str]:
@@ -233,7 +245,8 @@ def _processes(image: str, python: str, folder: Path, progress: Progress) -> Eng
             link.symlink_to(place)
             if target in (CWD, f"{APP}/ingested_program"):
                 _rewrite_program(place, root)
-        return [*offline, *(_replace_root(word, root) for word in container.command)]
+        command = [_replace_root(word, root) for word in container.command]
+        return processes.limit_files([*offline, *command], DISK_LIMIT)
 
     not_reproduced = (
         *_missing_image(image, python),
@@ -242,7 +255,8 @@ def _processes(image: str, python: str, folder: Path, progress: Progress) -> Eng
         "file isolation: programs can read and write this user's files",
         *network,
     )
-    return Engine("plain processes", not_reproduced, argv, _environment(programs))
+    isolation = Isolation("processes", "programs run as plain processes")
+    return Engine("plain processes", not_reproduced, argv, isolation, _environment(str(programs)))
 
 
 # Best first.
@@ -254,31 +268,7 @@ ENGINES: dict[str, Callable[[str, str, Path, Progress], Engine]] = {
 }
 
 
-def _programs(python: str, folder: Path) -> tuple[Path, set[Path]]:
-    """A folder in which `python` and `python3` are the interpreter, and where the interpreter's
-    files lie.
-
-    Scripts, not links: an interpreter finds its packages by its own path. Raises InputError when it
-    does not run.
-    """
-    programs = folder / "bin"
-    programs.mkdir(exist_ok=True)
-    path = shutil.which(python) or python
-    code = "import sys; print(sys.prefix, sys.base_prefix, sep='\\n')"
-    try:
-        found = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(
-            f"cannot run {python}.", "Give the path of a Python interpreter."
-        ) from error
-    for name in ("python", "python3"):
-        script = programs / name
-        script.write_text(f'#!/bin/sh\nexec "{os.path.abspath(path)}" "$@"\n', encoding="utf-8")
-        script.chmod(0o755)
-    return programs, {Path(line) for line in found.stdout.splitlines()}
-
-
-def _environment(programs: Path) -> dict[str, str]:
+def _environment(programs: str) -> dict[str, str]:
     """The environment of the programs, without anything of this user's."""
     return {
         "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
@@ -293,15 +283,6 @@ def _missing_image(image: str, python: str) -> tuple[str, ...]:
     if python == sys.executable:
         whose = "cbtool's own Python"
     return (f"the image {image}: this machine's programs and {whose} ran instead",)
-
-
-def _succeeds(command: list[str], seconds: float | None = 60) -> bool:
-    with suppress(OSError, subprocess.TimeoutExpired):
-        ended = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
-        )
-        return ended.returncode == 0
-    return False
 
 
 def _make_writable(folder: Path) -> None:

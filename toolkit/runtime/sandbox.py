@@ -1,34 +1,43 @@
-"""Running a submission zip as the evaluator would: unzipped, in a clean process, without
-network."""
+"""Running a submission zip as the evaluator would: unzipped, in a clean process, isolated from this
+machine where that can be done."""
 
-import json
-import os
-import shutil
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.core import processes
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, LimitError, SubmissionError, end_sentence
-from toolkit.core.files import open_zip, write_error
-from toolkit.runtime import sandbox_child
+from toolkit.core.files import format_bytes, open_zip
+from toolkit.core.processes import Exceeded, ProcessEnd
+from toolkit.runtime.interpreters import find_interpreter
+from toolkit.runtime.isolation import (
+    DISK_LIMIT,
+    MEMORY_LIMIT,
+    PROCESSES_LIMIT,
+    Isolation,
+    choose_isolation,
+    make_limits,
+)
+from toolkit.runtime.sandbox_channel import Answer, Channel, ForgedReply, ProcessEnded
+from toolkit.runtime.sandbox_process import Place, describe_run, prepare_place, start_process
 
 TIME_LIMIT = AN2DL2024.time_limit  # seconds
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
+# Bytes of all files in a zip. They are unpacked into memory; the largest network here has 1.4 GB.
+UNPACKED_LIMIT = 8_000_000_000
 LOG_TAIL = 4000  # bytes of a log in which its last line is looked for
-PRIVATE_VARIABLES = ("XDG_", "MPLCONFIGDIR", "CODABENCH_")  # beginnings of environment variables
-HIDDEN_MODULES = ("toolkit", "tools", "submission")  # ours, which no evaluator has
+# What zipfile raises where a zip is damaged, encrypted, or packed in a way that it does not know.
+DAMAGED = ("BadZipFile", "error", "EOFError", "NotImplementedError", "RuntimeError")
 
 
 class Stopped(LimitError):
-    """The submission was stopped. reason: "time", "memory" or "output"."""
+    """The submission was stopped. reason: the limit that it exceeded."""
 
-    def __init__(self, reason: str, sentence: str, hint: str):
+    def __init__(self, reason: Exceeded, sentence: str, hint: str):
         super().__init__(sentence, hint)
         self.reason = reason
 
@@ -46,10 +55,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a submission did. stage: how far it came (process, import, load, predict, done), or why
-    it was stopped (time, memory, output); times in seconds.
+    """What a submission did. stage: how far it came (process, import, load, predict, done), or the
+    limit for which it was stopped (time, memory, output, processes, disk); times in seconds.
 
-    connections, writes, processes: what it tried against the rules, and was stopped.
+    The seconds and peak_bytes were measured outside of its process. connections, writes, processes:
+    what it tried against the rules and the detector saw; code that means to hide such things can.
+    isolation: what it ran in.
     """
 
     stage: str
@@ -62,6 +73,7 @@ class Outcome:
     writes: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
     zip_name: str = "ZIP"
+    isolation: Isolation | None = None
 
     def labels(self, name: str) -> np.ndarray:
         """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are
@@ -97,126 +109,186 @@ def run(
     python: str = sys.executable,
     time_limit: float = TIME_LIMIT,
     contract: Contract = AN2DL2024,
+    isolation: Isolation | None = None,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Outcome:
-    """Unzips `path` into a temporary folder and calls predict on each of `inputs` there.
+    """Unzips `path` where a new process can use it, and calls predict on each of `inputs` there.
 
-    `python` is the interpreter to run it with. contract: what the submission offers; where it is
-    fitted first, that happens on the last of the inputs and made-up labels. Raises Stopped when it
-    takes longer than `time_limit` seconds, prints more than OUTPUT_LIMIT or is killed,
-    SubmissionError when its process fails, InputError when the zip or the interpreter cannot be
-    used.
+    python: the interpreter to run it with. contract: what the submission offers; where it is
+    fitted first, that happens on the last of the inputs and made-up labels. isolation: the best
+    that works here by default. memory_limit: bytes. Raises Stopped when it takes longer than
+    `time_limit` seconds, exceeds another limit or is killed, SubmissionError when its process
+    fails, InputError when the zip or the interpreter cannot be used.
     """
-    with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as root_name:
-        # Resolved, because the child compares real paths: on macOS /tmp is a link.
-        root = Path(root_name).resolve()
-        folders = {name: root / name for name in ("submission", "inputs", "results", "tmp")}
+    path = Path(path)
+    isolation = isolation or choose_isolation()
+    with open_zip(path) as archive:
+        unpacked = _measure_unpacked(archive, path)
+    interpreter = find_interpreter(python)
+    with tempfile.TemporaryDirectory(prefix="cbtool-") as root:
+        # Resolved, because the process compares real paths: on macOS /tmp is a link.
+        place = prepare_place(Path(root).resolve(), path, isolation)
+        limits = make_limits(time_limit, OUTPUT_LIMIT, memory_limit)
+        started = start_process(place, path, unpacked, interpreter, isolation, limits)
         try:
-            for folder in folders.values():
-                folder.mkdir()
-            archive.extractall(folders["submission"])
-            for name, images in inputs.items():
-                np.save(folders["inputs"] / f"{name}.npy", images)
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{path} is damaged: {error}.", "Build it again.") from error
-        except OSError as error:
-            raise write_error(root / "inputs", error) from error
-        request = {
-            "folder": str(folders["submission"]),
-            "inputs": {name: str(folders["inputs"] / f"{name}.npy") for name in inputs},
-            "results": str(folders["results"]),
-            "hidden_modules": HIDDEN_MODULES,
-            "style": contract.style,
-            "classes": contract.classes,
-        }
-        (root / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        _execute(python, root, folders["tmp"], time_limit)
-        return replace(_outcome(folders["results"]), zip_name=str(path))
+            with started as channel:
+                return _Run(path, place, channel, isolation, contract).take_steps(inputs)
+        except ProcessEnded as ended:
+            if ended.step == "unpack" and ended.end.exceeded is None:
+                raise InputError(
+                    f"{python} cannot run a submission: {_read_last_line(place.log)}",
+                    "Give an interpreter with numpy, or run without isolation: "
+                    "--isolation processes.",
+                ) from ended
+            raise _describe_end(ended, limits.seconds, memory_limit, isolation, place) from ended
+        except ForgedReply as error:
+            raise SubmissionError(
+                f"the submission disturbed what the sandbox reports: {error}.",
+                "Leave alone the descriptors that are open when model.py is imported.",
+            ) from error
 
 
-def _execute(python: str, root: Path, temporary: Path, time_limit: float) -> None:
-    """Runs the child process to its end, or ends it after `time_limit` seconds."""
-    # Without the user's folders, into which libraries write, and the token of the user's account.
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(PRIVATE_VARIABLES)
-    }
-    # A home as empty as the evaluator's: no weights that Keras has downloaded there before.
-    # TensorFlow's notes are off, because errors quote the last line of the log.
-    environment = {
-        **kept,
-        "HOME": str(temporary),
-        "TMPDIR": str(temporary),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-    # A copy, so that no path in that process leads to this toolkit. With -I neither PYTHONPATH
-    # nor the user's own packages give the submission what the evaluator lacks; -B keeps Python from
-    # writing bytecode beside its packages, which the child would report as the submission's writes.
-    child = shutil.copy(sandbox_child.__file__, root)
-    command = [python, "-I", "-B", child, str(root / "request.json")]
-    log = root / "log"
-    try:
-        end = processes.run_limited(
-            command,
-            log,
-            time_limit=time_limit,
-            output_limit=OUTPUT_LIMIT,
-            environment=environment,
-        )
-    except OSError as error:
+def _measure_unpacked(archive: zipfile.ZipFile, path: Path) -> int:
+    """Bytes of all files in the zip, as it says. Raises InputError beyond UNPACKED_LIMIT."""
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size > UNPACKED_LIMIT:
         raise InputError(
-            f"cannot run {python}: {error.strerror}.", "Give the path of a Python interpreter."
-        ) from error
-    _raise_for(end, time_limit, log)
+            f"{path} unpacks to {format_bytes(size)}; the limit is {format_bytes(UNPACKED_LIMIT)}.",
+            "Store the weights in float16, or leave out files that predict does not need.",
+        )
+    return size
 
 
-def _raise_for(end: processes.ProcessEnd, time_limit: float, log: Path) -> None:
-    """Raises Stopped or SubmissionError unless the child process ended by itself with code 0."""
+@dataclass
+class _Run:
+    """One submission's way through the steps."""
+
+    path: Path
+    place: Place
+    channel: Channel
+    isolation: Isolation
+    contract: Contract
+    calls: dict[str, Call] = field(default_factory=dict)
+    import_seconds: float = 0.0
+    load_seconds: float = 0.0
+
+    def take_steps(self, inputs: dict[str, np.ndarray]) -> Outcome:
+        """Goes as far as the submission comes. Raises as `Channel.ask`."""
+        answer = self.channel.ask("unpack", **describe_run(self.place, self.isolation))
+        if answer.reply.error:
+            raise _describe_unpacking(self.path, answer)
+        answer = self.channel.ask("import")
+        self.import_seconds = answer.seconds
+        if answer.reply.error:
+            return self._finish("import", answer)
+        answer = self._load(inputs)
+        self.load_seconds = answer.seconds
+        if answer.reply.error:
+            return self._finish("load", answer)
+        for name, images in inputs.items():
+            shown = self.place.write_input(name, images)
+            answer = self.channel.ask("predict", input=shown)
+            self.place.remove_input(name)
+            reply = answer.reply
+            self.calls[name] = Call(answer.seconds, reply.kind, answer.array, reply.error)
+            # The other inputs still tell something, each is a check of its own; but sys.exit would
+            # have ended the evaluator.
+            if reply.error and reply.kind == "SystemExit":
+                return self._finish("predict", answer)
+        return self._finish("done", answer)
+
+    def _load(self, inputs: dict[str, np.ndarray]) -> Answer:
+        values: dict[str, object] = {"style": self.contract.style, "classes": self.contract.classes}
+        if self.contract.style != "fit":
+            return self.channel.ask("load", **values)
+        name, images = list(inputs.items())[-1]
+        answer = self.channel.ask("load", input=self.place.write_input(name, images), **values)
+        self.place.remove_input(name)
+        return answer
+
+    def _finish(self, stage: str, last: Answer) -> Outcome:
+        end = self.channel.finish()
+        if end.exceeded or end.code != 0:
+            raise ProcessEnded("its end", end)
+        reply = last.reply
+        return Outcome(
+            stage=stage,
+            error=reply.error if stage != "done" else None,
+            import_seconds=self.import_seconds,
+            load_seconds=self.load_seconds,
+            calls=self.calls,
+            peak_bytes=self.channel.process.peak_bytes or reply.peak_bytes,
+            connections=reply.connections,
+            writes=reply.writes,
+            processes=reply.processes,
+            zip_name=str(self.path),
+            isolation=self.isolation,
+        )
+
+
+def _describe_unpacking(path: Path, answer: Answer) -> InputError:
+    if answer.reply.kind in DAMAGED:
+        return InputError(f"{path} is damaged: {answer.reply.error}.", "Build it again.")
+    return InputError(
+        f"{path} cannot be unpacked: {answer.reply.error}.",
+        "Check its names of files, and the space on the disk.",
+    )
+
+
+def _describe_end(
+    ended: ProcessEnded, seconds: float, memory: int, isolation: Isolation, place: Place
+) -> Stopped | SubmissionError:
+    """The error for a process that did not end by itself with code 0 when it should."""
+    end, code = ended.end, ended.end.code
+    if isolation.isolated and code is not None and code > 128:
+        code = 128 - code  # a shell's number for a signal, as bubblewrap passes it on
+    if end.exceeded is None and code == -9:
+        end = ProcessEnd(code, "memory")
     if end.exceeded == "time":
-        raise Stopped(
+        return Stopped(
             "time",
-            f"the submission took longer than {time_limit:g} seconds.",
+            f"the submission took longer than {seconds:g} seconds.",
             "Use a smaller network, or allow more time with --limit.",
         )
     if end.exceeded == "output":
-        raise Stopped(
+        return Stopped(
             "output",
             f"the submission printed more than {OUTPUT_LIMIT / 1e6:g} MB.",
             "Print less, for example with verbose=0.",
         )
+    if end.exceeded == "memory" and end.code is None:
+        return Stopped(
+            "memory",
+            f"the submission took more than {format_bytes(memory)} of memory, or all that this "
+            "machine had left.",
+            "Predict smaller slices, or use a smaller network.",
+        )
     if end.exceeded == "memory":
-        raise Stopped(
+        return Stopped(
             "memory",
             "the system killed the submission, most likely because memory ran out.",
             "Predict smaller slices, or use a smaller network.",
         )
-    if end.code != 0:
-        raise SubmissionError(
-            f"the submission's process ended with code {end.code}: {_last_line(log)}",
-            "Run model.py with that interpreter.",
+    if end.exceeded == "processes":
+        return Stopped(
+            "processes",
+            f"the submission started more than {PROCESSES_LIMIT} processes.",
+            "Do the work in one process.",
         )
-
-
-def _outcome(results: Path) -> Outcome:
-    report = json.loads((results / "report.json").read_text(encoding="utf-8"))
-    calls = {}
-    for name, call in report["calls"].items():
-        # The submission could have written this file: np.load, by default, runs no pickle in it.
-        file = results / f"{name}.npy"
-        output = np.load(file) if file.exists() else None
-        calls[name] = Call(call.get("seconds", 0.0), call.get("type", ""), output, call["error"])
-    return Outcome(
-        stage=report["stage"],
-        error=report["error"],
-        import_seconds=report.get("import_seconds", 0.0),
-        load_seconds=report.get("load_seconds", 0.0),
-        calls=calls,
-        peak_bytes=report["peak_bytes"],
-        connections=tuple(report["connections"]),
-        writes=tuple(report["writes"]),
-        processes=tuple(report["processes"]),
+    if end.exceeded == "disk":
+        return Stopped(
+            "disk",
+            f"the submission wrote more than {format_bytes(DISK_LIMIT)}.",
+            "Write no files, or only small ones in the folder of tempfile.",
+        )
+    return SubmissionError(
+        f"the submission's process ended with code {code} in {ended.step}: "
+        f"{_read_last_line(place.log)}",
+        "Run model.py with that interpreter; it may not end the process.",
     )
 
 
-def _last_line(log: Path) -> str:
+def _read_last_line(log: Path) -> str:
     """The last line of the file `log`, which may be large."""
     # The end of a traceback says what went wrong; cut at a byte, its start may be half a character.
     with log.open("rb") as file:

@@ -1,25 +1,34 @@
-"""Runs inside the clean process: imports a submission, makes its Model, calls predict, reports.
+"""Runs inside the clean process: unpacks a submission, imports it, makes its model, calls predict.
 
 Standard library and numpy only, because the process may be another Python than the toolkit's.
-Usage: python -I -B sandbox_child.py REQUEST.json, where the request names the unzipped folder, the
-inputs (npy files), and where results go.
+Usage: python -I -B sandbox_child.py REQUESTS REPLIES, the descriptors of two pipes. A line of JSON
+in the first asks for a step; into the second goes a line of JSON, and then an array's bytes.
 """
 
+import ctypes
 import json
 import os
 import resource
+import signal
 import sys
-import time
 import traceback
+import zipfile
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
+
+# Before the submission's folder is on the path, so that no numpy.py in it runs instead, and before
+# the detector listens, because what numpy does at its import is not the submission's doing.
+import numpy as np
 
 NETWORK_EVENTS = (
     "socket.connect",
     "socket.getaddrinfo",
     "socket.gethostbyname",
     "socket.sendto",
+    "socket.sendmsg",
     "socket.bind",
 )
 PROCESS_EVENTS = (
@@ -42,17 +51,23 @@ WRITING_EVENTS = (
     "os.chmod",
 )
 WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+NOTED = 20  # deeds of a kind that are reported
+NOTE_LENGTH = 500  # characters of a reported text
+SENT_KINDS = "biufcSU"  # kinds of numpy types whose bytes are the values
+SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
-class Guard:
-    """An audit hook that stops, and notes, connections, other processes, and writes outside the
+class Detector:
+    """An audit hook that notes, and refuses, connections, other processes, and writes outside the
     allowed folders.
 
-    It sees what goes through Python, not system calls from compiled code.
+    It finds mistakes, and stops nobody who means to get around it: it sees only what goes through
+    Python's own functions, in a process that the submission shares.
     """
 
-    def __init__(self, allowed: list[Path]):
-        self.allowed = [str(folder.resolve()) for folder in allowed]
+    def __init__(self, allowed: list[str], installed: Sequence[str]):
+        self.allowed = [os.path.realpath(folder) for folder in allowed]
+        self.installed = tuple(f"{folder}{os.sep}" for folder in installed)
         self.connections: list[str] = []
         self.writes: list[str] = []
         self.processes: list[str] = []
@@ -82,19 +97,20 @@ class Guard:
         address = arguments[position]
         if event == "socket.bind" and isinstance(address, tuple) and address[1] == 0:
             return  # how libraries find out whether there is IPv6
-        self.connections.append(str(address))
+        if event == "socket.sendmsg" and address is None:
+            return  # between two ends that are connected already
+        note(self.connections, address)
         # The error that a machine without a network gives: libraries that cope with it go on.
-        raise ConnectionRefusedError("this sandbox has no network")
+        raise ConnectionRefusedError("there is no network for submissions")
 
     def check_process(self, event: str, arguments: tuple[Any, ...]) -> None:
-        # Another process would run without this hook, and could do all that is forbidden here.
-        if event == "subprocess.Popen" and is_called_by_package():
+        if event == "subprocess.Popen" and self.is_called_by_package():
             return  # TensorFlow asks uname, matplotlib fc-list
         program = ""
         if arguments:
             program = arguments[0]
-        self.processes.append(f"{event} {program}".strip())
-        raise PermissionError("this sandbox allows no other processes")
+        note(self.processes, f"{event} {program}".strip())
+        raise PermissionError("submissions may not start other processes")
 
     def check_write(self, path: str | bytes | os.PathLike[str] | int | None) -> None:
         if isinstance(path, int) or path is None:
@@ -102,109 +118,157 @@ class Guard:
         real = os.path.realpath(os.fsdecode(path))
         if real == os.devnull or self.is_allowed(real):
             return
-        self.writes.append(real)
+        note(self.writes, real)
         raise PermissionError(
-            f"this sandbox allows no writing outside of the submission's folder: {real}"
+            f"submissions may not write outside of their own and the temporary folder: {real}"
         )
 
     def is_allowed(self, path: str) -> bool:
         return any(path == folder or path.startswith(folder + os.sep) for folder in self.allowed)
 
+    def is_called_by_package(self) -> bool:
+        """Whether the innermost caller that is not Python's own lies in an installed package, not
+        in the submission."""
+        # Frames 0 to 2 are this function's and the detector's two.
+        frame: FrameType | None = sys._getframe(3)
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith(self.installed):
+                return True
+            if file.startswith(os.getcwd()):
+                return False
+            frame = frame.f_back
+        return False
+
+
+class OwnModules:
+    """Finds modules of the toolkit's names only where the submission brings them: no evaluator has
+    the toolkit's."""
+
+    def __init__(self, names: Sequence[str], installed: Sequence[str]):
+        self.names = names
+        self.installed = installed
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in self.names:
+            return None
+        places = [place for place in sys.path if place not in self.installed]
+        spec = PathFinder.find_spec(name, places)
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return spec
+
+
+class Harness:
+    """The steps that a submission goes through, each asked for by name."""
+
+    def __init__(self) -> None:
+        self.detector = Detector([], [])
+        self.module: Any = None
+        self.model: Any = None
+
+    def unpack(self, request: dict[str, Any]) -> None:
+        """Makes the submission's folder, and prepares the process for it."""
+        if request["parent"] is not None:
+            end_with(request["parent"])
+        folder = request["folder"]
+        with zipfile.ZipFile(request["zip"]) as archive:
+            archive.extractall(folder)
+        os.makedirs(os.environ["TMPDIR"], exist_ok=True)
+        # The evaluator starts in the submission's folder and imports `model` from there.
+        os.chdir(folder)
+        installed = list(sys.path)
+        sys.meta_path.insert(0, OwnModules(request["hidden_modules"], installed))
+        sys.path.insert(0, folder)
+        packages = [place for place in installed if place.endswith("-packages")]
+        self.detector = Detector([folder, os.environ["TMPDIR"]], packages)
+        sys.addaudithook(self.detector)
+
+    def import_module(self, request: dict[str, Any]) -> None:
+        import model
+
+        self.module = model
+
+    def load(self, request: dict[str, Any]) -> None:
+        """Makes what has the function predict, in the style that the competition asks for."""
+        self.model = self.module
+        if request["style"] != "function":
+            self.model = self.module.Model()
+        if request["style"] == "fit":
+            X = np.load(request["input"])
+            self.model.fit(X, np.arange(len(X)) % request["classes"])
+
+    def predict(self, request: dict[str, Any]) -> Any:
+        return self.model.predict(np.load(request["input"]))
+
+    def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Takes the step of `request`; returns the reply, and the bytes of the array that came
+        out."""
+        steps = {
+            "unpack": self.unpack,
+            "import": self.import_module,
+            "load": self.load,
+            "predict": self.predict,
+        }
+        reply: dict[str, Any] = {"token": request["token"], "error": None, "kind": "NoneType"}
+        output = None
+        try:
+            output = steps[request["step"]](request)
+            reply["kind"] = type(output).__name__
+        # sys.exit in a submission ends it at the evaluator as well
+        except (Exception, SystemExit) as error:
+            reply["error"] = describe(error)[:NOTE_LENGTH]
+            reply["kind"] = type(error).__name__
+        content, layout = b"", (None, ())
+        # Objects would be pickled, and a pickle runs code where it is read.
+        if isinstance(output, np.ndarray) and output.dtype.kind in SENT_KINDS:
+            if output.nbytes > request["largest"]:
+                reply["error"] = f"it returned an array of {output.nbytes / 1e6:,.0f} MB"
+            else:
+                content, layout = output.tobytes(), (output.dtype.str, output.shape)
+        reply |= {
+            "dtype": layout[0],
+            "shape": layout[1],
+            "size": len(content),
+            "peak_bytes": peak_bytes(),
+            "connections": self.detector.connections,
+            "writes": self.detector.writes,
+            "processes": self.detector.processes,
+        }
+        return reply, content
+
 
 def main() -> None:
-    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    folder, results = Path(request["folder"]), Path(request["results"])
-    # The evaluator starts in the submission's folder and imports `model` from there.
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
-    for name in request["hidden_modules"]:
-        # Importing it fails, as it would in the evaluator, unless the zip brings its own.
-        if not (folder / name).is_dir() and not (folder / f"{name}.py").is_file():
-            sys.modules[name] = None  # type: ignore[assignment]
-    # Before the guard stands, because what numpy does at its import is not the submission's doing.
-    import numpy as np
-
-    guard = Guard([folder, results, Path(os.environ["TMPDIR"])])
-    sys.addaudithook(guard)
-    report: dict[str, Any] = {"stage": "import", "error": None, "calls": {}}
-    try:
-        started = time.perf_counter()
-        import model as module
-
-        report["import_seconds"] = time.perf_counter() - started
-        report["stage"] = "load"
-        started = time.perf_counter()
-        model = make_model(module, request, np)
-        report["load_seconds"] = time.perf_counter() - started
-        report["stage"] = "predict"
-        for name, path in request["inputs"].items():
-            X = np.load(path)
-            report["calls"][name] = call_predict(model, X, results / f"{name}.npy")
-        report["stage"] = "done"
-    except (Exception, SystemExit) as error:  # sys.exit in a submission ends it there as well
-        report["error"] = describe(error)
-    report |= {
-        "peak_bytes": peak_bytes(),
-        "connections": guard.connections,
-        "writes": guard.writes,
-        "processes": guard.processes,
-    }
-    (results / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    requests, replies = int(sys.argv[1]), int(sys.argv[2])
+    for descriptor in (requests, replies):
+        os.set_inheritable(descriptor, False)
+    harness = Harness()
+    with open(requests, encoding="utf-8") as lines, open(replies, "wb") as channel:
+        for line in lines:
+            reply, content = harness.answer(json.loads(line))
+            channel.write(json.dumps(reply).encode() + b"\n" + content)
+            channel.flush()
 
 
-def make_model(module: Any, request: dict[str, Any], np: Any) -> Any:
-    """What has the function predict, in the style that the competition asks for."""
-    if request["style"] == "function":
-        return module
-    model = module.Model()
-    if request["style"] == "fit":
-        X = np.load(list(request["inputs"].values())[-1])
-        model.fit(X, np.arange(len(X)) % request["classes"])
-    return model
+def end_with(parent: int) -> None:
+    """Has the system kill this process when `parent` ends, where it can: on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended already
+            sys.exit(1)
 
 
-def call_predict(model: Any, X: Any, path: Path) -> dict[str, Any]:
-    """Calls `model.predict` on the images `X` and writes the array that it returns to `path`.
-
-    Returns the call's part of the report: seconds, the type of what was returned, and the error.
-    """
-    import numpy as np  # main has imported it, before the guard
-
-    started = time.perf_counter()
-    try:
-        output = model.predict(X)
-    except Exception as error:
-        # The other inputs still tell something: each is a check of its own.
-        return {"error": describe(error)}
-    seconds = time.perf_counter() - started
-    # Objects would be pickled, and a pickle runs code where it is read.
-    if isinstance(output, np.ndarray) and output.dtype != object:
-        np.save(path, output)
-    return {"seconds": seconds, "type": type(output).__name__, "error": None}
+def note(notes: list[str], text: object) -> None:
+    if len(notes) < NOTED:
+        notes.append(str(text)[:NOTE_LENGTH])
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held: on Linux its own, where getrusage starts from its
-    parent's."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
-
-
-def is_called_by_package() -> bool:
-    """Whether the innermost caller that is not Python's own lies in an installed package, not in
-    the submission."""
-    # Frames 0 to 2 are this function's and the guard's two.
-    frame: FrameType | None = sys._getframe(3)
-    while frame is not None:
-        if "site-packages" in frame.f_code.co_filename:
-            return True
-        if frame.f_code.co_filename.startswith(os.getcwd()):
-            return False
-        frame = frame.f_back
-    return False
+    """The most memory that this process has held, where the toolkit cannot see it from outside."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def describe(error: BaseException) -> str:

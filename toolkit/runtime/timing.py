@@ -8,6 +8,7 @@ from pathlib import Path
 from toolkit.core.errors import InputError
 from toolkit.export.manifest import NetworkEntry, read_zip_manifest
 from toolkit.runtime import checks, sandbox
+from toolkit.runtime.isolation import Isolation
 
 FIRST_IMAGES = 64  # images in the first call, one slice, which also builds the graph
 MEASURED_IMAGES = 512  # images in the measured call, at most
@@ -76,7 +77,11 @@ class Timing:
 
 
 def measure(
-    path: Path, images: int, python: str = sys.executable, time_limit: float = sandbox.TIME_LIMIT
+    path: Path,
+    images: int,
+    python: str = sys.executable,
+    time_limit: float = sandbox.TIME_LIMIT,
+    isolation: Isolation | None = None,
 ) -> Timing:
     """Times the zip at `path`, projected to `images` images. Raises as `sandbox.run`,
     SubmissionError if it fails."""
@@ -90,7 +95,11 @@ def measure(
     count = min(images, MEASURED_IMAGES)
     sample = checks.draw_images(max(count, FIRST_IMAGES), image_shape)
     outcome = sandbox.run(
-        path, {"first": sample[:FIRST_IMAGES], "measured": sample[:count]}, python, time_limit
+        path,
+        {"first": sample[:FIRST_IMAGES], "measured": sample[:count]},
+        python,
+        time_limit,
+        isolation=isolation,
     )
     # Raises where a call gave no labels: how long a failure took is not what is asked.
     for name in ("first", "measured"):

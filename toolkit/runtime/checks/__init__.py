@@ -19,6 +19,7 @@ from toolkit.export.manifest import read_zip_manifest
 from toolkit.runtime import sandbox
 from toolkit.runtime.checks import behaviour, contents, saved_models
 from toolkit.runtime.checks.check import Check, Subject
+from toolkit.runtime.isolation import Isolation, choose_isolation
 from toolkit.runtime.sandbox import Outcome, Stopped
 
 CELLS_PER_CLASS = 5  # drawn cells, each shown in eight ways
@@ -32,6 +33,7 @@ CHECKS: tuple[Callable[[Subject], Check], ...] = (
     contents.check_references,
     contents.check_weights,
     saved_models.check_saved_models,
+    behaviour.check_isolation,
     behaviour.check_start,
     behaviour.check_time,
     behaviour.check_memory,
@@ -67,24 +69,27 @@ def validate(
     time_limit: float | None = None,
     contract: Contract = AN2DL2024,
     in_evaluator: bool = False,
+    isolation: Isolation | None = None,
 ) -> list[Check]:
     """Runs every check on the zip at `path`, by what `contract` asks.
 
     python: the interpreter that runs it; in_evaluator: whether that is the competition's own
-    environment. time_limit: seconds, the contract's by default. Raises InputError when `path` is no
-    zip or damaged.
+    environment. time_limit: seconds, the contract's by default. isolation: the best that works here
+    by default. Raises InputError when `path` is no zip or damaged.
     """
     subject = replace(read_subject(path), contract=contract, in_evaluator=in_evaluator)
     if subject.source is not None:
         inputs = _inputs(subject.image_shape)
+        isolation = isolation or choose_isolation()
+        limit = time_limit or contract.time_limit
         # A submission that was stopped still has its checks: the one of its time, memory or output
         # fails, and those that need answers say so.
         try:
-            outcome = sandbox.run(path, inputs, python, time_limit or contract.time_limit, contract)
+            outcome = sandbox.run(path, inputs, python, limit, contract, isolation)
         except Stopped as error:
-            outcome = Outcome(error.reason, error.sentence)
+            outcome = Outcome(error.reason, error.sentence, isolation=isolation)
         except SubmissionError as error:
-            outcome = Outcome("process", error.sentence)
+            outcome = Outcome("process", error.sentence, isolation=isolation)
         subject = replace(subject, outcome=outcome)
     return _skip_consequences([check(subject) for check in CHECKS])
 

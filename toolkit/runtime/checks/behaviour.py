@@ -3,12 +3,15 @@
 import numpy as np
 
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
+from toolkit.runtime.isolation import INSTALL_HINT
 
 STAGES_BEFORE_PREDICT = (
     "process",
     "time",
     "memory",
     "output",
+    "processes",
+    "disk",
     "import",
     "load",
 )  # stages before predict has returned
@@ -25,6 +28,16 @@ RUN_HINT = (
     "In the folder of the unzipped files, run, with that environment's Python: python -c "
     "'import model; model.Model()'."
 )
+
+
+def check_isolation(subject: Subject) -> Check:
+    """It ran where it can reach nothing of this machine."""
+    if subject.outcome is None or subject.outcome.isolation is None:
+        return skipped("isolation", "not run")
+    isolation = subject.outcome.isolation
+    if isolation.isolated:
+        return passed("isolation", isolation.statement)
+    return warning("isolation", isolation.statement, INSTALL_HINT)
 
 
 def check_start(subject: Subject) -> Check:
@@ -175,7 +188,7 @@ def _check_none(subject: Subject, name: str, what: str, deed: str, hint: str) ->
     if subject.outcome is None:
         return skipped(name, "not run")
     found = getattr(subject.outcome, what)
-    return failed(name, f"{deed}: {found[0]}", hint) if found else passed(name, "none")
+    return failed(name, f"{deed}: {found[0]}", hint) if found else passed(name, "none noticed")
 
 
 def _describe_images(name: str) -> str:
