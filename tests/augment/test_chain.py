@@ -1,6 +1,10 @@
 """Each operation: eagerly and in tf.data, nearly nothing at a tiny strength, the same seed the same
 pixels; and the stream."""
 
+import gc
+import tracemalloc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -307,3 +311,22 @@ def test_preview_draws_a_sheet_an_operation_and_one_of_the_chain(training_file, 
     assert drawn == {"chain", "flip", "blur"}
     result = in_process(*command, "lit", "--out", tmp_path / "none")
     assert_one_sentence(result, "Did you mean lite")
+
+
+def test_the_streams_of_the_same_images_hold_one_copy_of_them(small):
+    """Before, each stream made an array of its images, and then a tensor of that."""
+    many = small.take(np.resize(np.arange(len(small)), 20_000))
+    rows = np.arange(len(many))
+    plain = config.preset("tiny", ("augment=[]",))
+    tracemalloc.start()  # a tensor shares the memory of the one copy, which numpy makes
+    try:
+        training, _ = pipeline.stream(many, rows, plain, True)
+        validation = pipeline.make_fixed_batches(many, rows, plain, False)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.2 * many.images.nbytes
+    alive = weakref.ref(many)
+    del many, training, validation
+    gc.collect()
+    assert alive() is None  # and with it the tensor

@@ -6,6 +6,7 @@ training, which starts in the middle, and any number of threads give the same pi
 """
 
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,9 @@ from toolkit.data.dataset import Samples
 VALIDATION_EPOCH = 2**20
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+# What `_hold` made, for as long as the samples are in use.
+_HELD: WeakKeyDictionary[Samples, tuple[tf.Tensor, tf.Tensor]] = WeakKeyDictionary()
 
 
 def stream(
@@ -109,8 +113,8 @@ def _build_batch_function(
 ) -> Callable[[tf.Tensor, tf.Tensor], Batch]:
     """A function from a batch's number, int32 [2] (epoch, batch), and places in `rows` to the batch
     as `stream` describes it."""
-    # Held once, outside of the graph that runs in parallel.
-    images, labels = tf.constant(samples.images[rows]), tf.constant(samples.labels[rows], tf.int32)
+    images, labels = _hold(samples)
+    places_in_samples = tf.constant(rows)
     classes = len(samples.class_names)
     weights = np.ones(classes)
     if settings.train.class_weights:
@@ -120,6 +124,7 @@ def _build_batch_function(
 
     def make_batch(number: tf.Tensor, places: tf.Tensor) -> Batch:
         seed = tf.random.experimental.stateless_fold_in([settings.train.seed, number[0]], number[1])
+        places = tf.gather(places_in_samples, places)
         pixels = tf.cast(tf.gather(images, places), tf.float32)
         pixels = tf.ensure_shape(pixels, [None, *samples.images.shape[1:]])
         pixels, mixed = augment(pixels, tf.one_hot(tf.gather(labels, places), classes), seed)
@@ -128,6 +133,16 @@ def _build_batch_function(
         return pixels, mixed, tf.linalg.matvec(mixed, weights)
 
     return make_batch
+
+
+def _hold(samples: Samples) -> tuple[tf.Tensor, tf.Tensor]:
+    """The images and labels of `samples` as tensors, one copy for all streams of the same samples,
+    outside of the graphs that run in parallel."""
+    if samples not in _HELD:
+        with tf.device("CPU"):  # where batches are made; a GPU's memory is for the network
+            labels = tf.constant(samples.labels, tf.int32)
+            _HELD[samples] = (tf.constant(samples.images), labels)
+    return _HELD[samples]
 
 
 def compute_class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

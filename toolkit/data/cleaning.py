@@ -6,21 +6,19 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagehash
 import numpy as np
 from PIL import Image
-from sklearn.cluster import DBSCAN
 from sklearn.decomposition import PCA
 
 from toolkit.core.config import CleanConfig
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
+from toolkit.data import near_copies
 from toolkit.data.dataset import Samples
 
 THUMBNAIL = 24  # pixels a side: the PCA sees shapes and colours, not noise
 # Share of the farthest images the second PCA is not fitted on, so that outliers cannot bend it.
 TRIM = 0.02
-HASH_SIDE = 16  # 256-bit hashes: at 64 bits, unrelated centred cells collide
 FLATTEST = 8  # grey levels between an image's darkest and brightest value; less shows nothing
 MIN_FOR_PCA = 20  # below this, distances say nothing
 
@@ -67,7 +65,9 @@ def clean(samples: Samples, config: CleanConfig) -> Cleaning:
     # Constant images are no pictures: they would shift the centre that distances are measured from.
     whole = np.sort(first_of_exact[~broken[first_of_exact]])
     scores, coordinates = np.zeros(len(samples)), np.zeros((len(samples), 2), np.float32)
-    scores[whole], coordinates[whole] = score_outliers(samples.images[whole], config.components)
+    scores[whole], coordinates[whole] = score_outliers(
+        _make_thumbnails(samples.images, whole), config.components
+    )
     # Each copy gets the score of the one image that was scored for it.
     leader = first_of_exact[exact]
     scores, coordinates = scores[leader], coordinates[leader]
@@ -91,20 +91,19 @@ def keep_all(samples: Samples, config: CleanConfig) -> Cleaning:
     return Cleaning(samples.ids, ("",) * n, np.zeros(n), np.zeros((n, 2), np.float32), groups)
 
 
-def score_outliers(images: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of `images` (uint8 [n, h, w, 3]) from the origin of their centred, whitened PCA
-    space.
+def score_outliers(pixels: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of images from the origin of their centred, whitened PCA space. pixels: of their
+    thumbnails, float32 [n, m] in 0..1.
 
     Returns the robust z-scores (median and median absolute deviation) of the log distances, float64
     [n], and the first two whitened components, float32 [n, 2]. The space has `components` axes,
     fewer for small sets: a tenth of the images.
     """
-    if len(images) < MIN_FOR_PCA:
-        return np.zeros(len(images)), np.zeros((len(images), 2), np.float32)
-    pixels = np.stack([_make_thumbnail(image) for image in images]) / np.float32(255)
+    if len(pixels) < MIN_FOR_PCA:
+        return np.zeros(len(pixels)), np.zeros((len(pixels), 2), np.float32)
     # With as many axes as images, every image would be equally far from the centre.
-    axes = max(2, min(components, len(images) // 10))
-    trusted = np.ones(len(images), bool)
+    axes = max(2, min(components, len(pixels) // 10))
+    trusted = np.ones(len(pixels), bool)
     # The second fit leaves out the images that are farthest in the first: outliers among the images
     # turn the axes towards themselves, and then seem near.
     for _ in range(2):
@@ -149,14 +148,9 @@ def _group_exact_copies(images: np.ndarray) -> np.ndarray:
 def _group_near_copies(images: np.ndarray, exact: np.ndarray, near_copy_bits: int) -> np.ndarray:
     """The groups of `group_copies`, for images whose groups of equal pixels are `exact`."""
     first = np.unique(exact, return_index=True)[1]
-    # One hash for each distinct picture: hashing takes 2.5 ms an image.
-    bits = np.stack(
-        [imagehash.phash(Image.fromarray(images[row]), HASH_SIDE).hash.ravel() for row in first]
-    )
-    # With single-member cores, DBSCAN's clusters are connected components; squared distance counts
-    # bits.
-    clustering = DBSCAN(eps=np.sqrt(near_copy_bits + 0.5), min_samples=1, algorithm="brute")
-    return clustering.fit_predict(bits.astype(np.float32))[exact]
+    # One hash for each distinct picture.
+    hashes = np.stack([near_copies.hash_image(images[row]) for row in first])
+    return near_copies.group_hashes(hashes, near_copy_bits)[exact]
 
 
 def _number_by_content(groups: np.ndarray, exact: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -198,6 +192,12 @@ def _drop_copies(
         reasons[row] = f"{kind} of {samples.ids[copies[0]]}"
 
 
-def _make_thumbnail(image: np.ndarray) -> np.ndarray:
-    small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(small, np.float32).ravel()
+def _make_thumbnails(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The pixels of small copies of the images at `rows`, float32 [n, m] in 0..1."""
+    pixels = np.empty((len(rows), THUMBNAIL * THUMBNAIL * 3), np.float32)
+    for place, row in enumerate(rows):
+        picture = Image.fromarray(images[row])
+        small = picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+        pixels[place] = np.asarray(small, np.float32).ravel()
+    pixels /= np.float32(255)
+    return pixels

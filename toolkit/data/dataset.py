@@ -28,7 +28,7 @@ CELL_NAMES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # no == of arrays: two of the same data are two
 class Samples:
     """Labelled images.
 
