@@ -51,6 +51,15 @@ def test_nothing_of_its_group_survives(tmp_path):
     assert not _is_alive(child)
 
 
+def test_an_interruption_within_popen_is_no_hang(tmp_path, monkeypatch):
+    """One that comes between the lock of Popen.poll and its `try` leaves the lock taken."""
+    monkeypatch.setattr(processes, "DEATH_SECONDS", 0.1)
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with processes.start_limited(sleep, tmp_path / "out", None, Limits(60, 1000)) as process:
+        assert process._process._waitpid_lock.acquire(timeout=5)
+    assert process._process.returncode == -9
+
+
 def test_what_is_no_program_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         processes.run_limited(["/none"], tmp_path / "out", None, Limits(1, 1))

@@ -86,5 +86,5 @@ def test_the_sentence_holds_no_value_of_the_file(tmp_path):
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*none\.json"):
         records.read(Whole, tmp_path / "none.json", "")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         records.read(Whole, tmp_path, "")

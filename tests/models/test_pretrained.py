@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
+from tests.support.readers import make_torch
 from toolkit.core.errors import InputError
 from toolkit.models import backbones, pretrained
 
@@ -147,3 +148,34 @@ def test_saved_weights_come_back_and_foreign_ones_do_not(tmp_path):
         assert np.array_equal(a, b)
     with pytest.raises(InputError, match="do not fit"):
         pretrained.restore(network(5), tmp_path / "best.npz")
+
+
+def test_a_valid_file_without_torch(tmp_path):
+    (tmp_path / "w.pth").write_bytes(make_torch())
+    assert pretrained.read_torch(tmp_path / "w.pth")["weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("valid", "hostile", "words"),
+    [
+        # The strides, then the shape: more numbers than there are, negative, repeated, no numbers.
+        (b"K\x03K\x01\x86", b"K\xffK\x01\x86", "beyond its storage"),
+        (b"K\x03K\x01\x86", b"J\xff\xff\xff\xffK\x01\x86", "no layout"),
+        (b"K\x03K\x01\x86", b"G\x00\x00\x00\x00\x00\x00\x00\x00K\x01\x86", "no layout"),
+        (b"K\x02K\x03\x86K\x03K\x01\x86", b"M\xff\xffM\xff\xff\x86K\x00K\x00\x86", "beyond"),
+        (b"K\x02K\x03\x86", b"K\x02\x85", "no layout"),
+        # Attributes of the storage or the tensor are set: its size, where its numbers lie.
+        (b"NtQ", b"NtQ}U\x04sizeJ\xff\xff\xff\x7fsb", "sets attributes"),
+        (b")RtR", b")RtR}U\x06offsetJ\xff\xff\xff\x7fsb", "sets attributes"),
+        # A number under which nothing is remembered, for which memory would be taken all the same.
+        (b"q\x00)R", b"r\xff\xff\xff\x7f)R", "remembers too much"),
+        (b"K\x06Nt", b"J\xff\xff\xff\xffNt", "no size"),
+        (b"FloatStorage\nU", b"HalfStorage\nU", "which no weights file needs"),
+    ],
+)
+def test_hostile_layouts_read_nothing_but_the_file(valid, hostile, words, tmp_path):
+    content = make_torch()
+    assert valid in content
+    (tmp_path / "w.pth").write_bytes(content.replace(valid, hostile, 1))
+    with pytest.raises(InputError, match=words):
+        pretrained.read_torch(tmp_path / "w.pth")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.commands import assert_one_sentence, in_process
+from tests.support.readers import MANIFEST
 from tests.support.submissions import GOOD, made
 from toolkit.core.errors import LimitError, SubmissionError
 from toolkit.runtime import checks, sandbox
@@ -227,6 +228,15 @@ def test_somebody_elses_manifest_is_not_taken_for_ours(tmp_path):
         files = [("weights.txt", "3"), ("manifest.json", f'{{"networks": {networks}}}')]
         found = statuses(made(tmp_path / "good.zip", files=files))
         assert {check.status for check in found.values()} == {"ok"}, found
+
+
+def test_a_manifest_of_giant_images_is_nobodys(tmp_path):
+    """Drawing images of 100,000² pixels to show them to predict took 12 GB."""
+    giant = MANIFEST.replace("[96, 96, 3]", "[100000, 100000, 3]")
+    path = made(tmp_path / "s.zip", files=[("weights.txt", "3"), ("manifest.json", giant)])
+    assert checks.read_subject(path).manifest is None
+    path = made(tmp_path / "t.zip", files=[("weights.txt", "3"), ("manifest.json", MANIFEST)])
+    assert checks.read_subject(path).image_shape == (96, 96, 3)
 
 
 def test_hints_are_printed(tmp_path):

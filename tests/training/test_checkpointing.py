@@ -170,7 +170,7 @@ def test_a_state_that_is_damaged_or_another_networks_is_one_sentence(small_file,
     run = runs.begin(tmp_path / "run", settings, samples, small_file)
     run.state.parent.mkdir()
     run.state.write_text("damaged")
-    with pytest.raises(InputError, match=r"state.npz is damaged"):
+    with pytest.raises(InputError, match=r"state.npz is not an npz file"):
         fit.resume(run, samples)
     state = json.dumps({"phase": 0, "epochs": 0, "rows": [], "of_a_later_version": 1})
     np.savez(run.state, state=np.array(state))

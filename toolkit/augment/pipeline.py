@@ -20,6 +20,7 @@ VALIDATION_EPOCH = 2**20
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
+ALIGNMENT = 64  # bytes
 # What `_hold` made, for as long as the samples are in use.
 _HELD: WeakKeyDictionary[Samples, tuple[tf.Tensor, tf.Tensor]] = WeakKeyDictionary()
 
@@ -141,8 +142,18 @@ def _hold(samples: Samples) -> tuple[tf.Tensor, tf.Tensor]:
     if samples not in _HELD:
         with tf.device("CPU"):  # where batches are made; a GPU's memory is for the network
             labels = tf.constant(samples.labels, tf.int32)
-            _HELD[samples] = (tf.constant(samples.images), labels)
+            _HELD[samples] = (_copy_to_tensor(samples.images), labels)
     return _HELD[samples]
+
+
+def _copy_to_tensor(images: np.ndarray) -> tf.Tensor:
+    """`images` as a tensor. tf.constant takes two copies on its way, which may be gigabytes; a
+    tensor can share numpy's memory, if that lies at a multiple of ALIGNMENT."""
+    memory = np.empty(images.nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    aligned = memory[start : start + images.nbytes].view(images.dtype).reshape(images.shape)
+    aligned[...] = images
+    return tf.experimental.dlpack.from_dlpack(aligned.__dlpack__())
 
 
 def compute_class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

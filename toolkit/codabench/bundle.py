@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from toolkit.codabench.phases import find_phase
+from toolkit.core import archives, documents
+from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import open_zip
 
@@ -199,8 +200,7 @@ class Bundle:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(path.read_bytes())
         else:
-            with zipfile.ZipFile(source) as archive:
-                archive.extractall(place)
+            archives.unpack(source, place)
         return True
 
 
@@ -212,30 +212,21 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
     if path.is_dir():
         yield _read(path, path)
         return
-    with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
-        try:
-            archive.extractall(folder)
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{path} is damaged: {error}.", "Download it again.") from error
+    open_zip(path).close()
+    with tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
+        archives.unpack(path, Path(folder), "Download it again.")
         yield _read(Path(folder), path)
 
 
 def _read(folder: Path, source: Path) -> Bundle:
     file = folder / "competition.yaml"
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not file.is_file():
         raise InputError(
             f"{source} has no competition.yaml.",
             "Give the folder or the zip that has it at its root.",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = ""
-        if place := getattr(error, "problem_mark", None):
-            where = f", line {place.line + 1}"
-        raise InputError(
-            f"{source}/competition.yaml is not valid YAML{where}.", "Correct it."
-        ) from error
+        )
+    with guard(f"{source}/competition.yaml", "Correct it.", "is not valid YAML"):
+        values = documents.parse_yaml(documents.read_text(file))
     # A key without a value, as templates leave them, is to the server as if it were not there.
     values = _without_empty(values)
     if not isinstance(values, dict) or str(values.get("version")) not in ("2", "2.0"):

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import yaml
-
+from toolkit.core import documents
 from toolkit.runtime.engines import APP
 
 METADATA = ("metadata.yaml", "metadata")  # the names of the file, in the worker's order
@@ -23,14 +22,17 @@ def read_command(program: Path) -> str | None:
     file = find_metadata(program)
     if file is None:
         return None
-    return parse_command(file.read_text(encoding="utf-8", errors="replace"))
+    # What is longer than a text may be is refused there.
+    with file.open("rb") as text:
+        content = text.read(documents.YAML_LIMIT + 1)
+    return parse_command(content.decode("utf-8", "replace"))
 
 
 def parse_command(metadata: str) -> str | None:
     """The command in the text of a metadata file; None where there is none to be read."""
     try:
-        values = yaml.safe_load(metadata)
-    except yaml.YAMLError:
+        values = documents.parse_yaml(metadata)
+    except ValueError:
         return None
     if not isinstance(values, dict) or not values.get("command"):
         return None

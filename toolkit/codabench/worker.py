@@ -5,12 +5,10 @@ Source: compute_worker/compute_worker.py of codalab/codabench (v1.25), and what 
 bundles.
 """
 
-import json
 import math
 import shlex
 import shutil
 import time
-import zipfile
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -20,8 +18,10 @@ import yaml
 from toolkit.codabench.bundle import Bundle, BundlePhase, Task
 from toolkit.codabench.commands import find_metadata, read_command, substitute_variables
 from toolkit.codabench.logs import LOGS, find_failure_logs
+from toolkit.core import documents
+from toolkit.core.archives import measure_unpacked, unpack
 from toolkit.core.errors import InputError
-from toolkit.core.files import remove_special_files
+from toolkit.core.files import open_zip, remove_special_files
 from toolkit.core.progress import Progress, silent
 from toolkit.runtime.engines import APP, Container, Engine
 
@@ -164,17 +164,14 @@ def _predict(run: _Run, submission: Path) -> None:
     """Unpacks the submission, runs it if it has a command, then the ingestion program; zips the
     output."""
     folder = run.root / "prediction"
+    with open_zip(submission) as archive:
+        measure_unpacked(submission, archive)  # more than this machine should unpack is no failure
+        if not archive.namelist():
+            raise _Failed(BAD_ZIP)
     try:
-        with zipfile.ZipFile(submission) as archive:
-            if not archive.namelist():
-                raise zipfile.BadZipFile("empty")
-            # As it is packed: a folder around everything stays, and no file is executable.
-            archive.extractall(folder / "program")
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:  # damaged, odd compression, encrypted
+        # As it is packed: a folder around everything stays, and no file is executable.
+        unpack(submission, folder / "program")
+    except InputError as error:  # damaged, odd compression, encrypted
         raise _Failed(BAD_ZIP) from error
     _run_step(run, folder, "prediction")
     # Whatever the programs' exit codes: the worker goes on to the scoring.
@@ -192,8 +189,7 @@ def _score(run: _Run) -> None:
     folder = run.root / "scoring"
     run.bundle.unpack(run.task, "scoring_program", folder / "program")
     run.bundle.unpack(run.task, "reference_data", folder / "input" / "ref")
-    with zipfile.ZipFile(run.root / "prediction" / "prediction_result.zip") as archive:
-        archive.extractall(folder / "input" / "res")
+    unpack(run.root / "prediction" / "prediction_result.zip", folder / "input" / "res")
     _run_step(run, folder, "scoring")
     output = folder / "output"
     # Only the scoring program's own exit code counts, not that of an ingestion beside it.
@@ -298,13 +294,13 @@ def _write_metadata(step: Step, output: Path) -> None:
 def _read_scores(output: Path) -> object:
     if (output / "scores.json").exists():
         try:
-            return json.loads((output / "scores.json").read_text(encoding="utf-8"))
-        except ValueError as error:
+            return documents.read_json(output / "scores.json", "")
+        except InputError as error:
             raise _Failed(BAD_SCORES_FILE) from error
     if (output / "scores.txt").exists():
         try:
-            return yaml.safe_load((output / "scores.txt").read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
+            return documents.parse_yaml(documents.read_text(output / "scores.txt"))
+        except (ValueError, InputError):
             # Unlike a broken scores.json, this does not make it Failed: it ends without scores.
             return None
     raise _Failed(NO_SCORES_FILE)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import sys
 import typing
 from importlib import resources
 from pathlib import Path
@@ -12,6 +11,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from toolkit.core import documents
 from toolkit.core.config_schema import BlockConfig as BlockConfig
 from toolkit.core.config_schema import CleanConfig as CleanConfig
 from toolkit.core.config_schema import Config as Config
@@ -24,11 +24,6 @@ from toolkit.core.config_schema import TrainConfig as TrainConfig
 from toolkit.core.config_schema import without_weights as without_weights
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def preset_names() -> list[str]:
@@ -56,13 +51,7 @@ def preset(name: str, settings: tuple[str, ...] = ()) -> Config:
 
 def read(path: Path, settings: tuple[str, ...] = ()) -> Config:
     """The configuration file at `path` with `settings` applied."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"cannot read the configuration {path}: {error.strerror}.", "Check the path."
-        ) from error
-    return _build(text, str(path), settings)
+    return _build(documents.read_text(path), str(path), settings)
 
 
 def write(config: Config, path: Path) -> None:
@@ -74,10 +63,7 @@ def write(config: Config, path: Path) -> None:
 
 
 def _build(text: str, source: str, settings: tuple[str, ...]) -> Config:
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source} is not valid TOML: {error}.", "Correct that line.") from error
+    values = documents.parse_toml(text, source)
     for setting in settings:
         _apply(values, setting)
     try:
@@ -99,8 +85,8 @@ def _apply(values: dict[str, Any], setting: str) -> None:
             "For example: --set train.phases.0.epochs=3.",
         )
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = documents.parse_toml(f"value = {text}", "--set")["value"]
+    except InputError:
         value = text
     *parents, last = key.split(".")
     place: Any = values

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
 
 BUILD_HINT = "Build one with: cbtool build --run DIR --out submission.zip."
@@ -143,11 +144,13 @@ def open_zip(path: Path) -> zipfile.ZipFile:
             f"{path} is a folder, not a zip.",
             f"Zip its files, without the folder: cd {path} && zip -r ../submission.zip .",
         )
+    if not os.path.lexists(path):
+        raise InputError(f"there is no file {path}.", BUILD_HINT)
+    require_file(path)
     try:
-        archive = zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}.", BUILD_HINT) from error
-    except (zipfile.BadZipFile, OSError) as error:
+        with guard(path, BUILD_HINT):
+            archive = zipfile.ZipFile(path)
+    except InputError as error:
         if _begins_with(path, HDF5_SIGNATURE):
             raise InputError(f"{path} is an HDF5 file, not a zip.", MODEL_HINT) from error
         raise InputError(f"{path} is not a readable zip file.", BUILD_HINT) from error

@@ -103,7 +103,7 @@ class LimitedProcess:
         # Whatever it started is in its group, also after it has ended itself, or was seen below it.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._wait_for_death()
         deadline = time.monotonic() + DEATH_SECONDS
         for process in self._tree:
             if process_tree.is_alive(process):
@@ -112,6 +112,17 @@ class LimitedProcess:
             # A namespace ends a moment after its first process.
             while process_tree.is_alive(process) and time.monotonic() < deadline:
                 time.sleep(0.001)
+
+    def _wait_for_death(self) -> None:
+        try:
+            self._process.wait(DEATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            # An interruption just after Popen.poll has taken its lock leaves it taken for ever, and
+            # Popen would wait for it as long.
+            status = 0
+            with suppress(ChildProcessError):
+                _, status = os.waitpid(self._process.pid, 0)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def _find_exceeded(self, running: bool) -> Exceeded | None:
         now, limits = time.monotonic(), self._limits

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from toolkit.core.damage import read_bytes
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 
@@ -25,11 +26,12 @@ def read(kind: type[Record], path: Path, hint: str) -> Record:
     way out, when the file is missing, unreadable, not JSON, or does not fit `kind`; the sentence
     names the file and the key but holds no value from the file, which may be a secret.
     """
+    if not Path(path).exists():
+        raise InputError(f"there is no file {path}.", hint)
+    content = read_bytes(path)
     try:
-        return parse(kind, Path(path).read_bytes())
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}.", hint) from error
-    except (OSError, ValueError) as error:
+        return parse(kind, content)
+    except ValueError as error:
         raise InputError(f"{path} cannot be read: {_reason(error)}.", hint) from error
 
 
@@ -62,10 +64,8 @@ def values(value: Any, kind: Any = None) -> Any:
 _adapter = cast(Callable[[Any], TypeAdapter[Any]], cache(TypeAdapter))
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(error: ValueError) -> str:
     """Why a file cannot be read, without a value from it."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]

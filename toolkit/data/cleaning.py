@@ -107,7 +107,8 @@ def score_outliers(pixels: np.ndarray, components: int) -> tuple[np.ndarray, np.
     # The second fit leaves out the images that are farthest in the first: outliers among the images
     # turn the axes towards themselves, and then seem near.
     for _ in range(2):
-        pca = PCA(axes, whiten=True, svd_solver="randomized", random_state=0).fit(pixels[trusted])
+        pca = PCA(axes, copy=False, whiten=True, svd_solver="randomized", random_state=0)
+        pca.fit(pixels[trusted])  # of which it changes a copy
         whitened = pca.transform(pixels)
         distance = np.sqrt(np.square(whitened).sum(axis=1, dtype=np.float64))
         trusted = distance <= np.quantile(distance, 1 - TRIM)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.core import archives
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
 
 COMPETITION_CLASSES = AN2DL2024.classes  # BloodMNIST has as many
+NPZ_HINT = "Download it again, or save it with np.savez(path, images=images, labels=labels)."
+ARRAYS = ("images", "labels", "class_names")
+CLASSES_LIMIT = 256  # labels are stored as uint8
+NAME_LENGTH = 100  # characters of a class name that are kept
 SMALLEST_SIDE = 16  # pixels; four halvings, below which no backbone here leaves a feature map
 CELL_NAMES = (
     "basophil",
@@ -87,16 +91,18 @@ def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
     otherwise. Pickled objects are never unpickled. Raises InputError for anything else than such a
     file.
     """
-    arrays = _read_npz(Path(path))
-    for key in ("images", "labels"):
-        if key not in arrays:
-            raise InputError(
-                f"{path} has no array '{key}'; it contains: "
-                f"{', '.join(sorted(arrays)) or 'nothing'}.",
-                "Save it with np.savez(path, images=images, labels=labels).",
-            )
+    with archives.open_arrays(path, NPZ_HINT) as archive:
+        for key in ("images", "labels"):
+            if key not in archive.entries:
+                raise InputError(
+                    f"{path} has no array '{key}'; it contains: "
+                    f"{', '.join(sorted(archive.entries)) or 'nothing'}.",
+                    NPZ_HINT,
+                )
+        # Others, which the file may also hold, are not read.
+        arrays = {key: archive.read(key) for key in ARRAYS if key in archive.entries}
     if "class_names" in arrays:
-        names = tuple(str(name) for name in arrays["class_names"].ravel())
+        names = _read_class_names(path, arrays["class_names"])
     elif classes == COMPETITION_CLASSES:
         # The competition's own file names no classes.
         names = CELL_NAMES
@@ -139,39 +145,20 @@ def require_trainable(samples: Samples, path: Path) -> None:
         )
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # np.load would also take .npy files, and calls every other file a pickle.
-        if not zipfile.is_zipfile(path):
-            if not path.exists():
-                raise InputError(f"there is no file {path}.", "Check the path.")
-            raise InputError(
-                f"{path} is not an npz file.",
-                "Save it with np.savez(path, images=images, labels=labels).",
-            )
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: _read_member(path, archive, key) for key in archive.files}
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path} is damaged: {error}.", "Download it again.") from error
-    except OSError as error:
+def _read_class_names(path: Path, names: np.ndarray) -> tuple[str, ...]:
+    if names.dtype.kind not in "US" or names.ndim != 1:
         raise InputError(
-            f"cannot read {path}: {error.strerror or error}.", "Check the path and its permissions."
-        ) from error
-
-
-def _read_member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
-    try:
-        return archive[key]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise InputError(
-                f"'{key}' in {path} contains pickled Python objects, which can run any code; "
-                "cbtool never loads them.",
-                "Save it as a plain numeric array.",
-            ) from error
+            f"class_names in {path} are {names.dtype} of shape {names.shape}, not a list of names.",
+            'Save them as np.array(["name of class 0", …]).',
+        )
+    if len(names) > CLASSES_LIMIT:
         raise InputError(
-            f"'{key}' in {path} is not a readable array: {error}.", "Download the file again."
-        ) from error
+            f"{path} names {len(names):,} classes; the limit is {CLASSES_LIMIT}.",
+            "Give one name a class, in the order of the labels.",
+        )
+    if names.dtype.kind == "S":
+        names = np.char.decode(names, "utf-8", "replace")
+    return tuple(name[:NAME_LENGTH] for name in names.tolist())
 
 
 def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
@@ -183,7 +170,7 @@ def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
             f"images in {path} have the shape {images.shape}, not (n, height, width, 3).",
-            "Repeat the channel of grey images three times; put channels last.",
+            _describe_way_to_rgb(images.shape),
         )
     if len(images) == 0:
         raise InputError(f"{path} contains no images.", "Give a file with at least one image.")
@@ -194,6 +181,15 @@ def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
             f"Give images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more.",
         )
     return images
+
+
+def _describe_way_to_rgb(shape: tuple[int, ...]) -> str:
+    """How images of `shape` become (n, height, width, 3)."""
+    if len(shape) == 4 and shape[3] == 4:
+        return "Leave out the alpha channel: images[..., :3]."
+    if len(shape) == 4 and shape[1] == 3:
+        return "Put the channels last: images.transpose(0, 2, 3, 1)."
+    return "Repeat the channel of grey images three times; put channels last."
 
 
 def _describe_wrong_values(values: np.ndarray) -> str:

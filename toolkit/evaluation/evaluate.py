@@ -88,7 +88,7 @@ def openings(run: Run) -> list[str]:
     """The times at which the test part of `run` was opened, oldest first."""
     if not run.test_openings.exists():
         return []
-    return json.loads(run.test_openings.read_text(encoding="utf-8"))
+    return records.read(list[str], run.test_openings, "Train the run again.")
 
 
 def _offset_progress(progress: Progress, offset: int, total: int) -> Progress:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.core import archives
+from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
 from toolkit.training.run_folder import Run
@@ -41,10 +43,9 @@ class Predictions:
 def read_predictions(run: Run, part: str, condition: str) -> Predictions:
     """What `evaluate` stored for `part` under `condition`. Raises InputError when it has not."""
     path = run.predictions(part, condition)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Predictions(arrays["ids"], arrays["probabilities"], arrays["labels"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path} cannot be read.", f"Run: cbtool evaluate --run {run.folder}."
-        ) from error
+    hint = f"Run: cbtool evaluate --run {run.folder}."
+    if not path.exists():
+        raise InputError(f"{path} cannot be read: there is no such file.", hint)
+    with guard(path, hint, "cannot be read"):
+        arrays = archives.read_arrays(path, hint)
+        return Predictions(arrays["ids"], arrays["probabilities"], arrays["labels"])

@@ -2,20 +2,28 @@
 which `evaluate` chooses for it. docs/manifest.md describes every key.
 """
 
-import json
-import zipfile
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from toolkit.core import records
+from pydantic import Field
+
+from toolkit.core import archives, documents, records
+from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import open_zip
+from toolkit.data.dataset import CLASSES_LIMIT
 from toolkit.training.run_folder import Run
 
 FORMAT = 2
 FILE = "manifest.json"
+NETWORKS_LIMIT = 100
+SIZE_LIMIT = 50_000_000  # bytes; the largest network here has 1 MB
+# Sides of an image: beyond, a batch of images would not fit in memory.
+Side = Annotated[int, Field(ge=1, le=4096)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PLAIN_VIEW = "identity"
 HINT = "Build the package again: cbtool build --run DIR."
 
@@ -52,11 +60,11 @@ class NetworkEntry:
     """
 
     backbone: str
-    gflop: float
+    gflop: Amount
     bfloat16: bool
     families: tuple[str, ...]
     views: tuple[str, ...]
-    temperature: float | None
+    temperature: Positive | None
     weights: WeightsEntry
     operations: tuple[dict[str, Any], ...]
 
@@ -67,12 +75,12 @@ class Manifest:
     predict keeps to, and images: how many there are in all its calls; 0 for unknown."""
 
     format: int
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    class_shares: tuple[float, ...] | None
-    networks: tuple[NetworkEntry, ...]
-    time_limit: float = 0.0
-    images: int = 0
+    image_shape: tuple[Side, Side, Annotated[int, Field(ge=1, le=4)]]
+    class_names: Annotated[tuple[str, ...], Field(max_length=CLASSES_LIMIT)]
+    class_shares: Annotated[tuple[float, ...], Field(max_length=CLASSES_LIMIT)] | None
+    networks: Annotated[tuple[NetworkEntry, ...], Field(max_length=NETWORKS_LIMIT)]
+    time_limit: Amount = 0.0
+    images: Annotated[int, Field(ge=0)] = 0
 
     def with_inference(self, inference: Inference) -> "Manifest":
         """This manifest, to predict as `inference` says with every network."""
@@ -105,8 +113,8 @@ def read_zip_manifest(path: Path) -> Manifest | None:
     """
     with open_zip(path) as archive:
         try:
-            return records.parse(Manifest, archive.read(FILE))
-        except (KeyError, ValueError, zipfile.BadZipFile):
+            return records.parse(Manifest, archives.read_entry(path, archive, FILE, SIZE_LIMIT))
+        except (KeyError, ValueError, InputError):
             return None
 
 
@@ -142,16 +150,14 @@ def write_inference(run: Run, inference: Inference) -> None:
 def _inference_in_metrics(run: Run) -> Inference:
     """The choice of a run without inference.json, which version 0.1 did not write: it is in
     metrics.json, too."""
-    try:
-        metrics = json.loads(run.metrics.read_text(encoding="utf-8"))
+    with guard(run.metrics, _evaluate_again(run), "cannot be read"):
+        metrics = documents.read_json(run.metrics, _evaluate_again(run))
         steps = metrics["steps"]
         views, shares = [PLAIN_VIEW], steps["class_shares"]
         choice = metrics.get("tta") or metrics.get("views")  # version 0.1 called it views
         if choice:
             views = choice["chosen"]["views"]
         return Inference(tuple(views), steps["temperature"], tuple(shares) if shares else None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run.metrics} cannot be read.", _evaluate_again(run)) from error
 
 
 def _evaluate_again(run: Run) -> str:

@@ -2,9 +2,11 @@
 
 import importlib
 import io
+import math
+import os
 import pickle
+import pickletools
 import struct
-import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from toolkit.core import archives
+from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
 
@@ -20,6 +24,17 @@ from toolkit.core.files import atomic
 # (torch/serialization.py).
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+# What a state dict is made of; BUILD sets attributes of the dictionary.
+OPCODES = frozenset(
+    {
+        *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "BINPERSID"),
+        *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        *("BINUNICODE", "SHORT_BINSTRING", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+        *("EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
+    }
+)
+MEMO_LIMIT = 100_000  # objects that a pickle may refer to; a network's has a few thousand
 STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
@@ -44,32 +59,23 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     A file cannot run code: only the few names that a state dict needs can be unpickled, and any
     other raises InputError. Returns arrays in the file's order and PyTorch's layouts.
     """
-    try:
-        with Path(path).open("rb") as file:
-            magic, protocol, _ = (_Unpickler(file).load() for _ in range(3))
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            f"there is no weights file {path}.", "Check the path, or train with --weights none."
+        )
+    require_file(path)
+    with guard(path, "Give the published file.", "is not a readable weights file"):
+        with path.open("rb") as file:
+            magic, protocol, _ = (_load(_Unpickler(file), file) for _ in range(3))
             if (magic, protocol) != (LEGACY_MAGIC, LEGACY_PROTOCOL):
                 raise pickle.UnpicklingError("not a PyTorch file of the format before 1.6")
             unpickler = _Unpickler(file)
-            tensors = unpickler.load()
-            for key in _Unpickler(file).load():
+            tensors = _load(unpickler, file)
+            for key in _load(_Unpickler(file), file):
                 unpickler.storages[key].fill(file)
-        return {name: tensor.array() for name, tensor in tensors.items()}
-    except FileNotFoundError as error:
-        raise InputError(
-            f"there is no weights file {path}.", "Check the path, or train with --weights none."
-        ) from error
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        struct.error,
-    ) as error:
-        raise InputError(
-            f"{path} is not a readable weights file: {error}.", "Give the published file."
-        ) from error
+        # The dictionary's own method: the file may set attributes of the object.
+        return {name: tensor.array() for name, tensor in dict.items(tensors)}
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -84,19 +90,15 @@ def save(model: keras.Model, path: Path) -> None:
 def restore(model: keras.Model, path: Path) -> None:
     """Loads weights that `save` wrote into `model`. Raises InputError when the file is missing or
     holds those of another network."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            # The file may hold more, such as the head of another run.
-            model.set_weights([arrays[variable.path] for variable in model.weights])
-    except FileNotFoundError as error:
+    if not path.exists():
         raise InputError(
             f"there is no weights file {path}.", "Check the path, or train the run again."
-        ) from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"the weights {path} do not fit this network: {error}.",
-            "Give the weights of that network.",
-        ) from error
+        )
+    hint = "Give the weights of that network."
+    fit = guard(f"the weights {path}", hint, "do not fit this network")
+    with archives.open_arrays(path, hint) as arrays, fit:
+        # The file may hold more, such as the head of another run.
+        model.set_weights([arrays.read(variable.path) for variable in model.weights])
 
 
 def as_keras(tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -122,8 +124,15 @@ def _keras_layout(tensor: np.ndarray) -> np.ndarray:
     return tensor.transpose(2, 3, 0, 1) if tensor.shape[1] == 1 else tensor.transpose(2, 3, 1, 0)
 
 
+class _Fixed:
+    """What a pickle may make, but not change: its opcode BUILD would set any attribute."""
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it sets attributes, which no weights file needs")
+
+
 @dataclass
-class _Storage:
+class _Storage(_Fixed):
     """A block of numbers, of which tensors are views. The file holds the blocks after the pickles,
     so they are filled last."""
 
@@ -131,15 +140,22 @@ class _Storage:
     size: int
     values: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        if type(self.size) is not int or self.size < 0:
+            raise ValueError("a storage has no size")
+
     def fill(self, file: io.BufferedReader) -> None:
         (size,) = struct.unpack("<q", file.read(8))
         if size != self.size:
             raise ValueError(f"a storage of {self.size} numbers declares {size}")
+        left = os.fstat(file.fileno()).st_size - file.tell()
+        if size * self.dtype.itemsize > left:
+            raise EOFError("its end is missing")
         self.values = np.frombuffer(file.read(size * self.dtype.itemsize), self.dtype, size)
 
 
-@dataclass
-class _Tensor:
+@dataclass(frozen=True)
+class _Tensor(_Fixed):
     """A view of a storage; offset and strides count numbers, not bytes."""
 
     storage: _Storage
@@ -147,18 +163,43 @@ class _Tensor:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        numbers = (self.offset, *self.shape, *self.strides)
+        if not isinstance(self.storage, _Storage) or len(self.shape) != len(self.strides):
+            raise ValueError("a tensor has no layout")
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("a tensor has no layout")
+
     def array(self) -> np.ndarray:
-        last = self.offset + sum(
-            (size - 1) * stride for size, stride in zip(self.shape, self.strides)
-        )
-        if self.storage.values is None:
+        values = self.storage.values
+        if values is None:
             raise ValueError("a tensor's storage is missing")
-        if min(self.offset, *self.strides, 0) < 0 or last >= self.storage.size:
+        count = math.prod(self.shape)
+        if count == 0:
+            return np.empty(self.shape, self.storage.dtype)
+        last = self.offset
+        for size, stride in zip(self.shape, self.strides):
+            last += (size - 1) * stride
+        # More numbers than the storage has would be some of them repeated.
+        if last >= len(values) or count > len(values):
             raise ValueError("a tensor extends beyond its storage")
         strides = [stride * self.storage.dtype.itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(
-            self.storage.values[self.offset :], self.shape, strides, writeable=False
+            values[self.offset :], self.shape, strides, writeable=False
         )
+
+
+def _load(unpickler: "_Unpickler", file: io.BufferedReader) -> Any:
+    """The next pickle of `file`, after a look at its opcodes: the unpickler takes memory for
+    whatever number an object is remembered under."""
+    start = file.tell()
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name not in OPCODES:
+            raise pickle.UnpicklingError(f"it has the opcode {opcode.name}")
+        if opcode.name.endswith("PUT") and (argument or 0) > MEMO_LIMIT:
+            raise pickle.UnpicklingError("it remembers too much")
+    file.seek(start)
+    return unpickler.load()
 
 
 class _Unpickler(pickle.Unpickler):

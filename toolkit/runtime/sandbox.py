@@ -3,12 +3,12 @@ machine where that can be done."""
 
 import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from toolkit.core.archives import measure_unpacked
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, LimitError, SubmissionError, end_sentence
 from toolkit.core.files import format_bytes, open_zip
@@ -27,8 +27,6 @@ from toolkit.runtime.sandbox_process import Place, describe_run, prepare_place, 
 
 TIME_LIMIT = AN2DL2024.time_limit  # seconds
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
-# Bytes of all files in a zip. They are unpacked into memory; the largest network here has 1.4 GB.
-UNPACKED_LIMIT = 8_000_000_000
 LOG_TAIL = 4000  # bytes of a log in which its last line is looked for
 # What zipfile raises where a zip is damaged, encrypted, or packed in a way that it does not know.
 DAMAGED = ("BadZipFile", "error", "EOFError", "NotImplementedError", "RuntimeError")
@@ -122,8 +120,9 @@ def run(
     """
     path = Path(path)
     isolation = isolation or choose_isolation()
+    # They are unpacked into memory.
     with open_zip(path) as archive:
-        unpacked = _measure_unpacked(archive, path)
+        unpacked = measure_unpacked(path, archive)
     interpreter = find_interpreter(python)
     with tempfile.TemporaryDirectory(prefix="cbtool-") as root:
         # Resolved, because the process compares real paths: on macOS /tmp is a link.
@@ -146,17 +145,6 @@ def run(
                 f"the submission disturbed what the sandbox reports: {error}.",
                 "Leave alone the descriptors that are open when model.py is imported.",
             ) from error
-
-
-def _measure_unpacked(archive: zipfile.ZipFile, path: Path) -> int:
-    """Bytes of all files in the zip, as it says. Raises InputError beyond UNPACKED_LIMIT."""
-    size = sum(entry.file_size for entry in archive.infolist())
-    if size > UNPACKED_LIMIT:
-        raise InputError(
-            f"{path} unpacks to {format_bytes(size)}; the limit is {format_bytes(UNPACKED_LIMIT)}.",
-            "Store the weights in float16, or leave out files that predict does not need.",
-        )
-    return size
 
 
 @dataclass

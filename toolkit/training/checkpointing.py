@@ -2,7 +2,6 @@
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,13 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from toolkit.core import archives, records
 from toolkit.core.config import Phase
-from toolkit.core.errors import InputError
+from toolkit.core.damage import guard
 from toolkit.core.files import atomic
 from toolkit.models import pretrained
 from toolkit.models.network import Network
 
+NEW_HINT = "Train again, in a new folder."
 
+
+@records.strict
 @dataclass
 class State:
     """Where training stands after an epoch. The callbacks of a training share one.
@@ -137,12 +140,9 @@ def read_state(path: Path) -> State:
     """
     if not path.exists():
         return State()
-    try:
-        # Without pickles: a run folder can come from somebody else, and pickles run code.
-        with np.load(path, allow_pickle=False) as arrays:
-            return State(**json.loads(str(arrays["state"])))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise _make_damage_error(path, error) from error
+    # Without pickles: a run folder can come from somebody else, and pickles run code.
+    with guard(path, NEW_HINT), archives.open_arrays(path, NEW_HINT) as arrays:
+        return records.parse(State, str(arrays.read("state")))
 
 
 def restore_network(path: Path, network: Network) -> None:
@@ -166,19 +166,12 @@ def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
 
 def _assign(path: Path, variables: list[keras.Variable]) -> None:
     """Gives `variables`, all that were saved or the first of them, their saved values."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for number, variable in enumerate(variables):
-                variable.assign(arrays[f"variable_{number}"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _make_damage_error(path, error) from error
+    with guard(path, NEW_HINT), archives.open_arrays(path, NEW_HINT) as arrays:
+        for number, variable in enumerate(variables):
+            variable.assign(arrays.read(f"variable_{number}"))
 
 
 def _list_variables(network: Network, model: keras.Model) -> list[keras.Variable]:
     """All that changes in training, in an order that is the same in every process; the network's
     own come first."""
     return [*network.model.variables, *model.optimizer.variables]
-
-
-def _make_damage_error(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is damaged: {error}.", "Train again, in a new folder.")

@@ -1,9 +1,10 @@
 """The scores in metrics.json that tables and the submissions ledger show."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.core import records
+from toolkit.core.errors import InputError
 from toolkit.training.run_folder import Run
 
 # The keys of earlier versions, in metrics.json and in the submissions ledger.
@@ -31,11 +32,11 @@ def read_part(run: Run) -> tuple[str | None, dict[str, Any]]:
     """The held-out part by which `run` is scored, the test part where it was opened, and what
     metrics.json says of it; (None, {}) before the run is evaluated."""
     try:
-        metrics = json.loads(run.metrics.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        metrics = records.read(dict[str, Any], run.metrics, "")
+    except InputError:
         return None, {}
     for part in ("test", "validation"):
-        if part in metrics:
+        if isinstance(metrics.get(part), dict):
             return part, metrics[part]
     return None, {}
 

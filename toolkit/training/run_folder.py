@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from toolkit.core import config, locks
+from toolkit.core import config, locks, records
 from toolkit.core.config import Config
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_error, write_text
@@ -188,12 +188,7 @@ def _open(folder: Path) -> Run:
 
 def read_provenance(run: Run) -> dict[str, Any]:
     """What `begin` wrote. Raises InputError when it is missing or damaged."""
-    try:
-        return json.loads(run.provenance.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{run.provenance} cannot be read: {error}.", "Train the run again."
-        ) from error
+    return records.read(dict[str, Any], run.provenance, "Train the run again.")
 
 
 def _find_git_commit() -> str | None:

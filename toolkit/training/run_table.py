@@ -2,12 +2,11 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from toolkit.core import config
+from toolkit.core import config, documents
 from toolkit.core.config import Config, Phase
 from toolkit.core.errors import CbtoolError, InputError
 from toolkit.training import headline
@@ -115,7 +114,8 @@ def _describe_phase(phase: Phase) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        # One damaged or missing file leaves empty cells, not a table without the other runs.
-        return {}
+        values = documents.read_json(path, "")
+    except InputError:
+        values = None
+    # One damaged or missing file leaves empty cells, not a table without the other runs.
+    return values if isinstance(values, dict) else {}

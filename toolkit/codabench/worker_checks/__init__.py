@@ -14,6 +14,8 @@ from toolkit.codabench.worker import Rehearsal
 from toolkit.codabench.worker_checks import commands, rehearsal, submission
 from toolkit.codabench.worker_checks.commands import Command
 from toolkit.codabench.worker_checks.submission import Candidate
+from toolkit.core import archives, documents
+from toolkit.core.errors import InputError
 from toolkit.core.files import open_zip
 from toolkit.runtime.checks import read_subject
 from toolkit.runtime.checks.check import Check, passed
@@ -106,7 +108,8 @@ def _metadata(archive: zipfile.ZipFile) -> tuple[str | None, str | None]:
         if name not in archive.namelist():
             continue
         try:
-            return name, parse_command(archive.read(name).decode(errors="replace"))
-        except (zipfile.BadZipFile, RuntimeError):  # damaged or encrypted: the rehearsal reports it
+            content = archives.read_entry(Path(), archive, name, documents.YAML_LIMIT)
+        except InputError:  # damaged or encrypted: the rehearsal reports it
             return name, None
+        return name, parse_command(content.decode(errors="replace"))
     return None, None

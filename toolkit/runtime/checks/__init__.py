@@ -1,6 +1,5 @@
 """The checks of a submission zip: one function each, all reported at once."""
 
-import io
 import sys
 import zipfile
 from collections.abc import Callable
@@ -11,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from toolkit.core import archives
 from toolkit.core.contract import AN2DL2024, Contract
-from toolkit.core.errors import SubmissionError
+from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.files import open_zip
 from toolkit.data import synthetic
 from toolkit.export.manifest import read_zip_manifest
@@ -22,6 +22,7 @@ from toolkit.runtime.checks.check import Check, Subject
 from toolkit.runtime.isolation import Isolation, choose_isolation
 from toolkit.runtime.sandbox import Outcome, Stopped
 
+SOURCE_LIMIT = 10_000_000  # bytes of model.py
 CELLS_PER_CLASS = 5  # drawn cells, each shown in eight ways
 
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
@@ -112,7 +113,7 @@ def read_subject(path: Path) -> Subject:
     """The zip at `path`, which is not run. Raises InputError when it is no zip or damaged."""
     with open_zip(path) as archive:
         entries = tuple(archive.infolist())
-        source = _text(archive, "model.py")
+        source = _read_source(path, archive)
     return Subject(Path(path), entries, source, read_zip_manifest(path), None)
 
 
@@ -150,9 +151,10 @@ def _inputs(image_shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
     return inputs
 
 
-def _text(archive: zipfile.ZipFile, name: str) -> str | None:
+def _read_source(path: Path, archive: zipfile.ZipFile) -> str | None:
+    """The text of model.py, None where there is none that can be read."""
     try:
-        with archive.open(name) as file:
-            return io.TextIOWrapper(file, encoding="utf-8", errors="replace").read()
-    except (KeyError, zipfile.BadZipFile):
+        content = archives.read_entry(path, archive, "model.py", SOURCE_LIMIT)
+    except (KeyError, InputError):
         return None
+    return content.decode("utf-8", "replace")

@@ -10,6 +10,7 @@ from pyflakes import messages
 from pyflakes.checker import Checker
 
 from toolkit.core.contract import Style
+from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest_of, format_bytes
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
@@ -203,27 +204,22 @@ def check_weights(subject: Subject) -> Check:
                 continue
             looked_at += 1
             # Opened by what reads them later, because only that notices a file that was cut short.
+            kind = ".keras" if name.endswith(".keras") else "HDF5"
             try:
-                with archive.open(name) as file:
-                    (zipfile.ZipFile if name.endswith(".keras") else h5py.File)(file).close()
-            except zipfile.BadZipFile as error:
+                with guard(name, ""), archive.open(name) as file:
+                    (zipfile.ZipFile if kind == ".keras" else h5py.File)(file).close()
+            except InputError as error:
                 # A wrong checksum is of the zip around it, which then is damaged as a whole.
-                if "CRC" in str(error):
+                if "CRC" in str(error.__cause__):
                     raise InputError(
-                        f"{subject.path} is damaged: {error}.", "Build it again."
+                        f"{subject.path} is damaged: {error.__cause__}.", "Build it again."
                     ) from error
                 return failed(
                     "weights",
-                    f"{name} is not a complete .keras file",
+                    f"{name} is not a complete {kind} file",
                     "Save it again, and zip it only after it is saved completely.",
                 )
-            except (OSError, RuntimeError):
-                return failed(
-                    "weights",
-                    f"{name} is not a complete HDF5 file",
-                    "Save it again, and zip it only after it is saved completely.",
-                )
-            with archive.open(name) as file:
+            with guard(f"{name} in {subject.path}", "Build it again."), archive.open(name) as file:
                 if name in digests and digest_of(file) != digests[name]:
                     return failed(
                         "weights",

@@ -1,10 +1,10 @@
 """Where a zip is checked: in the competition's own environment, where there is one."""
 
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.core import archives
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, end_sentence
 from toolkit.core.files import open_zip
@@ -80,6 +80,6 @@ def is_built_by_cbtool(path: Path) -> bool:
         if archive.getinfo("model.py").file_size != len(source):
             return False
         try:
-            return archive.read("model.py") == source
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError):
+            return archives.read_entry(path, archive, "model.py", len(source)) == source
+        except InputError:
             return False

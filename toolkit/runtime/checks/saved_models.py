@@ -5,10 +5,14 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
 
+from toolkit.core import archives
+from toolkit.core.damage import guard
+from toolkit.core.errors import InputError
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
 
 OWN_MODULES = re.compile(r"(keras|builtins)(\.|$)")
@@ -70,8 +74,9 @@ def _judge(subject: Subject, name: str, version: str) -> list[Check]:
 def _read(name: str, file: Any) -> tuple[str | None, list[str]]:
     """The version that saved a model, None where the file does not say, and its foreign layers."""
     try:
-        return _read_keras(file) if name.endswith(".keras") else (_read_hdf5(file), [])
-    except (OSError, RuntimeError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
+        with guard(name, ""):
+            return _read_keras(file) if name.endswith(".keras") else (_read_hdf5(file), [])
+    except InputError:
         return None, []  # damaged, which is the matter of the check of the weights
 
 
@@ -83,9 +88,7 @@ def _read_keras(file: BinaryIO) -> tuple[str | None, list[str]]:
 
 
 def _read_json(archive: zipfile.ZipFile, name: str) -> Any:
-    if archive.getinfo(name).file_size > CONFIG_LIMIT:
-        raise ValueError(name)
-    return json.loads(archive.read(name))
+    return json.loads(archives.read_entry(Path(), archive, name, CONFIG_LIMIT))
 
 
 def _read_hdf5(file: BinaryIO) -> str | None:

@@ -1,0 +1,76 @@
+"""Files that somebody else may have written: whatever is wrong with one is one sentence."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from toolkit.core.errors import CbtoolError, InputError
+
+REASON_LENGTH = 200  # characters of a parser's own words
+TEXT_LIMIT = 100_000_000  # bytes of a JSON file; a run of hundreds of epochs has a thousandth of it
+
+
+@contextmanager
+def guard(path: Path | str, hint: str, fault: str = "is damaged") -> Iterator[None]:
+    """Raises InputError, "`path` `fault`: reason", for whatever a parser raises in this block."""
+    try:
+        yield
+    except CbtoolError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}.", "Check the path.") from error
+    # A damaged or hostile file makes parsers raise anything: zlib.error, RuntimeError,
+    # NotImplementedError, RecursionError, MemoryError, struct.error, AttributeError.
+    except Exception as error:
+        raise InputError(f"{path} {fault}: {describe(error)}.", hint) from error
+
+
+def describe(error: BaseException) -> str:
+    """What a parser says, on one line, or the name of its error where it says nothing."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = error.strerror or text
+    lines = text.strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    return lines[0][:REASON_LENGTH].rstrip(".: ")
+
+
+def require_file(path: Path) -> None:
+    """Raises InputError unless `path` is a file: opening a pipe would wait for a writer."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}.", "Check the path.") from error
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}.", "Check the path and its permissions."
+        ) from error
+    except ValueError as error:  # a path with a null character
+        raise InputError("the path has a null character.", "Check the path.") from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path} is a folder, not a file.", "Give the name of a file.")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is a device or a pipe, not a file.", "Give the name of a file.")
+
+
+def read_bytes(path: Path, limit: int = TEXT_LIMIT) -> bytes:
+    """What the file at `path` holds. Raises InputError when it is missing, cannot be read, or has
+    more than `limit` bytes."""
+    path = Path(path)
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}.", "Check the path and its permissions."
+        ) from error
+    if len(content) > limit:
+        raise InputError(
+            f"{path} is too large: files of its kind have {limit / 1e6:g} MB at most.",
+            "Check that it is the file you mean.",
+        )
+    return content
