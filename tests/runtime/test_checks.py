@@ -12,6 +12,7 @@ from tests.support.readers import MANIFEST
 from tests.support.submissions import GOOD, made
 from toolkit.core.errors import LimitError, SubmissionError
 from toolkit.runtime import checks, sandbox
+from toolkit.runtime.checks import behaviour
 
 NO_EVALUATOR = ("--evaluator", "none")
 
@@ -237,6 +238,15 @@ def test_a_manifest_of_giant_images_is_nobodys(tmp_path):
     assert checks.read_subject(path).manifest is None
     path = made(tmp_path / "t.zip", files=[("weights.txt", "3"), ("manifest.json", MANIFEST)])
     assert checks.read_subject(path).image_shape == (96, 96, 3)
+
+
+def test_large_images_are_shown_in_smaller_numbers(tmp_path):
+    assert behaviour.count_images((96, 96, 3)) == (1, 7, 300)
+    assert behaviour.count_images((224, 224, 3)) == (1, 7, 300)
+    assert behaviour.count_images((1024, 1024, 3)) == (1, 7, 15)
+    large = MANIFEST.replace("[96, 96, 3]", "[1024, 1024, 3]")
+    path = made(tmp_path / "s.zip", files=[("weights.txt", "3"), ("manifest.json", large)])
+    assert statuses(path)["predict"].detail == "n = 1, 7, 15 as uint8 and float32"
 
 
 def test_hints_are_printed(tmp_path):

@@ -21,7 +21,7 @@ FILE = "manifest.json"
 NETWORKS_LIMIT = 100
 SIZE_LIMIT = 50_000_000  # bytes; the largest network here has 1 MB
 # Sides of an image: beyond, a batch of images would not fit in memory.
-Side = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=1, le=1024)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PLAIN_VIEW = "identity"

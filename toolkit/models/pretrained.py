@@ -112,10 +112,15 @@ def restore(model: keras.Model, path: Path) -> None:
             f"there is no weights file {path}.", "Check the path, or train the run again."
         )
     hint = "Give the weights of that network."
-    fit = guard(f"the weights {path}", hint, "do not fit this network")
-    with archives.open_arrays(path, hint) as arrays, fit:
+    with archives.open_arrays(path, hint) as arrays:
+        missing = [each.path for each in model.weights if each.path not in arrays.entries]
+        if missing:
+            raise InputError(
+                f"the weights {path} do not fit this network: they lack {missing[0]}.", hint
+            )
         # The file may hold more, such as the head of another run.
-        model.set_weights([arrays.read(variable.path) for variable in model.weights])
+        with guard(f"the weights {path}", hint, "do not fit this network"):
+            model.set_weights([arrays.read(variable.path) for variable in model.weights])
 
 
 def as_keras(tensors: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -137,7 +137,7 @@ def run(
                 raise InputError(
                     f"{python} cannot run a submission: {_read_last_line(place.log)}",
                     "Give an interpreter with numpy, or run without isolation: "
-                    "--isolation processes.",
+                    "--backend processes.",
                 ) from ended
             raise _describe_end(ended, limits.seconds, memory_limit, isolation, place) from ended
         except ForgedReply as error:

@@ -1,10 +1,12 @@
 """How fast a submission zip is, and how much memory it takes, in a fresh process."""
 
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
 from toolkit.export.manifest import NetworkEntry, read_zip_manifest
 from toolkit.runtime import checks, sandbox
@@ -12,6 +14,7 @@ from toolkit.runtime.isolation import Isolation
 
 FIRST_IMAGES = 64  # images in the first call, one slice, which also builds the graph
 MEASURED_IMAGES = 512  # images in the measured call, at most
+IMAGES_LIMIT = 200_000_000  # bytes of them
 # The fastest of seven products of 2048 × 2048 matrices, in GFLOP/s of float32. The one before them
 # does not count: it also starts threads and takes memory.
 CEILING_CODE = """
@@ -92,11 +95,12 @@ def measure(
     if manifest is not None:  # else cbtool did not build the zip
         image_shape, networks = manifest.image_shape, manifest.networks
         zip_time_limit = manifest.time_limit
-    count = min(images, MEASURED_IMAGES)
-    sample = checks.draw_images(max(count, FIRST_IMAGES), image_shape)
+    fitting = max(1, IMAGES_LIMIT // math.prod(image_shape or AN2DL2024.image_shape))
+    count, first_count = min(images, MEASURED_IMAGES, fitting), min(FIRST_IMAGES, fitting)
+    sample = checks.draw_images(max(count, first_count), image_shape)
     outcome = sandbox.run(
         path,
-        {"first": sample[:FIRST_IMAGES], "measured": sample[:count]},
+        {"first": sample[:first_count], "measured": sample[:count]},
         python,
         time_limit,
         isolation=isolation,
@@ -108,10 +112,7 @@ def measure(
     speed = count / outcome.calls["measured"].seconds
     first = outcome.calls["first"].seconds
     projected = (
-        outcome.import_seconds
-        + outcome.load_seconds
-        + first
-        + max(0, images - FIRST_IMAGES) / speed
+        outcome.import_seconds + outcome.load_seconds + first + max(0, images - first_count) / speed
     )
     return Timing(
         images,

@@ -143,10 +143,11 @@ def _draw_cells() -> np.ndarray:
 
 
 def _inputs(image_shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
-    images = draw_images(behaviour.IMAGE_COUNTS[-1], image_shape)
+    counts = behaviour.count_images(image_shape)
+    images = draw_images(counts[-1], image_shape)
     inputs = {}
     for dtype in ("uint8", "float32"):
-        for n in behaviour.IMAGE_COUNTS:
+        for n in counts:
             inputs[f"{dtype}-{n}"] = images[:n].astype(dtype)
     return inputs
 

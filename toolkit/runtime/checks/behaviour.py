@@ -1,5 +1,7 @@
 """What a zip did when it was run in the sandbox."""
 
+import math
+
 import numpy as np
 
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
@@ -21,13 +23,22 @@ WITHIN_LIMIT = {
     "memory": "within the limit",
     "output": "within the limit",
 }
-IMAGE_COUNTS = (1, 7, 300)  # images in a call
+IMAGE_COUNTS = (1, 7, 300)  # images in a call; fewer in the last where they are large
+LEAST_IMAGES = 8  # in the last call
+IMAGES_LIMIT = 200_000_000  # bytes of the last call's images as float32
 # Share of labels that rounding may tip: products of other sizes add up in another order.
 TIPPED_SHARE = 0.01
 RUN_HINT = (
     "In the folder of the unzipped files, run, with that environment's Python: python -c "
     "'import model; model.Model()'."
 )
+
+
+def count_images(image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """How many images of `image_shape`, (height, width, channels), are shown in each call."""
+    *few, most = IMAGE_COUNTS
+    fitting = IMAGES_LIMIT // (4 * math.prod(image_shape))
+    return (*few, max(LEAST_IMAGES, min(most, fitting)))
 
 
 def check_isolation(subject: Subject) -> Check:
@@ -93,7 +104,8 @@ def check_predict(subject: Subject) -> Check:
     for name, call in outcome.calls.items():
         if call.error:
             return failed("predict", f"{_describe_images(name)}: {call.error}", hint)
-    return passed("predict", f"n = {', '.join(map(str, IMAGE_COUNTS))} as uint8 and float32")
+    counts = map(str, count_images(subject.image_shape))
+    return passed("predict", f"n = {', '.join(counts)} as uint8 and float32")
 
 
 def check_returns(subject: Subject) -> Check:
@@ -125,7 +137,7 @@ def check_slices(subject: Subject) -> Check:
     if subject.outcome is None or check_returns(subject).status != "ok":
         return skipped("slices", "predict returned no labels")
     outputs = {name: subject.outcome.labels(name) for name in subject.outcome.calls}
-    whole = outputs[f"uint8-{IMAGE_COUNTS[-1]}"]
+    whole = outputs[f"uint8-{count_images(subject.image_shape)[-1]}"]
     differing = {
         name: int(np.count_nonzero(labels != whole[: len(labels)]))
         for name, labels in outputs.items()
