@@ -360,6 +360,10 @@ def _gelu(values: tf.Tensor) -> tf.Tensor:
     return 0.5 * values * (1.0 + tf.math.erf(values * 0.7071067811865476))
 
 
+def _hard_sigmoid(values: tf.Tensor) -> tf.Tensor:
+    return tf.nn.relu6(values + 3.0) / 6.0
+
+
 def _hard_silu(values: tf.Tensor) -> tf.Tensor:
     return values * tf.nn.relu6(values + 3.0) / 6.0
 
@@ -372,6 +376,11 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": tf.nn.silu,
     "sigmoid": tf.nn.sigmoid,
     "hard_silu": _hard_silu,
+    "hard_sigmoid": _hard_sigmoid,
+    "tanh": tf.nn.tanh,
+    "elu": tf.nn.elu,
+    "selu": tf.nn.selu,
+    "softplus": tf.nn.softplus,
 }
 
 
@@ -384,7 +393,9 @@ def _finish_product(product: tf.Tensor, entry: dict[str, Any], weights: Weights)
 def _conv(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
     kernel = weights["kernel"]
     values = tf.cast(inputs[0], kernel.dtype)
-    product = tf.nn.conv2d(values, kernel, entry["strides"], entry["padding"])
+    product = tf.nn.conv2d(
+        values, kernel, entry["strides"], entry["padding"], dilations=entry.get("dilation")
+    )
     return _finish_product(product, entry, weights)
 
 
@@ -393,7 +404,9 @@ def _depthwise(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights)
     the input for them would cost in accuracy."""
     kernel = tf.cast(weights["kernel"], inputs[0].dtype)
     strides = [1, *entry["strides"], 1]
-    product = tf.nn.depthwise_conv2d(inputs[0], kernel, strides, entry["padding"])
+    product = tf.nn.depthwise_conv2d(
+        inputs[0], kernel, strides, entry["padding"], dilations=entry.get("dilation")
+    )
     return _finish_product(product, entry, weights)
 
 
@@ -431,6 +444,21 @@ def _max_pool(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) 
     return tf.nn.max_pool2d(inputs[0], entry["size"], entry["strides"], entry["padding"])
 
 
+def _avg_pool(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    values = tf.cast(inputs[0], tf.float32)
+    return tf.nn.avg_pool2d(values, entry["size"], entry["strides"], entry["padding"])
+
+
+def _crop(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    (top, bottom), (left, right) = entry["margins"]
+    height, width = inputs[0].shape[1:3]
+    return inputs[0][:, top : height - bottom, left : width - right]
+
+
+def _max(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.reduce_max(inputs[0], axis=[1, 2], keepdims=entry["keep"])
+
+
 def _mean(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
     values = tf.cast(inputs[0], tf.float32)
     return tf.reduce_mean(values, axis=[1, 2], keepdims=entry["keep"])
@@ -452,6 +480,22 @@ def _multiply(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) 
     return inputs[0] * tf.cast(inputs[1], inputs[0].dtype)
 
 
+def _maximum(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    largest = inputs[0]
+    for values in inputs[1:]:
+        largest = tf.maximum(largest, tf.cast(values, largest.dtype))
+    return largest
+
+
+def _concatenate(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """Along the channels."""
+    return tf.concat([tf.cast(values, tf.float32) for values in inputs], -1)
+
+
+def _leaky_relu(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.nn.leaky_relu(inputs[0], entry["slope"])
+
+
 def _activation_operation(activation: Activation) -> Operation:
     """`activation` as an operation of its own, where no product comes before it."""
 
@@ -469,12 +513,18 @@ OPERATIONS: dict[str, Operation] = {
     "layer_norm": _layer_norm,
     "resize": _resize,
     "pad": _pad,
+    "crop": _crop,
     "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
     "mean": _mean,
+    "max": _max,
     "flatten": _flatten,
     "reshape": _reshape,
     "add": _add,
     "multiply": _multiply,
+    "maximum": _maximum,
+    "concatenate": _concatenate,
+    "leaky_relu": _leaky_relu,
     **{name: _activation_operation(function) for name, function in ACTIVATIONS.items()},
 }
 

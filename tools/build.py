@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from pathlib import Path
 
 import click
@@ -13,8 +14,11 @@ from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
 with lazy_imports():
-    from toolkit.export import manifest, package
+    from toolkit.data import dataset
+    from toolkit.export import equivalence, manifest, package, saved_model
     from toolkit.training import run_folder
+
+PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
 
 
 @click.command()
@@ -22,10 +26,26 @@ with lazy_imports():
     "--run",
     "folders",
     type=options.PATH,
-    required=True,
     multiple=True,
     metavar="DIR",
     help="The run folder. May be repeated: the zip averages the networks.",
+)
+@click.option(
+    "--model",
+    "model_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="A model saved by Keras, .keras or .h5, instead of a run.",
+)
+@click.option(
+    "--preprocess",
+    type=click.Choice(PREPROCESSING),
+    default="none",
+    show_default=True,
+    help=(
+        "What --model expects of pixels in 0..255, where no layer of it does that: rescale to "
+        "0..1, or preprocess_input in the mode tf, imagenet (torch) or caffe."
+    ),
 )
 @click.option(
     "--out",
@@ -61,41 +81,106 @@ with lazy_imports():
         "call]"
     ),
 )
-@options.training_file
+@click.option(
+    "--data",
+    "data_file",
+    type=options.PATH,
+    metavar="FILE",
+    help=(
+        "With --model: labelled images that it was not trained on. With --run: the training file. "
+        "[default with --run: the path that `train` used]"
+    ),
+)
+@options.classes
 def build(
     folders: tuple[Path, ...],
+    model_file: Path | None,
+    preprocess: str,
     out: Path,
     weights: str | None,
     time_limit: float,
     images: int,
     data_file: Path | None,
+    classes: int,
 ) -> None:
-    """Write a run's submission.zip.
+    """Write submission.zip from runs or a Keras model.
 
     The zip contains model.py, manifest.json and weights.h5, without folders or compression. The
     same run gives the same bytes. If the run has no package, the network is first rewritten for
     speed, and each rewrite is compared with the trained network on validation images. The build
     stops when more than one label in a thousand changes; one label may always change.
+
+    With --model, a network that Keras saved is rewritten and compared in the same way, on the
+    images of --data. No code of its file is run: Lambda layers and classes of your own are refused.
     """
+    if bool(folders) == (model_file is not None):
+        raise click.UsageError("give either --run DIR or --model FILE.")
+    if model_file is not None:
+        _build_model(model_file, preprocess, out, weights, time_limit, images, data_file, classes)
+        return
+    if preprocess != "none":
+        raise click.UsageError("--preprocess is for --model; a run knows its own.")
     chosen = [run_folder.open_finished(folder) for folder in folders]
     # The training file is large: it is read only where a package has to be made.
     load_samples = functools.partial(load_data, data_file=data_file)
     with output.stages() as stages, stages.stage("build") as progress:
         digest = package.build(chosen, out, load_samples, weights, time_limit, images, progress)
     for run in chosen:
-        comparison = package.read_comparison(run)
-        output.table(
-            ("rewrite", "largest relative difference", "labels agree"),
-            [
-                (step.rewrite, f"{step.max_relative_difference:.1e}", step.label_agreement)
-                for step in comparison.steps
-            ],
-            title=(
-                f"{run.folder}: comparison with the trained network on {comparison.images} "
-                "validation images"
-            ),
-        )
+        _show_comparison(package.read_comparison(run), f"{run.folder}", "validation images")
     networks = [manifest.read_manifest(run.package).networks[0] for run in chosen]
+    _show_zip(out, digest, networks, time_limit)
+
+
+def _build_model(
+    model_file: Path,
+    preprocess: str,
+    out: Path,
+    weights: str | None,
+    time_limit: float,
+    images: int,
+    data_file: Path | None,
+    classes: int,
+) -> None:
+    if data_file is None:
+        raise click.UsageError("--model needs --data FILE: labelled images to compare it on.")
+    samples = dataset.load(data_file, classes)
+    with output.stages() as stages, tempfile.TemporaryDirectory(prefix="cbtool-") as place:
+        folder = Path(place) / "package"
+        with stages.stage("build") as progress:
+            progress(0, 1, f"reading {model_file}")
+            shape = samples.images.shape[1:]
+            model = saved_model.read_model(model_file, shape)
+            model = saved_model.add_preprocessing(model, preprocess, shape)
+            comparison = package.export_model(
+                model, samples, folder, weights or "float16", progress
+            )
+            digest = package.write_zip([folder], out, time_limit, images)
+        with stages.stage("predict"):
+            accuracy = package.measure_accuracy(folder, samples)
+        written = manifest.read_manifest(folder)
+    _show_comparison(comparison, f"{model_file}", f"images of {data_file}")
+    _show_zip(out, digest, list(written.networks), time_limit)
+    click.echo(f"accuracy {accuracy:.4f} on {len(samples):,} images of {data_file}")
+    if preprocess == "none":
+        output.hint(
+            "If that is less than you know of the model, say what it expects: --preprocess."
+        )
+
+
+def _show_comparison(comparison: equivalence.Comparison, what: str, where: str) -> None:
+    output.table(
+        ("rewrite", "largest relative difference", "labels agree"),
+        [
+            (step.rewrite, f"{step.max_relative_difference:.1e}", step.label_agreement)
+            for step in comparison.steps
+        ],
+        title=f"{what}: comparison with the trained network on {comparison.images} {where}",
+    )
+
+
+def _show_zip(
+    out: Path, digest: str, networks: list[manifest.NetworkEntry], time_limit: float
+) -> None:
     output.table(
         ("", ""),
         [

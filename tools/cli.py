@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # is shown without importing them; a test compares the two.
 COMMANDS = {
     "bench": Target("tools.bench:bench", "Compare speed with stock code; backtest estimates."),
-    "build": Target("tools.build:build", "Write a run's submission.zip."),
+    "build": Target(
+        "tools.build:build", "Write submission.zip from runs or a Keras model."
+    ),
     "bundle": Target("tools.bundle:bundle", "Write a competition like AN2DL 2024 for CodaBench."),
     "cancel": Target("tools.submissions:cancel", "Cancel submission ID."),
     "competitions": Target("tools.competitions:competitions", "Find, join and show competitions."),

@@ -62,7 +62,7 @@ def open_arrays(path: Path, hint: str = AGAIN) -> Iterator[Arrays]:
             _refuse(path, hint)
         archive = zipfile.ZipFile(path)
     with archive:
-        _require_plausible(path, archive)
+        require_plausible(path, archive)
         entries = {}
         for entry in archive.infolist():
             if entry.filename.endswith(".npy"):
@@ -85,7 +85,7 @@ def _refuse(path: Path, hint: str) -> NoReturn:
     raise InputError(f"{path} is not an npz file.", hint)
 
 
-def _require_plausible(path: Path, archive: zipfile.ZipFile) -> None:
+def require_plausible(path: Path, archive: zipfile.ZipFile) -> None:
     size = os.stat(path).st_size
     require_few_entries(path, archive)
     announced = sum(entry.file_size for entry in archive.infolist())

@@ -15,7 +15,7 @@ from submission.model import SLICE, Network
 from toolkit.core.errors import SubmissionError
 from toolkit.core.progress import Progress, silent
 from toolkit.export import graph
-from toolkit.export.graph import Operation
+from toolkit.export.layers import Operation
 from toolkit.export.optimize import REWRITES
 
 MAX_CHANGED_SHARE = (
@@ -86,7 +86,7 @@ def rewrite_and_compare(
         raise SubmissionError(
             f"the package labels {changed} of {len(images)} images differently from the trained "
             "network.",
-            "Store float32 weights: cbtool build --run DIR --weights float32; or train with a "
+            "Store float32 weights: cbtool build --weights float32; or train with a "
             "lower learning rate.",
         )
     # bfloat16 keeps 8 bits of a number. Where that changes labels, CPUs compute in float32 instead:

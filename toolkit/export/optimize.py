@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from submission.model import ACTIVATIONS
-from toolkit.export.graph import Operation
+from toolkit.export.layers import Operation
 
 # Operations that are linear in their input but for the bias: out = kernel · in + bias.
 LINEAR = ("conv", "depthwise", "dense")

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 
+from submission.model import Model
 from toolkit.core import config, records
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError, SubmissionError
@@ -19,7 +21,7 @@ from toolkit.data import splitting
 from toolkit.data.dataset import Samples
 from toolkit.export import equivalence, manifest, zip_ledger
 from toolkit.export.equivalence import Comparison
-from toolkit.export.graph import Operation
+from toolkit.export.layers import Operation
 from toolkit.export.manifest import (
     FORMAT,
     Manifest,
@@ -76,32 +78,82 @@ def export_run(
     stored, comparison = equivalence.rewrite_and_compare(
         network, images, lambda operations: round_kernels(operations, kernels), progress
     )
-    # The manifest goes first and comes last: a folder without it is not a package.
-    (run.package / manifest.FILE).unlink(missing_ok=True)
-    with atomic(run.package / "model.py") as temporary:
-        temporary.write_bytes(model_source())
-    with atomic(run.package / "weights.h5") as temporary:
-        temporary.write_bytes(to_hdf5(stored))
-    records.write(comparison, run.package / EQUIVALENCE)
-    weights = WeightsEntry("weights.h5", kernels, digest(run.package / "weights.h5"))
-    entry = NetworkEntry(
-        backbone=network.name,
-        gflop=round(comparison.gflop, 4),
-        bfloat16=comparison.bfloat16,
-        families=list_covered_families(config.read(run.config)),
-        views=inference.views,
-        temperature=inference.temperature,
-        weights=weights,
-        operations=tuple(operation.entry for operation in stored),
-    )
-    written = Manifest(
+    described = Manifest(
         format=FORMAT,
         image_shape=tuple(provenance["image_shape"]),
         class_names=tuple(provenance["class_names"]),
         class_shares=inference.class_shares,
-        networks=(entry,),
+        networks=(),
     )
-    write_manifest(written, run.package)
+    families = list_covered_families(config.read(run.config))
+    _write(run.package, network.name, described, stored, comparison, kernels, families, inference)
+
+
+def export_model(
+    model: keras.Model,
+    samples: Samples,
+    folder: Path,
+    dtype: str = "float16",
+    progress: Progress = silent,
+) -> Comparison:
+    """Writes `model`, of scores [n, classes], as a package into `folder`; returns how the rewrites
+    compare.
+
+    samples: images that it was not trained on, of its size and classes, on which each rewrite is
+    compared with it. Raises InputError for another number of classes or a layer that cannot be
+    exported, SubmissionError as `export_run`.
+    """
+    classes = model.outputs[0].shape[-1]
+    if classes != len(samples.class_names):
+        raise InputError(
+            f"the model has {classes} classes, the data file {len(samples.class_names)}.",
+            "Give the data of the same classes, or their number: --classes N.",
+        )
+    stored, comparison = equivalence.rewrite_and_compare(
+        model, samples.images, lambda operations: round_kernels(operations, dtype), progress
+    )
+    height, width, channels = samples.images.shape[1:]
+    described = Manifest(FORMAT, (height, width, channels), samples.class_names, None, ())
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder, model.name, described, stored, comparison, dtype, (), manifest.Inference())
+    return comparison
+
+
+def measure_accuracy(folder: Path, samples: Samples) -> float:
+    """The share of `samples` that the package in `folder` labels as they are."""
+    predicted = Model(folder).predict(samples.images)
+    return float(np.mean(predicted == samples.labels))
+
+
+def _write(
+    folder: Path,
+    name: str,
+    described: Manifest,
+    operations: list[Operation],
+    comparison: Comparison,
+    dtype: str,
+    families: tuple[str, ...],
+    inference: manifest.Inference,
+) -> None:
+    """The files of a package with the one network `name`. described: its manifest but for that."""
+    # The manifest goes first and comes last: a folder without it is not a package.
+    (folder / manifest.FILE).unlink(missing_ok=True)
+    with atomic(folder / "model.py") as temporary:
+        temporary.write_bytes(model_source())
+    with atomic(folder / "weights.h5") as temporary:
+        temporary.write_bytes(to_hdf5(operations))
+    records.write(comparison, folder / EQUIVALENCE)
+    entry = NetworkEntry(
+        backbone=name,
+        gflop=round(comparison.gflop, 4),
+        bfloat16=comparison.bfloat16,
+        families=families,
+        views=inference.views,
+        temperature=inference.temperature,
+        weights=WeightsEntry("weights.h5", dtype, digest(folder / "weights.h5")),
+        operations=tuple(operation.entry for operation in operations),
+    )
+    write_manifest(replace(described, networks=(entry,)), folder)
 
 
 def read_comparison(run: Run) -> Comparison:
@@ -145,7 +197,7 @@ def _stored_weights(operation: Operation, dtype: str) -> dict[str, np.ndarray]:
         if not np.isfinite(values).all():
             raise SubmissionError(
                 f"weights of {operation.name} exceed the range of {dtype}.",
-                "Store float32 weights: cbtool build --run DIR --weights float32; or train with a "
+                "Store float32 weights: cbtool build --weights float32; or train with a "
                 "lower learning rate.",
             )
         stored[key] = values

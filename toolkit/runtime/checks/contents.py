@@ -5,7 +5,6 @@ import stat
 import zipfile
 from pathlib import PurePosixPath
 
-import h5py
 from pyflakes import messages
 from pyflakes.checker import Checker
 
@@ -14,6 +13,7 @@ from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest_of, format_bytes
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
+from toolkit.runtime.checks.outlines import read_outlines
 
 # What Python's parser raises for text that is no program; a null byte is a ValueError.
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -197,28 +197,20 @@ def check_weights(subject: Subject) -> Check:
     """The files of weights are whole: HDF5 and .keras files open, and ours are the bytes the
     manifest states."""
     digests = subject.weight_files
-    looked_at = 0
+    outlines = read_outlines(subject.path, frozenset(subject.names))
+    for name, outline in outlines.items():
+        kind = ".keras" if name.endswith(".keras") else "HDF5"
+        # A wrong checksum is of the zip around it, which then is damaged as a whole.
+        if outline.fault and "CRC" in outline.fault:
+            raise InputError(f"{subject.path} is damaged: {outline.fault}.", "Build it again.")
+        if outline.fault:
+            return failed(
+                "weights",
+                f"{name} is not a complete {kind} file: {outline.fault}",
+                "Save it again, and zip it only after it is saved completely.",
+            )
     with zipfile.ZipFile(subject.path) as archive:
-        for name in sorted(subject.names):
-            if not name.endswith((".h5", ".hdf5", ".keras")):
-                continue
-            looked_at += 1
-            # Opened by what reads them later, because only that notices a file that was cut short.
-            kind = ".keras" if name.endswith(".keras") else "HDF5"
-            try:
-                with guard(name, ""), archive.open(name) as file:
-                    (zipfile.ZipFile if kind == ".keras" else h5py.File)(file).close()
-            except InputError as error:
-                # A wrong checksum is of the zip around it, which then is damaged as a whole.
-                if "CRC" in str(error.__cause__):
-                    raise InputError(
-                        f"{subject.path} is damaged: {error.__cause__}.", "Build it again."
-                    ) from error
-                return failed(
-                    "weights",
-                    f"{name} is not a complete {kind} file",
-                    "Save it again, and zip it only after it is saved completely.",
-                )
+        for name in outlines:
             with guard(f"{name} in {subject.path}", "Build it again."), archive.open(name) as file:
                 if name in digests and digest_of(file) != digests[name]:
                     return failed(
@@ -226,9 +218,9 @@ def check_weights(subject: Subject) -> Check:
                         f"{name} is not the file that manifest.json describes",
                         REBUILD_HINT,
                     )
-    if not looked_at:
+    if not outlines:
         return passed("weights", "none in HDF5 or .keras files")
-    return passed("weights", f"{looked_at} files, complete")
+    return passed("weights", f"{len(outlines)} files, complete")
 
 
 def _parse(subject: Subject) -> ast.Module:

@@ -1,0 +1,286 @@
+"""Models that somebody saved with Keras: read without running code, rewritten, and the same."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.support.commands import assert_one_sentence, in_process
+from tests.support.readers import make_zip
+from toolkit.core.errors import InputError
+from toolkit.data import dataset, synthetic
+from toolkit.export import equivalence, graph, saved_model
+from toolkit.runtime import sandbox
+
+SHAPE = (32, 32, 3)
+CLASSES = 8
+
+
+@pytest.fixture(scope="module")
+def images():
+    return synthetic.draw(4, side=32)
+
+
+def small_model(*more, activation="softmax"):
+    """Layers of many kinds, for images of SHAPE."""
+    inputs = keras.Input(SHAPE, name="pixels")
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.RandomFlip()(x)
+    x = layers.Conv2D(8, 3, activation="relu", kernel_regularizer="l2")(x)
+    x = layers.SeparableConv2D(8, 3, padding="same")(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    side = layers.AveragePooling2D(3, 1, "same")(x)
+    x = layers.Concatenate()([layers.LeakyReLU(0.1)(x), side])
+    x = layers.Maximum()([x, layers.Average()([x, layers.Activation("tanh")(x)])])
+    x = layers.Cropping2D(1)(x)
+    for layer in more:
+        x = layer(x)
+    x = layers.GlobalMaxPooling2D()(x)
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(inputs, layers.Dense(CLASSES, activation=activation)(x), name="small")
+
+
+def nested_model():
+    """A backbone that leaves its sides open, and a head, as most people fine-tune."""
+    open_inputs = keras.Input((None, None, 3))
+    base = keras.Model(
+        open_inputs, layers.Conv2D(4, 3, activation="elu")(open_inputs), name="backbone"
+    )
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Resizing(24, 24),
+            base,
+            keras.Sequential([layers.Flatten(), layers.Dense(16, "selu")], name="head"),
+            layers.Dense(CLASSES),
+            layers.Softmax(),
+        ]
+    )
+
+
+def assert_read(model, path, images):
+    """The model at `path` gives the probabilities of `model`, and so do its operations."""
+    pixels = images.images.astype(np.float32)
+    expected = model.predict(pixels, verbose=0)
+    read = saved_model.read_model(path, images.images.shape[1:])
+    for scores in (
+        read.predict(pixels, verbose=0),
+        equivalence.scores(graph.operations(read), pixels),
+    ):
+        np.testing.assert_allclose(keras.ops.softmax(scores), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.parametrize("make", [small_model, nested_model])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_saved_model_is_the_model(make, ending, images, tmp_path):
+    model, path = make(), tmp_path / f"model.{ending}"
+    for variable in model.weights:
+        if "moving_variance" in variable.path:
+            variable.assign(np.full(variable.shape, 2.0))
+    model.save(path)
+    assert_read(model, path, images)
+
+
+@pytest.mark.parametrize("kind", ["rescale", "tf", "imagenet", "caffe"])
+def test_preprocessing_is_that_of_keras(kind, images):
+    """keras.applications.imagenet_utils is what most programs call before their model."""
+    model = small_model(activation=None)
+    pixels = images.images.astype(np.float32)
+    expected = pixels / 255
+    if kind != "rescale":
+        mode = {"imagenet": "torch"}.get(kind, kind)
+        preprocess = keras.applications.imagenet_utils.preprocess_input
+        expected = preprocess(pixels.copy(), mode=mode)
+    whole = saved_model.add_preprocessing(model, kind, SHAPE)
+    reference = model.predict(expected, verbose=0)
+    np.testing.assert_allclose(whole.predict(pixels, verbose=0), reference, rtol=1e-3, atol=1e-4)
+    scores = equivalence.scores(graph.operations(whole), pixels)
+    np.testing.assert_allclose(scores, reference, rtol=1e-3, atol=1e-4)
+
+
+FAMILIES = {
+    "MobileNetV3Small": False,
+    "MobileNetV2": False,
+    "DenseNet121": True,
+    "ConvNeXtTiny": True,
+    "EfficientNetB0": True,
+    "EfficientNetV2B0": True,
+    "MobileNet": True,
+    "MobileNetV3Large": True,
+    "ResNet50": True,
+    "ResNet50V2": True,
+    "InceptionV3": True,
+    "InceptionResNetV2": True,
+    "Xception": True,
+    "VGG16": True,
+    "NASNetMobile": True,
+}
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if slow else [])
+        for name, slow in FAMILIES.items()
+    ],
+)
+def test_each_family_of_keras_applications(family, tmp_path):
+    """Two by default, as each takes seconds; random weights, statistics included."""
+    rng = np.random.default_rng(0)
+    build = getattr(keras.applications, family)
+    model = build(weights=None, classes=CLASSES, input_shape=(96, 96, 3))
+    for variable in model.weights:
+        if "moving_variance" in variable.path:
+            variable.assign(rng.uniform(0.5, 2, variable.shape))
+        elif "moving_mean" in variable.path:
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    model.save(tmp_path / "model.keras")
+    assert_read(model, tmp_path / "model.keras", synthetic.draw(1))
+
+
+def saved(model, path):
+    model.save(path)
+    return path
+
+
+def changed(path, change):
+    """The .keras file at `path` with `change` made to its description."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(files["config.json"])
+    change(config)
+    path.write_bytes(make_zip(files | {"config.json": json.dumps(config).encode()}))
+    return path
+
+
+@keras.saving.register_keras_serializable("tests")
+class Doubled(layers.Layer):
+    def call(self, inputs):
+        return inputs * 2
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(CLASSES)
+
+    def call(self, inputs):
+        return self.dense(keras.ops.mean(inputs, (1, 2)))
+
+
+def test_what_cannot_be_exported_is_named(tmp_path):
+    path = tmp_path / "model.keras"
+    shared = layers.Dense(4)
+    inputs = keras.Input(SHAPE)
+    pooled = layers.GlobalAveragePooling2D()(inputs)
+    twice = layers.Add()([shared(pooled), shared(layers.Dense(3)(pooled))])
+    subclassed = Subclassed()
+    subclassed(np.zeros((1, *SHAPE)))
+    two = keras.Model([inputs, keras.Input((3,))], layers.Dense(CLASSES)(pooled))
+    cases = {
+        "lambda_1 in 'small' .* is a Lambda layer": small_model(
+            layers.Lambda(lambda x: x + 1, name="lambda_1")
+        ),
+        "doubled in 'small' .* is of the class Doubled": small_model(Doubled(name="doubled")),
+        "is a subclassed model": subclassed,
+        "has 2 inputs": two,
+        "not one score a class": keras.Model(inputs, layers.Conv2D(3, 3)(inputs)),
+        "2 groups of channels": small_model(layers.Conv2D(8, 3, groups=2)),
+        "used more than once": keras.Model(inputs, layers.Dense(CLASSES)(twice)),
+        "takes images of 16 × 16 × 3": keras.Sequential(
+            [keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(CLASSES)]
+        ),
+        "takes images of 32 × 32 × 1": keras.Sequential(
+            [keras.Input((32, 32, 1)), layers.Flatten(), layers.Dense(CLASSES)]
+        ),
+    }
+    for words, model in cases.items():
+        saved(model, path)
+        with pytest.raises(InputError, match=words):
+            graph.operations(saved_model.read_model(path, SHAPE))
+
+
+def test_files_that_are_no_model(tmp_path):
+    path = saved(small_model(), tmp_path / "model.keras")
+    whole = path.read_bytes()
+    small_model().save_weights(tmp_path / "alone.weights.h5")
+    cases = {
+        "no HDF5": (b"a model", "is no saved model"),
+        "cut": (whole[: len(whole) // 2], "is no saved model"),
+        "no weights": (make_zip({"config.json": b"{}"}), "has no model.weights.h5"),
+        "no description": (
+            make_zip({"config.json": b"[]", "model.weights.h5": b""}),
+            "does not describe the model",
+        ),
+        "weights alone": ((tmp_path / "alone.weights.h5").read_bytes(), "without a model"),
+        "bomb": (
+            make_zip({"config.json": bytes(300_000_000), "model.weights.h5": b""}),
+            "announces 300 MB",
+        ),
+    }
+    for content, words in cases.values():
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=words):
+            saved_model.read_model(path, SHAPE)
+    with pytest.raises(InputError, match="is a folder; a SavedModel"):
+        saved_model.read_model(tmp_path, SHAPE)
+
+
+def test_no_name_in_a_file_is_imported(tmp_path):
+    """A class, an initializer or a function of any module: none is looked up."""
+    path = saved(small_model(), tmp_path / "model.keras")
+    evil = {"module": "tests.support.imported", "class_name": "Evil", "config": {"name": "x"}}
+
+    def as_layer(config):
+        config["config"]["layers"][3] |= evil
+
+    def as_setting(config):
+        for layer in config["config"]["layers"]:
+            layer["config"] |= {"kernel_initializer": evil, "dtype": evil, "anything": evil}
+            layer["build_config"] = evil
+        config["compile_config"] = {"optimizer": evil}
+
+    changed(path, as_setting)
+    saved_model.read_model(path, SHAPE)  # its settings for training are not needed
+    changed(path, as_layer)
+    with pytest.raises(InputError, match="of the class Evil"):
+        saved_model.read_model(path, SHAPE)
+
+
+def test_settings_of_another_version_are_left_out(images, tmp_path):
+    model = small_model()
+    path = saved(model, tmp_path / "model.keras")
+
+    def add(config):
+        for layer in config["config"]["layers"]:
+            layer["config"]["quantization_config"] = None
+            layer["config"]["of_a_later_version"] = 1
+
+    assert_read(model, changed(path, add), images)
+
+
+def test_from_a_keras_file_to_a_zip_that_predicts_the_same(images, tmp_path):
+    """The command, and the zip in a clean process."""
+    model = small_model()
+    saved(model, tmp_path / "mine.keras")
+    dataset.save(images, tmp_path / "held_out.npz")
+    names = ("--model", tmp_path / "mine.keras", "--data", tmp_path / "held_out.npz")
+    out = tmp_path / "submission.zip"
+    result = in_process("build", *names, "--out", out)
+    assert result.returncode == 0, result.stderr
+    expected = model.predict(images.images.astype(np.float32), verbose=0).argmax(1)
+    assert f"accuracy {np.mean(expected == images.labels):.4f}" in result.stdout
+    assert "--preprocess" in result.stderr
+    labels = sandbox.run(out, {"all": images.images}).labels("all")
+    assert np.mean(labels == expected) >= 0.95  # float16 weights may tip one of so few
+    both = in_process("build", *names, "--run", tmp_path)
+    assert both.returncode == 2 and "either --run" in both.stderr
+    alone = in_process("build", "--model", tmp_path / "mine.keras")
+    assert alone.returncode == 2 and "needs --data" in alone.stderr
+    nine = dataset.Samples(images.images, images.labels, images.ids, tuple("abcdefghi"))
+    dataset.save(nine, tmp_path / "held_out.npz")
+    assert_one_sentence(in_process("build", *names), "has 8 classes, the data file 9")
