@@ -19,13 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # is shown without importing them; a test compares the two.
 COMMANDS = {
     "bench": Target("tools.bench:bench", "Compare speed with stock code; backtest estimates."),
-    "build": Target(
-        "tools.build:build", "Write submission.zip from runs or a Keras model."
-    ),
+    "build": Target("tools.build:build", "Write submission.zip from runs or a Keras model."),
     "bundle": Target("tools.bundle:bundle", "Write a competition like AN2DL 2024 for CodaBench."),
     "cancel": Target("tools.submissions:cancel", "Cancel submission ID."),
     "competitions": Target("tools.competitions:competitions", "Find, join and show competitions."),
-    "data": Target("tools.data:data", "Inspect, clean, augment or download training data."),
+    "data": Target("tools.data:data", "Inspect, clean, convert or download training data."),
     "delete": Target("tools.submissions:delete", "Delete submission ID for good."),
     "demo": Target("tools.demo:demo", "Run all stages on synthetic cells."),
     "evaluate": Target("tools.evaluate:evaluate", "Score a run; estimate the hidden test score."),

@@ -1,4 +1,4 @@
-"""`cbtool data`: inspect, clean, augment or download training data."""
+"""`cbtool data`: inspect, clean, convert, augment or download training data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.augment import pipeline
     from toolkit.core import config
-    from toolkit.data import bloodmnist, cleaning, dataset
+    from toolkit.data import bloodmnist, cleaning, conversion, dataset
     from toolkit.report import plots
+
+SHOWN = 20  # skipped pictures that are listed
 
 
 @click.group()
 def data() -> None:
-    """Inspect, clean, augment or download training data."""
+    """Inspect, clean, convert or download training data."""
 
 
 @data.command()
@@ -172,6 +174,83 @@ def augment_preview(
             ]
             plots.preview(samples.images[rows], copies, out / f"{name}.png")
     click.echo(out)
+
+
+@data.command()
+@click.argument("source", type=options.PATH, metavar="DIR|FILE")
+@click.option(
+    "--labels",
+    type=options.PATH,
+    metavar="CSV",
+    help="The table of DIR's pictures: a column of file names, and one of labels.",
+)
+@click.option(
+    "--out",
+    type=options.PATH,
+    default=Path("training_set.npz"),
+    show_default=True,
+    metavar="FILE",
+    help="The npz to write.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(16, 1024),
+    metavar="N",
+    help=(
+        "Side of the images in pixels: the largest square in the middle of each picture, scaled. "
+        "[default: the size of all pictures, if it is one]"
+    ),
+)
+@click.option("--images-key", metavar="NAME", help="The array or column of the images.")
+@click.option("--labels-key", metavar="NAME", help="The array or column of the labels.")
+@options.json
+def convert(
+    source: Path,
+    labels: Path | None,
+    out: Path,
+    size: int | None,
+    images_key: str | None,
+    labels_key: str | None,
+    as_json: bool,
+) -> None:
+    """Write a training file from pictures, or from another npz.
+
+    DIR has a folder of pictures for each class, or --labels names a table of its pictures. FILE is
+    an npz with other names, types or layouts: grey, RGBA, channels first, 16 bits, numbers in 0..1,
+    labels as names. Every image becomes 8-bit RGB. What cannot be read is skipped, and listed.
+    """
+    if source.is_dir() and images_key and not labels:
+        raise click.UsageError("--images-key is for an npz, or for the table of --labels.")
+    with output.stages() as stages, stages.stage("convert") as progress:
+        if source.is_dir() and labels:
+            found = conversion.convert_table(labels, source, images_key, labels_key, size, progress)
+        elif source.is_dir():
+            found = conversion.convert_folder(source, size, progress)
+        else:
+            found = conversion.convert_npz(source, images_key, labels_key)
+        dataset.save(found.samples, out)
+    counts = dict(zip(found.samples.class_names, found.samples.counts.tolist()))
+    report = {
+        "file": str(out),
+        "images": list(found.samples.images.shape),
+        "resized": found.resized,
+        "class_counts": counts,
+        "skipped": [vars(each) for each in found.skipped],
+    }
+    if as_json:
+        output.as_json(report)
+        return
+    height, width = found.samples.images.shape[1:3]
+    output.table(
+        ("class", "images"),
+        list(counts.items()),
+        title=f"{out}: {len(found.samples):,} images of {height} × {width} pixels",
+    )
+    if found.skipped:
+        reasons = [(each.where, each.reason) for each in found.skipped[:SHOWN]]
+        title = f"{len(found.skipped):,} skipped, the first {len(reasons)}; all with --json"
+        output.table(("skipped", "reason"), reasons, title=title)
+    output.hint(f"Next: cbtool data inspect {out}")
 
 
 @data.command()

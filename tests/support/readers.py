@@ -82,8 +82,9 @@ def make_hdf5() -> bytes:
 
 
 def make_keras() -> bytes:
-    layers = '{"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {}}]}}'
-    files = {"metadata.json": b'{"keras_version": "3.4.1"}', "config.json": layers.encode()}
+    layer = '{"class_name": "Lambda", "config": {}}'
+    config = f'{{"class_name": "Functional", "config": {{"layers": [{layer}]}}}}'
+    files = {"metadata.json": b'{"keras_version": "3.4.1"}', "config.json": config.encode()}
     return make_zip(files | {"model.weights.h5": make_hdf5()})
 
 

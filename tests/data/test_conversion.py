@@ -1,0 +1,139 @@
+"""Pictures and npz files as people have them become samples; what cannot be read is told."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.commands import assert_one_sentence, in_process
+from toolkit.core.errors import InputError
+from toolkit.data import conversion, dataset, synthetic
+
+RGB = synthetic.draw(1, side=32).images[:3]
+LABELS = np.array([0, 1, 0])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of pictures in many modes, of which all show the same picture."""
+    picture = Image.fromarray(RGB[0])
+    grey = picture.convert("L")
+    for name in ("b class", "a class"):
+        (tmp_path / "pictures" / name / "deep").mkdir(parents=True)
+    first, second = tmp_path / "pictures" / "a class", tmp_path / "pictures" / "b class"
+    picture.save(first / "rgb.png")
+    picture.convert("RGBA").save(first / "deep" / "rgba.png")
+    grey.save(second / "grey.png")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(second / "wide.png")
+    picture.quantize(64).save(second / "palette.gif")
+    (second / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (second / "notes.txt").write_text("not looked at")
+    (tmp_path / "pictures" / ".hidden").mkdir()
+    return tmp_path / "pictures"
+
+
+def test_a_folder_a_class(folder):
+    found = conversion.convert_folder(folder)
+    samples = found.samples
+    assert samples.class_names == ("a class", "b class")
+    assert samples.labels.tolist() == [0, 0, 1, 1, 1]
+    grey = np.asarray(Image.fromarray(RGB[0]).convert("L"))
+    assert np.array_equal(samples.images[0], RGB[0]) and np.array_equal(samples.images[1], RGB[0])
+    assert np.array_equal(samples.images[2], np.repeat(grey[..., None], 3, 2))
+    assert np.array_equal(samples.images[4], samples.images[2])  # of 16 bits
+    assert [each.where.rpartition("/")[2] for each in found.skipped] == ["broken.jpg"]
+    assert "cannot identify" in found.skipped[0].reason
+
+
+def test_other_sizes_are_cut_and_scaled_on_request(folder):
+    wide = np.zeros((40, 80, 3), np.uint8)
+    wide[:, 20:60] = 200  # the square in the middle
+    Image.fromarray(wide).save(folder / "a class" / "wide.png")
+    with pytest.raises(InputError, match="2 different sizes; 5 have 32 × 32") as caught:
+        conversion.convert_folder(folder)
+    assert "--size 32" in caught.value.hint
+    found = conversion.convert_folder(folder, size=16)
+    assert found.samples.images.shape == (6, 16, 16, 3) and found.resized == 6
+    assert found.samples.images[2][:, 1:-1].min() == 200  # its edges are smoothed
+
+
+def test_a_table_of_pictures(folder, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        "\ufeffImage_ID,label\n"
+        "a class/rgb,10\nb class/grey.png,9\nnone,9\nb class/wide.png,\n../labels.csv,9\n"
+    )
+    found = conversion.convert_table(table, folder)
+    assert found.samples.class_names == ("9", "10") and found.samples.labels.tolist() == [1, 0]
+    assert [(each.where, each.reason.split(" ")[2]) for each in found.skipped] == [
+        ("row 4", "no"),
+        ("row 5", "no"),
+        ("row 6", "no"),
+    ]
+    with pytest.raises(InputError, match="has no column kind; it has: "):
+        conversion.convert_table(table, folder, label_column="kind")
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (RGB, RGB),
+        (RGB.transpose(0, 3, 1, 2), RGB),
+        (np.concatenate([RGB, RGB[..., :1]], -1), RGB),
+        (RGB[..., 0], np.repeat(RGB[..., :1], 3, -1)),
+        (RGB[..., :1], np.repeat(RGB[..., :1], 3, -1)),
+        (RGB / np.float32(255), RGB),
+        (RGB.astype(np.float64), RGB),
+        (RGB.astype(np.uint16) * 257, RGB),
+    ],
+    ids=["as it is", "channels first", "RGBA", "grey", "one channel", "0..1", "float", "16 bit"],
+)
+def test_an_npz_of_another_kind(images, expected, tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=images, y_train=np.array(["cat", "dog", "cat"]))
+    samples = conversion.convert_npz(tmp_path / "x.npz").samples
+    assert np.array_equal(samples.images, expected)
+    assert samples.class_names == ("cat", "dog") and samples.labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (LABELS[:, None], ("class 0", "class 1")),
+        (np.eye(3)[LABELS], ("class 0", "class 1")),
+        (np.array([b"x", b"y", b"x"]), ("x", "y")),
+        (LABELS + 5, ("class 5", "class 6")),
+    ],
+)
+def test_labels_of_another_kind(labels, names, tmp_path):
+    np.savez(tmp_path / "x.npz", x=RGB, y=labels)
+    samples = conversion.convert_npz(tmp_path / "x.npz").samples
+    assert samples.labels.tolist() == [0, 1, 0] and samples.class_names == names
+
+
+def test_what_is_not_clear_is_asked(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, train=RGB, test=RGB, y=LABELS)
+    with pytest.raises(InputError, match="not clear which array") as caught:
+        conversion.convert_npz(path)
+    assert "--images-key" in caught.value.hint
+    assert len(conversion.convert_npz(path, images_key="test").samples) == 3
+    with pytest.raises(InputError, match="no array 'none'"):
+        conversion.convert_npz(path, images_key="none")
+    np.savez(path, x=RGB.astype(np.float32) * 300, y=LABELS)
+    with pytest.raises(InputError, match="go up to"):
+        conversion.convert_npz(path)
+
+
+def test_the_command_writes_a_training_file(folder, tmp_path):
+    out = tmp_path / "made.npz"
+    result = in_process("data", "convert", folder, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert "broken.jpg" in result.stdout and "1 skipped" in result.stdout
+    assert "Next: cbtool data inspect" in result.stderr
+    assert dataset.load(out).class_names == ("a class", "b class")
+    report = json.loads(in_process("data", "convert", folder, "--out", out, "--json").stdout)
+    assert report["class_counts"] == {"a class": 2, "b class": 3}
+    assert_one_sentence(in_process("data", "convert", tmp_path / "none"), "there is no file")
+    (tmp_path / "empty").mkdir()
+    assert_one_sentence(in_process("data", "convert", tmp_path / "empty"), "0 folders")

@@ -1,0 +1,345 @@
+"""Images and labels as people have them, made into the samples that everything else reads.
+
+Every picture becomes 8-bit RGB: grey is repeated, transparency dropped, 16 bits and numbers in 0..1
+are scaled to 0..255. What cannot be read is skipped, and told.
+"""
+
+import csv
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from toolkit.core import archives
+from toolkit.core.damage import describe, require_file
+from toolkit.core.errors import InputError
+from toolkit.core.progress import Progress, silent
+from toolkit.data.dataset import CLASSES_LIMIT, SMALLEST_SIDE, Samples
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+PIXELS_LIMIT = 50_000_000  # of a picture; a larger one is taken for a bomb
+IMAGE_COLUMNS = ("image", "images", "file", "filename", "file_name", "path", "image_id", "id")
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "target", "category")
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # of 16 bits a pixel
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that is not among the samples. where: its file, or its row."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """samples: what was read. skipped: what was not. resized: how many pictures had another size
+    than the samples."""
+
+    samples: Samples
+    skipped: tuple[Skipped, ...]
+    resized: int = 0
+
+
+def convert_folder(
+    folder: Path, size: int | None = None, progress: Progress = silent
+) -> Conversion:
+    """The pictures in the folders of `folder`, each of which is a class, in the order of their
+    names.
+
+    size: the side of the images, in pixels; None where all pictures have one size. Raises
+    InputError when there are no such folders or pictures.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}.", "Check the path.")
+    classes = sorted(
+        each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
+    )
+    if len(classes) < 2:
+        raise InputError(
+            f"{folder} has {len(classes)} folders; each class needs one.",
+            "Make a folder for each class; or give a table of the labels: --labels FILE.csv.",
+        )
+    listed = []
+    for name in classes:
+        for path in sorted((folder / name).rglob("*")):
+            if path.suffix.lower() in SUFFIXES:
+                listed.append((path, name))
+    return _read_pictures(listed, classes, (), size, progress)
+
+
+def convert_table(
+    table: Path,
+    folder: Path,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    size: int | None = None,
+    progress: Progress = silent,
+) -> Conversion:
+    """The pictures in `folder` that the CSV file `table` names, a row each, with its label.
+
+    The columns are those of the usual names where none is given. A name may lack its ending.
+    Classes are the labels, in their order: as numbers if all are. Raises InputError when there is
+    no such column.
+    """
+    require_file(table)
+    with Path(table).open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        images = _choose_column(table, columns, image_column, IMAGE_COLUMNS, "--images-key")
+        labels = _choose_column(table, columns, label_column, LABEL_COLUMNS, "--labels-key")
+        rows = [(row[images] or "", (row[labels] or "").strip()) for row in reader]
+    listed, skipped = [], []
+    for number, (name, label) in enumerate(rows, 2):
+        path = _find_picture(Path(folder), name)
+        if not label:
+            skipped.append(Skipped(f"row {number}", "it has no label"))
+        elif path is None:
+            skipped.append(Skipped(f"row {number}", f"there is no picture {name!r}"))
+        else:
+            listed.append((path, label))
+    classes = _sort_labels({label for _, label in listed})
+    return _read_pictures(listed, classes, tuple(skipped), size, progress)
+
+
+def convert_npz(
+    path: Path, images_key: str | None = None, labels_key: str | None = None
+) -> Conversion:
+    """The images and labels in an npz file, whatever their names, types and layout.
+
+    Without keys, the images are the array of pictures, the labels the other one of the same length.
+    Raises InputError when it is not clear which these are.
+    """
+    arrays = archives.read_arrays(path)
+    key = images_key or _choose_array(path, arrays, [3, 4], None, "--images-key")
+    images = _take(path, arrays, key)
+    if images.ndim not in (3, 4) or len(images) == 0:
+        raise InputError(
+            f"'{key}' in {path} has the shape {images.shape}: no pictures.",
+            "Name the array of the images: --images-key NAME.",
+        )
+    found = labels_key or _choose_array(path, arrays, [1, 2], len(images), "--labels-key", key)
+    labels = _take(path, arrays, found)
+    if len(labels) != len(images):
+        raise InputError(
+            f"'{found}' in {path} has {len(labels)} labels for {len(images)} images.",
+            "Name the array of the labels: --labels-key NAME.",
+        )
+    numbers, names = _number_labels(path, found, labels)
+    pixels = _as_rgb(path, key, images)
+    return Conversion(Samples(pixels, numbers, np.arange(len(pixels)), names), ())
+
+
+def _read_pictures(
+    listed: list[tuple[Path, str]],
+    classes: list[str],
+    skipped: tuple[Skipped, ...],
+    size: int | None,
+    progress: Progress,
+) -> Conversion:
+    if len(classes) > CLASSES_LIMIT:
+        raise InputError(
+            f"there are {len(classes):,} different labels; the limit is {CLASSES_LIMIT}.",
+            "Name the column of the classes: --labels-key NAME.",
+        )
+    side = (size, size) if size else _find_size(listed)
+    images = np.empty((len(listed), side[1], side[0], 3), np.uint8)
+    kept: list[str] = []
+    resized = 0
+    unread = list(skipped)
+    for number, (path, label) in enumerate(listed):
+        progress(number, len(listed), path.name)
+        try:
+            picture = read_picture(path)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            unread.append(Skipped(str(path), describe(error)))
+            continue
+        if picture.size != side:
+            # The largest part in the middle that has the right proportions, then scaled.
+            picture = ImageOps.fit(picture, side, Image.Resampling.BILINEAR)
+            resized += 1
+        images[len(kept)] = np.asarray(picture)
+        kept.append(label)
+    if not kept:
+        raise InputError(
+            "no picture could be read.",
+            f"Endings of pictures: {', '.join(SUFFIXES)}. "
+            + (f"The first was skipped because {unread[0].reason}." if unread else ""),
+        )
+    numbers = np.array([classes.index(label) for label in kept])
+    samples = Samples(images[: len(kept)], numbers, np.arange(len(kept)), tuple(classes))
+    return Conversion(samples, tuple(unread), resized)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """The picture at `path` as 8-bit RGB, turned as its camera says. Raises OSError and ValueError
+    when it cannot be read."""
+    with warnings.catch_warnings(), Image.open(path) as picture:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        if picture.width * picture.height > PIXELS_LIMIT:
+            raise ValueError(f"it has {picture.width} × {picture.height} pixels, too many")
+        turned = ImageOps.exif_transpose(picture)
+        if turned.mode in WIDE_MODES:
+            values = np.asarray(turned, np.float64) / 257
+            return Image.fromarray(values.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+        if turned.mode == "F":
+            return Image.fromarray(_to_bytes(np.asarray(turned), str(path))).convert("RGB")
+        if turned.mode == "P":
+            turned = turned.convert("RGBA")
+        return turned.convert("RGB")
+
+
+def _find_size(listed: list[tuple[Path, str]]) -> tuple[int, int]:
+    """The size (width, height) that all pictures have. Raises InputError when they differ."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for path, _ in listed:
+        try:
+            with Image.open(path) as picture:
+                sizes[picture.size] += 1
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue  # it will be skipped
+    if not sizes:
+        return SMALLEST_SIDE, SMALLEST_SIDE
+    if len(sizes) > 1:
+        (common, count), *_ = sizes.most_common(1)
+        raise InputError(
+            f"the pictures have {len(sizes)} different sizes; {count} have "
+            f"{common[0]} × {common[1]} pixels.",
+            f"Choose one, to which all are cut and scaled: --size {min(common)}.",
+        )
+    (only,) = sizes
+    return only
+
+
+def _find_picture(folder: Path, name: str) -> Path | None:
+    """The picture `name` in `folder`, with its ending or without; None where there is none."""
+    path = folder / name
+    for suffix in ("", *SUFFIXES):
+        found = Path(f"{path}{suffix}")
+        # A name in a stranger's table does not lead to other files of this machine.
+        inside = os.path.realpath(found).startswith(os.path.realpath(folder) + os.sep)
+        if name and inside and found.is_file():
+            return found
+    return None
+
+
+def _choose_column(
+    table: Path,
+    columns: Sequence[str],
+    wanted: str | None,
+    usual: tuple[str, ...],
+    option: str,
+) -> str:
+    names = [wanted] if wanted else usual
+    for name in names:
+        for column in columns:
+            if column.strip().lower() == name.lower():
+                return column
+    raise InputError(
+        f"{table} has no column {' or '.join(names[:3])}; it has: "
+        f"{', '.join(columns[:20]) or 'none'}.",
+        f"Name the column: {option} NAME.",
+    )
+
+
+def _sort_labels(labels: set[str]) -> list[str]:
+    if all(label.isdecimal() for label in labels):
+        return sorted(labels, key=int)
+    return sorted(labels)
+
+
+def _choose_array(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    ranks: list[int],
+    length: int | None,
+    option: str,
+    taken: str = "",
+) -> str:
+    found = [
+        key
+        for key, array in arrays.items()
+        if key != taken and array.ndim in ranks and length in (None, len(array))
+    ]
+    if len(found) != 1:
+        shapes = ", ".join(f"{key} {array.shape}" for key, array in sorted(arrays.items())[:20])
+        raise InputError(
+            f"it is not clear which array of {path} is meant; it contains: {shapes or 'nothing'}.",
+            f"Name it: {option} NAME.",
+        )
+    return found[0]
+
+
+def _take(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
+    if key not in arrays or arrays[key].ndim == 0:
+        raise InputError(
+            f"{path} has no array '{key}'; it contains: {', '.join(sorted(arrays)[:20])}.",
+            "Check the name.",
+        )
+    return arrays[key]
+
+
+def _number_labels(path: Path, key: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels as numbers int64 [n], and the names of the classes."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.argmax(axis=1)  # one-hot, or scores
+    labels = labels.reshape(len(labels))
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    if labels.dtype.kind not in "iub" and labels.dtype.kind != "U":
+        raise InputError(
+            f"'{key}' in {path} are {labels.dtype}, neither numbers of classes nor names.",
+            "Name the array of the labels: --labels-key NAME.",
+        )
+    classes, numbers = np.unique(labels, return_inverse=True)
+    if len(classes) > CLASSES_LIMIT:
+        raise InputError(
+            f"'{key}' in {path} has {len(classes):,} different labels; the limit is "
+            f"{CLASSES_LIMIT}.",
+            "Name the array of the labels: --labels-key NAME.",
+        )
+    if labels.dtype.kind == "U":
+        return numbers.reshape(-1), tuple(str(name) for name in classes)
+    return numbers.reshape(-1), tuple(f"class {number}" for number in classes.tolist())
+
+
+def _as_rgb(path: Path, key: str, images: np.ndarray) -> np.ndarray:
+    """`images` as uint8 [n, height, width, 3]."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.shape[3] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
+        images = images.transpose(0, 2, 3, 1)
+    if images.shape[3] not in (1, 3, 4):
+        raise InputError(
+            f"'{key}' in {path} has the shape {images.shape}: no channels of grey, RGB or RGBA.",
+            "Name the array of the images: --images-key NAME.",
+        )
+    pixels = _to_bytes(images[..., :3], f"'{key}' in {path}")
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else np.ascontiguousarray(pixels)
+
+
+def _to_bytes(values: np.ndarray, what: str) -> np.ndarray:
+    """`values` as uint8: 16 bits and numbers in 0..1 scaled, numbers in 0..255 rounded."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * 255
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or values.min() < 0:
+        raise InputError(
+            f"{what} are {values.dtype}, not numbers from 0 on.", "Save them as uint8, 0 to 255."
+        )
+    highest = float(values.max())
+    scale = 1.0
+    if values.dtype.kind == "f" and highest <= 1:
+        scale = 255.0
+    elif highest > 255:
+        scale = 255 / 65535
+    if highest * scale > 255:
+        raise InputError(f"{what} go up to {highest:g}.", "Save them as uint8, 0 to 255.")
+    return np.round(values * scale).astype(np.uint8)
