@@ -42,7 +42,6 @@ AGAIN = "Save the model again: model.save('model.keras')."
 # in 0..255 (keras.applications.imagenet_utils).
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)
-PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
 
 
 def read_model(path: Path, image_shape: tuple[int, int, int]) -> keras.Model:
@@ -82,10 +81,10 @@ def read_model(path: Path, image_shape: tuple[int, int, int]) -> keras.Model:
 def add_preprocessing(
     model: keras.Model, kind: str, image_shape: tuple[int, int, int]
 ) -> keras.Model:
-    """`model` behind the preprocessing `kind`, one of PREPROCESSING, of pixels in 0..255.
+    """`model` behind the preprocessing `kind` of pixels in 0..255.
 
-    "rescale": to 0..1; "tf": to -1..1; "imagenet": to 0..1, then less the mean, over the standard
-    deviation; "caffe": channels in the order BGR, less the mean (keras.applications'
+    "none"; "rescale": to 0..1; "tf": to -1..1; "imagenet": to 0..1, then less the mean, over the
+    standard deviation; "caffe": channels in the order BGR, less the mean (keras.applications'
     preprocess_input in its modes "tf", "torch" and "caffe").
     """
     if kind == "none":
