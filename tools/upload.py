@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from toolkit.core.archives import open_zip
 from toolkit.core.errors import PlatformError, SubmissionError, end_sentence
-from toolkit.core.files import open_zip
 from tools import options, outcome, output, plans, unfinished
 from tools.account import connect
 from tools.lazy import lazy_imports

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.core.files import open_zip
+from toolkit.core.archives import open_zip
 from tools import options, output
 from tools.lazy import lazy_imports
 

@@ -90,6 +90,7 @@ def bad_files(folder, images):
             "outside 0..255",
         ),
         "NaN": (dict(images=nan, labels=LABELS), "NaN"),
+        "times": (dict(images=images.astype("m8[s]"), labels=LABELS), "timedelta64[s], not uint8"),
         "grey images": (dict(images=images[..., 0], labels=LABELS), "not (n, height, width, 3)"),
         "tiny images": (dict(images=images[:, :8, :8], labels=LABELS), "8×8"),
         "no images": (dict(images=images[:0], labels=LABELS[:0]), "contains no images"),

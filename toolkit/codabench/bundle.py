@@ -18,9 +18,9 @@ from pydantic.dataclasses import dataclass
 
 from toolkit.codabench.phases import find_phase
 from toolkit.core import archives, documents
+from toolkit.core.archives import open_zip
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
-from toolkit.core.files import open_zip
 
 DEFAULT_IMAGE = "codalab/codalab-legacy:py37"
 PARTS = (

@@ -19,9 +19,9 @@ from toolkit.codabench.bundle import Bundle, BundlePhase, Task
 from toolkit.codabench.commands import find_metadata, read_command, substitute_variables
 from toolkit.codabench.logs import LOGS, find_failure_logs
 from toolkit.core import documents
-from toolkit.core.archives import measure_unpacked, unpack
+from toolkit.core.archives import measure_unpacked, open_zip, unpack
 from toolkit.core.errors import InputError
-from toolkit.core.files import open_zip, remove_special_files
+from toolkit.core.files import remove_special_files
 from toolkit.core.progress import Progress, silent
 from toolkit.runtime.engines import APP, Container, Engine
 

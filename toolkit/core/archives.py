@@ -1,24 +1,22 @@
-"""Zips and npz files: what they announce is checked before anything is read.
+"""Zips: what they announce is checked before anything is read.
 
 A zip of a few kilobytes can announce terabytes, and unpack to them.
 """
 
-import math
+import io
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
-import numpy as np
-
-from toolkit.core.damage import guard, require_file
+from toolkit.core.damage import abridge, guard, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.files import format_bytes
 
 ENTRIES_LIMIT = 20_000  # files in a zip, or arrays in an npz
+# Bytes of a zip's table of files; an entry has 46, its name and a little more.
+DIRECTORY_LIMIT = 5_000_000
 DEPTH_LIMIT = 30  # folders within each other
 # Bytes that a zip may unpack to; the largest network here has 1.4 GB.
 UNPACKED_LIMIT = 8_000_000_000
@@ -26,68 +24,97 @@ UNPACKED_LIMIT = 8_000_000_000
 # memory, and even drawings a tenth. Small files may be anything.
 EXPANSION_LIMIT = 20
 SMALL = 200_000_000  # bytes
-NAMED = 20  # names that an error lists
-BEGINNING = b"PK\x03\x04"  # of a zip's first file
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 AGAIN = "Download or write it again."
+BUILD_HINT = "Build one with: cbtool build --run DIR --out submission.zip."
+MODEL_HINT = (
+    "A submission is a zip with model.py at its root and the weights beside it; cbtool build --run "
+    "DIR makes one of a network that cbtool trained."
+)
 
 
-@dataclass(frozen=True)
-class Arrays:
-    """The arrays of an open npz file, which are read one by one."""
+class Archive(zipfile.ZipFile):
+    """The zip at `path`, for reading. Raises InputError when it holds more than ENTRIES_LIMIT
+    files, and what zipfile raises when it is damaged."""
 
-    path: Path
-    hint: str
-    archive: zipfile.ZipFile
-    entries: dict[str, zipfile.ZipInfo]
+    _content: "_Content | None" = None
 
-    def read(self, name: str) -> np.ndarray:
-        """The array `name`. Raises InputError when there is none, or it is damaged."""
-        if name not in self.entries:
+    def __init__(self, path: Path):
+        self._content = _Content(path)
+        try:
+            super().__init__(self._content)
+        except BaseException:
+            self._content.close()
+            raise
+        self._content.is_open = True
+        count = len(self.filelist)
+        if count > ENTRIES_LIMIT:
+            self.close()
             raise InputError(
-                f"{self.path} has no array '{name}'; it contains: "
-                f"{', '.join(sorted(self.entries)[:NAMED]) or 'nothing'}.",
-                self.hint,
+                f"{path} holds {count:,} files; the limit is {ENTRIES_LIMIT:,}.",
+                "Leave out the files that are not needed.",
             )
-        return _read_array(self.path, self.archive, self.entries[name], self.hint)
+
+    def close(self) -> None:
+        super().close()
+        if self._content is not None:
+            self._content.close()
 
 
-@contextmanager
-def open_arrays(path: Path, hint: str = AGAIN) -> Iterator[Arrays]:
-    """The npz file at `path`. Raises InputError for anything else, and for a file that announces
-    more than it can plausibly hold. hint: the way out."""
+class _Content(io.BufferedReader):
+    """The bytes of a zip. While it is being opened, no more than DIRECTORY_LIMIT of them are read
+    at once: zipfile reads the table of files as a whole, and makes a kilobyte of each entry."""
+
+    def __init__(self, path: Path):
+        super().__init__(io.FileIO(path))
+        self.path = path
+        self.is_open = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.is_open and size is not None and size > DIRECTORY_LIMIT:
+            raise InputError(
+                f"{self.path} has a table of files of {format_bytes(size)}; the limit is "
+                f"{format_bytes(DIRECTORY_LIMIT)}.",
+                f"Leave out the files that are not needed: {ENTRIES_LIMIT:,} at most.",
+            )
+        return super().read(size)
+
+
+def open_zip(path: Path) -> Archive:
+    """The zip at `path`, a submission or a bundle. Raises InputError for anything else, and says
+    what it is where that can be seen."""
     path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder, not a zip.",
+            f"Zip its files, without the folder: cd {path} && zip -r ../submission.zip .",
+        )
+    if not os.path.lexists(path):
+        raise InputError(f"there is no file {path}.", BUILD_HINT)
     require_file(path)
-    with guard(path, hint):
-        if not zipfile.is_zipfile(path):
-            _refuse(path, hint)
-        archive = zipfile.ZipFile(path)
-    with archive:
-        require_plausible(path, archive)
-        entries = {}
-        for entry in archive.infolist():
-            if entry.filename.endswith(".npy"):
-                entries[entry.filename.removesuffix(".npy")] = entry
-        yield Arrays(path, hint, archive, entries)
-
-
-def read_arrays(path: Path, hint: str = AGAIN) -> dict[str, np.ndarray]:
-    """All arrays of the npz file at `path`, by name. Pickled objects are never unpickled. Raises
-    InputError as `open_arrays` and `Arrays.read`."""
-    with open_arrays(path, hint) as arrays:
-        return {name: arrays.read(name) for name in arrays.entries}
-
-
-def _refuse(path: Path, hint: str) -> NoReturn:
-    with path.open("rb") as file:
-        begun = file.read(len(BEGINNING)) == BEGINNING
-    if begun:
-        raise InputError(f"{path} is incomplete: its end is missing.", hint)
-    raise InputError(f"{path} is not an npz file.", hint)
+    if not zipfile.is_zipfile(path):
+        if _begins_with(path, HDF5_SIGNATURE):
+            raise InputError(f"{path} is an HDF5 file, not a zip.", MODEL_HINT)
+        raise InputError(f"{path} is not a readable zip file.", BUILD_HINT)
+    with guard(path, BUILD_HINT):
+        archive = Archive(path)
+    # Two kinds of files are zips inside.
+    names = set(archive.namelist())
+    if names and all(name.endswith(".npy") for name in names):
+        archive.close()
+        raise InputError(
+            f"{path} is an npz file of arrays, not a submission.",
+            "Name the zip first, and give images with --data: cbtool score ZIP --data FILE.",
+        )
+    if {"metadata.json", "config.json"} <= names and "model.py" not in names:
+        archive.close()
+        raise InputError(f"{path} is a saved Keras model, not a submission.", MODEL_HINT)
+    return archive
 
 
 def require_plausible(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raises InputError when the zip at `path` announces many times its own size."""
     size = os.stat(path).st_size
-    require_few_entries(path, archive)
     announced = sum(entry.file_size for entry in archive.infolist())
     if announced > max(SMALL, EXPANSION_LIMIT * size):
         raise InputError(
@@ -97,48 +124,9 @@ def require_plausible(path: Path, archive: zipfile.ZipFile) -> None:
         )
 
 
-def _read_array(
-    path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, hint: str
-) -> np.ndarray:
-    name = entry.filename.removesuffix(".npy")
-    with guard(f"'{name}' in {path}", hint, "is not a readable array"):
-        with archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read_header is None:
-                raise ValueError(f"the format {version[0]}.{version[1]} is not known")
-            shape, _, dtype = read_header(file)
-            held = entry.file_size - file.tell()
-        if dtype.hasobject:
-            raise InputError(
-                f"'{name}' in {path} contains pickled Python objects, which can run any code; "
-                "cbtool never loads them.",
-                "Save it as a plain numeric array.",
-            )
-        # Before memory is taken for what the header says.
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
-            raise ValueError(f"it has {held} bytes, which is not the shape {shape} of {dtype}")
-        with archive.open(entry) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def require_few_entries(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raises InputError when the zip at `path` holds more than ENTRIES_LIMIT files."""
-    count = len(archive.infolist())
-    if count > ENTRIES_LIMIT:
-        raise InputError(
-            f"{path} holds {count:,} files; the limit is {ENTRIES_LIMIT:,}.",
-            "Leave out the files that are not needed.",
-        )
-
-
 def measure_unpacked(path: Path, archive: zipfile.ZipFile) -> int:
     """Bytes of all files in the zip at `path`, as it announces them. Raises InputError beyond
     UNPACKED_LIMIT."""
-    require_few_entries(path, archive)
     size = sum(entry.file_size for entry in archive.infolist())
     if size > UNPACKED_LIMIT:
         raise InputError(
@@ -154,7 +142,7 @@ def unpack(path: Path, folder: Path, hint: str = AGAIN) -> None:
 
     Raises InputError when the zip is damaged, encrypted, or larger than this module's limits.
     """
-    with guard(path, hint), zipfile.ZipFile(path) as archive:
+    with guard(path, hint), Archive(path) as archive:
         measure_unpacked(path, archive)
         require_flat(path, archive.namelist())
         archive.extractall(folder)
@@ -177,9 +165,15 @@ def read_entry(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> b
     entry = archive.getinfo(name)
     if entry.file_size > limit:
         raise InputError(
-            f"{name} in {path} is too large: it has {format_bytes(entry.file_size)}, the limit is "
-            f"{format_bytes(limit)}.",
+            f"{abridge(name)} in {path} is too large: it has {format_bytes(entry.file_size)}, "
+            f"the limit is {format_bytes(limit)}.",
             "Check that it is the file you mean.",
         )
-    with guard(f"{name} in {path}", AGAIN):
+    with guard(f"{abridge(name)} in {path}", AGAIN):
         return archive.read(entry)
+
+
+def _begins_with(path: Path, signature: bytes) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(signature)) == signature
+    return False

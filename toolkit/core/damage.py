@@ -2,13 +2,15 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from toolkit.core.errors import CbtoolError, InputError
 
-REASON_LENGTH = 200  # characters of a parser's own words
+REASON_LENGTH = 200  # characters of a parser's own words, or of a name or value in a sentence
+NAMED = 20  # names that a sentence lists
 TEXT_LIMIT = 100_000_000  # bytes of a JSON file; a run of hundreds of epochs has a thousandth of it
 
 
@@ -36,6 +38,27 @@ def describe(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     return lines[0][:REASON_LENGTH].rstrip(".: ")
+
+
+def abridge(text: str) -> str:
+    """`text` of a file, as it stands in a sentence: its beginning where it is long."""
+    return text if len(text) <= REASON_LENGTH else f"{text[: REASON_LENGTH - 1]}…"
+
+
+def quote(value: Any) -> str:
+    """`value` of a file as Python writes it, abridged."""
+    try:
+        return abridge(repr(value))
+    except ValueError:  # a number of thousands of digits
+        return f"a value of the type {type(value).__name__}"
+
+
+def list_names(names: Iterable[str]) -> str:
+    """`names`, sorted, as they stand in a sentence; the first of them where they are many."""
+    listed = sorted(names)
+    text = ", ".join(abridge(name) for name in listed[:NAMED])
+    more = len(listed) - NAMED
+    return f"{text} and {more:,} more" if more > 0 else text or "nothing"
 
 
 def require_file(path: Path) -> None:

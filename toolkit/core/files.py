@@ -5,23 +5,15 @@ import hashlib
 import os
 import re
 import stat
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
 
-BUILD_HINT = "Build one with: cbtool build --run DIR --out submission.zip."
-MODEL_HINT = (
-    "A submission is a zip with model.py at its root and the weights beside it; cbtool build --run "
-    "DIR makes one of a network that cbtool trained."
-)
 NAME_LENGTH = 60  # characters of a text that become part of a file's name
 STRAY = re.compile(r"\.(?P<process>\d+)\.")  # how the names of temporary files begin
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 @contextmanager
@@ -133,42 +125,3 @@ def format_bytes(size: int) -> str:
         if size >= 0.9995 * factor:
             return f"{size / factor:.3g} {unit}"
     return f"{size} bytes"
-
-
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """The zip at `path`, a submission or a bundle. Raises InputError for anything else, and says
-    what it is where that can be seen."""
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(
-            f"{path} is a folder, not a zip.",
-            f"Zip its files, without the folder: cd {path} && zip -r ../submission.zip .",
-        )
-    if not os.path.lexists(path):
-        raise InputError(f"there is no file {path}.", BUILD_HINT)
-    require_file(path)
-    try:
-        with guard(path, BUILD_HINT):
-            archive = zipfile.ZipFile(path)
-    except InputError as error:
-        if _begins_with(path, HDF5_SIGNATURE):
-            raise InputError(f"{path} is an HDF5 file, not a zip.", MODEL_HINT) from error
-        raise InputError(f"{path} is not a readable zip file.", BUILD_HINT) from error
-    # Two kinds of files are zips inside.
-    names = set(archive.namelist())
-    if names and all(name.endswith(".npy") for name in names):
-        archive.close()
-        raise InputError(
-            f"{path} is an npz file of arrays, not a submission.",
-            "Name the zip first, and give images with --data: cbtool score ZIP --data FILE.",
-        )
-    if {"metadata.json", "config.json"} <= names and "model.py" not in names:
-        archive.close()
-        raise InputError(f"{path} is a saved Keras model, not a submission.", MODEL_HINT)
-    return archive
-
-
-def _begins_with(path: Path, signature: bytes) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(len(signature)) == signature
-    return False

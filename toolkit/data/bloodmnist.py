@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from toolkit.core import archives, http
+from toolkit.core import http
+from toolkit.core.arrays import read_arrays
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest, write_error
 from toolkit.core.progress import Progress, silent
@@ -61,7 +62,7 @@ def fetch(source: Source, path: Path, progress: Progress = silent) -> None:
 def convert(path: Path, part: str) -> Samples:
     """The `part` ("train", "validation", "test") of a BloodMNIST file as samples."""
     # The published file has the checksum that `fetch` compared.
-    arrays = archives.read_arrays(path)
+    arrays = read_arrays(path)
     images, labels = arrays[f"{PARTS[part]}_images"], arrays[f"{PARTS[part]}_labels"]
     return Samples(images, labels.reshape(-1).astype(np.int64), np.arange(len(images)), CELL_NAMES)
 

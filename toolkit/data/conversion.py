@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from toolkit.core import archives
-from toolkit.core.damage import describe, require_file
+from toolkit.core.arrays import read_arrays
+from toolkit.core.damage import abridge, describe, list_names, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.data.dataset import CLASSES_LIMIT, SMALLEST_SIDE, Samples
@@ -116,7 +116,7 @@ def convert_npz(
     Without keys, the images are the array of pictures, the labels the other one of the same length.
     Raises InputError when it is not clear which these are.
     """
-    arrays = archives.read_arrays(path)
+    arrays = read_arrays(path)
     key = images_key or _choose_array(path, arrays, [3, 4], None, "--images-key")
     images = _take(path, arrays, key)
     if images.ndim not in (3, 4) or len(images) == 0:
@@ -279,7 +279,7 @@ def _choose_array(
 def _take(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
     if key not in arrays or arrays[key].ndim == 0:
         raise InputError(
-            f"{path} has no array '{key}'; it contains: {', '.join(sorted(arrays)[:20])}.",
+            f"{path} has no array '{abridge(key)}'; it contains: {list_names(arrays)}.",
             "Check the name.",
         )
     return arrays[key]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.core import archives
+from toolkit.core.arrays import open_arrays
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
@@ -91,14 +91,10 @@ def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
     otherwise. Pickled objects are never unpickled. Raises InputError for anything else than such a
     file.
     """
-    with archives.open_arrays(path, NPZ_HINT) as archive:
+    with open_arrays(path, NPZ_HINT) as archive:
+        # Before memory is taken for the first.
         for key in ("images", "labels"):
-            if key not in archive.entries:
-                raise InputError(
-                    f"{path} has no array '{key}'; it contains: "
-                    f"{', '.join(sorted(archive.entries)) or 'nothing'}.",
-                    NPZ_HINT,
-                )
+            archive.require(key)
         # Others, which the file may also hold, are not read.
         arrays = {key: archive.read(key) for key in ARRAYS if key in archive.entries}
     if "class_names" in arrays:
@@ -194,7 +190,7 @@ def _describe_way_to_rgb(shape: tuple[int, ...]) -> str:
 
 def _describe_wrong_values(values: np.ndarray) -> str:
     """What is wrong with images that are not uint8, for an error message."""
-    if not np.issubdtype(values.dtype, np.number) or values.size == 0:
+    if values.dtype.kind not in "iufc" or values.size == 0:
         return f"{values.dtype}, not uint8"
     if np.isnan(values).any():
         return f"{values.dtype} and contain NaN, not uint8"

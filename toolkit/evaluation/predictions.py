@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.core import archives
+from toolkit.core.arrays import read_arrays
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
@@ -47,5 +47,5 @@ def read_predictions(run: Run, part: str, condition: str) -> Predictions:
     if not path.exists():
         raise InputError(f"{path} cannot be read: there is no such file.", hint)
     with guard(path, hint, "cannot be read"):
-        arrays = archives.read_arrays(path, hint)
+        arrays = read_arrays(path, hint)
         return Predictions(arrays["ids"], arrays["probabilities"], arrays["labels"])

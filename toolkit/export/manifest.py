@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from toolkit.core import archives, documents, records
+from toolkit.core.archives import open_zip
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
-from toolkit.core.files import open_zip
 from toolkit.data.dataset import CLASSES_LIMIT
 from toolkit.training.run_folder import Run
 

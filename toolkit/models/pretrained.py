@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from toolkit.core import archives
+from toolkit.core.arrays import open_arrays
 from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic, digest
@@ -112,7 +112,7 @@ def restore(model: keras.Model, path: Path) -> None:
             f"there is no weights file {path}.", "Check the path, or train the run again."
         )
     hint = "Give the weights of that network."
-    with archives.open_arrays(path, hint) as arrays:
+    with open_arrays(path, hint) as arrays:
         missing = [each.path for each in model.weights if each.path not in arrays.entries]
         if missing:
             raise InputError(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.core.archives import measure_unpacked
+from toolkit.core.archives import measure_unpacked, open_zip
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, LimitError, SubmissionError, end_sentence
-from toolkit.core.files import format_bytes, open_zip
+from toolkit.core.files import format_bytes
 from toolkit.core.processes import Exceeded, ProcessEnd
 from toolkit.runtime.interpreters import find_interpreter
 from toolkit.runtime.isolation import (

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit.core import archives, records
+from toolkit.core import records
+from toolkit.core.arrays import open_arrays
 from toolkit.core.config import Phase
 from toolkit.core.damage import guard
 from toolkit.core.files import atomic
@@ -141,7 +142,7 @@ def read_state(path: Path) -> State:
     if not path.exists():
         return State()
     # Without pickles: a run folder can come from somebody else, and pickles run code.
-    with guard(path, NEW_HINT), archives.open_arrays(path, NEW_HINT) as arrays:
+    with guard(path, NEW_HINT), open_arrays(path, NEW_HINT) as arrays:
         return records.parse(State, str(arrays.read("state")))
 
 
@@ -166,7 +167,7 @@ def restore_variables(path: Path, network: Network, model: keras.Model) -> None:
 
 def _assign(path: Path, variables: list[keras.Variable]) -> None:
     """Gives `variables`, all that were saved or the first of them, their saved values."""
-    with guard(path, NEW_HINT), archives.open_arrays(path, NEW_HINT) as arrays:
+    with guard(path, NEW_HINT), open_arrays(path, NEW_HINT) as arrays:
         for number, variable in enumerate(variables):
             variable.assign(arrays.read(f"variable_{number}"))
 

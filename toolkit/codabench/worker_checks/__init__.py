@@ -15,8 +15,8 @@ from toolkit.codabench.worker_checks import commands, rehearsal, submission
 from toolkit.codabench.worker_checks.commands import Command
 from toolkit.codabench.worker_checks.submission import Candidate
 from toolkit.core import archives, documents
+from toolkit.core.archives import open_zip
 from toolkit.core.errors import InputError
-from toolkit.core.files import open_zip
 from toolkit.runtime.checks import read_subject
 from toolkit.runtime.checks.check import Check, passed
 

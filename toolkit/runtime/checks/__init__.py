@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from toolkit.core import archives
+from toolkit.core.archives import open_zip
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, SubmissionError
-from toolkit.core.files import open_zip
 from toolkit.data import synthetic
 from toolkit.export.manifest import read_zip_manifest
 from toolkit.runtime import sandbox

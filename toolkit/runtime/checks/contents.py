@@ -2,12 +2,12 @@
 
 import ast
 import stat
-import zipfile
 from pathlib import PurePosixPath
 
 from pyflakes import messages
 from pyflakes.checker import Checker
 
+from toolkit.core.archives import Archive
 from toolkit.core.contract import Style
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
@@ -209,7 +209,7 @@ def check_weights(subject: Subject) -> Check:
                 f"{name} is not a complete {kind} file: {outline.fault}",
                 "Save it again, and zip it only after it is saved completely.",
             )
-    with zipfile.ZipFile(subject.path) as archive:
+    with Archive(subject.path) as archive:
         for name in outlines:
             with guard(f"{name} in {subject.path}", "Build it again."), archive.open(name) as file:
                 if name in digests and digest_of(file) != digests[name]:

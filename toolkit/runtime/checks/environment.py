@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core import archives
+from toolkit.core.archives import open_zip
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, end_sentence
-from toolkit.core.files import open_zip
 from toolkit.core.progress import Progress, silent
 from toolkit.export import manifest as manifests
 from toolkit.runtime import environments
