@@ -113,7 +113,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Path]]:
     """The description of the model at `path`, and a file of its weights by an ending that Keras
     knows."""
     if zipfile.is_zipfile(path):
-        with guard(path, AGAIN), zipfile.ZipFile(path) as archive:
+        with guard(path, AGAIN), archives.Archive(path) as archive:
             archives.require_plausible(path, archive)
             names = archive.namelist()
             for name in ("config.json", "model.weights.h5"):
