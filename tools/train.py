@@ -60,10 +60,10 @@ def train(
 ) -> None:
     """Clean, split and train.
 
-    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); lite-clean, lite-report and
-    lite-winner (the same without augmentation, with the report's, and with the winners');
-    winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a small CNN, for first
-    experiments); and the report's seven rows: report-base-unclean, report-vgg,
+    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); lite-long (the same for 30 epochs);
+    lite-clean, lite-report and lite-winner (the same without augmentation, with the report's, and
+    with the winners'); winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a
+    small CNN, for first experiments); and the report's seven rows: report-base-unclean, report-vgg,
     report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
     report-convnext-xlarge, report-block-convnext-xlarge.
 
