@@ -10,6 +10,7 @@ from tests.codabench.test_worker import EXAMPLE, MODEL, make_bundle, make_zip
 from tests.support.commands import assert_one_sentence, in_process
 from toolkit.codabench import bundle as bundles
 from toolkit.codabench.bundle_checks import check_bundle
+from toolkit.core.errors import InputError
 
 PHASES = [
     {"index": 0, "name": "Development", "start": "2026-01-01", "tasks": [0]},
@@ -50,9 +51,10 @@ def set_in(place, **changes):
     a key."""
 
     def change(values):
-        target = values[place][0] if place else values
         if place == "columns":
             target = values["leaderboards"][0]["columns"][0]
+        else:
+            target = values[place][0] if place else values
         target.update(changes)
         for key in [key for key, value in changes.items() if value is None]:
             del target[key]
@@ -191,3 +193,41 @@ def test_a_link_in_a_part_is_refused(tmp_path):
     arguments = ("--backend", "processes", "--out", tmp_path / "out")
     result = in_process("rehearse", path, "--bundle", folder, *arguments)
     assert_one_sentence(result, "input/leak is a link that leads out of the bundle")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 5000, "../" * 2000])
+def test_names_that_no_file_can_have_are_not_in_the_bundle(name, tmp_path):
+    (found,) = check(tmp_path / "bundle", set_in("", terms=name))
+    assert "is not in the bundle" in found.detail or found.detail.endswith("…")
+    assert len(found.detail) <= 2000
+    with pytest.raises(InputError, match="is neither a folder nor a zip") as caught:
+        check(tmp_path / "bundle", set_in("tasks", scoring_program=name))
+    assert len(caught.value.sentence) < 1000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        two_phases(index="1"),  # the server sorts them, a text among numbers
+        set_in("phases", tasks=[[0]]),
+        set_in("columns", computation_indexes=5),
+        set_in("columns", key=["score"]),
+        set_in("", solutions=[{"index": 0, "path": "x", "tasks": 7}]),
+        set_in("", title=["a"] * 9000),
+    ],
+)
+def test_values_of_another_kind_are_one_sentence(change, tmp_path):
+    with pytest.raises(InputError) as caught:
+        check(tmp_path / "bundle", change)
+    assert "competition.yaml" in caught.value.sentence and len(caught.value.sentence) < 1000
+
+
+def test_a_version_of_thousands_of_digits_is_one_sentence(tmp_path):
+    make_bundle(tmp_path / "bundle")
+    file = tmp_path / "bundle" / "competition.yaml"
+    file.write_text(file.read_text().replace("version: 2", "version: 0x" + "f" * 5000))
+    with (
+        pytest.raises(InputError, match="a number has more than 100 characters"),
+        bundles.open_bundle(tmp_path / "bundle"),
+    ):
+        pass

@@ -88,3 +88,14 @@ def test_missing_files_and_folders_are_named(tmp_path):
         records.read(Whole, tmp_path / "none.json", "")
     with pytest.raises(InputError, match="is a folder"):
         records.read(Whole, tmp_path, "")
+
+
+def test_a_text_of_many_values_is_refused_before_it_is_parsed(tmp_path):
+    """Each of the values would have an error, of half a kilobyte."""
+    path = tmp_path / "whole.json"
+    path.write_text('{"parts": [' + "1," * 200_000 + "1]}")
+    with pytest.raises(InputError, match="it has more than 200,000 values"):
+        records.read(Whole, path, "")
+    assert records.parse(list[int], "[1, 2]", values_limit=2) == [1, 2]
+    with pytest.raises(ValueError, match="more than 2 values"):
+        records.parse(list[int], "[1, 2, 3]", values_limit=2)

@@ -1,8 +1,12 @@
 """Splitting: shares, strata, copies on one side, the same seed the same parts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from toolkit.core import records
 from toolkit.core.config import SplitConfig
 from toolkit.core.errors import InputError
 from toolkit.data import cleaning, dataset, splitting, synthetic
@@ -68,3 +72,23 @@ def test_missing_and_damaged_files_are_errors(tmp_path):
     (tmp_path / "split.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         splitting.read(tmp_path / "split.json")
+
+
+def test_ids_beyond_the_data_are_refused(samples):
+    parts = parts_of(samples)
+    for wrong in (-1, 320, 2**70):
+        changed = dataclasses.replace(parts, test=(*parts.test, wrong))
+        with pytest.raises(InputError, match="lists images that the data has not: it has 320"):
+            changed.rows("test", samples)
+    empty = dataclasses.replace(parts, test=())
+    assert len(samples.take(empty.rows("test", samples))) == 0
+
+
+def test_a_list_of_anything_else_is_told_by_its_first(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text('{"train": [' + '"a", ' * 200_000 + "1]}")
+    with pytest.raises(ValidationError) as caught:
+        records.parse(splitting.Split, path.read_text(), splitting.IMAGES_LIMIT)
+    assert caught.value.error_count() == 5  # four keys are missing
+    with pytest.raises(InputError, match=r"train\.0: input should be a valid integer"):
+        splitting.read(path)

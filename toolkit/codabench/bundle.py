@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from toolkit.codabench.phases import find_phase
 from toolkit.core import archives, documents
 from toolkit.core.archives import open_zip
-from toolkit.core.damage import guard
+from toolkit.core.damage import abridge, guard, quote
 from toolkit.core.errors import InputError
 
 DEFAULT_IMAGE = "codalab/codalab-legacy:py37"
@@ -150,8 +150,11 @@ class Bundle:
         the programs' reach.
         """
         found = self.folder / name
-        inside = found.resolve().is_relative_to(self.folder.resolve())
-        return found if inside and found.exists() else None
+        try:
+            inside = found.resolve().is_relative_to(self.folder.resolve())
+            return found if inside and found.exists() else None
+        except (OSError, ValueError, RuntimeError):  # too long, a null character, links in a ring
+            return None
 
     @staticmethod
     def is_key(name: str) -> bool:
@@ -171,8 +174,8 @@ class Bundle:
         found = self.find(name)
         if found is None or not (found.is_dir() or zipfile.is_zipfile(found)):
             raise InputError(
-                f"task '{task.name}' names the {part} {name}, which is neither a folder nor a zip "
-                "in the bundle.",
+                f"task '{abridge(task.name)}' names the {part} {abridge(name)}, which is neither a "
+                "folder nor a zip in the bundle.",
                 "If it is the key of a dataset on CodaBench, download it and name that file "
                 "instead.",
             )
@@ -245,7 +248,7 @@ def _read(folder: Path, source: Path) -> Bundle:
     for phase in bundle.phases:
         if not bundle.tasks_of(phase):
             raise InputError(
-                f"phase '{phase.name}' in {source} has no task.",
+                f"phase '{abridge(phase.name)}' in {source} has no task.",
                 "List the indexes of its tasks there.",
             )
     for task in bundle.tasks:
@@ -264,10 +267,10 @@ def _without_empty(values: Any) -> Any:
 
 
 def _error_sentence(error: Any, source: Path) -> str:
-    place = ".".join(str(part) for part in error["loc"])
+    place = abridge(".".join(str(part) for part in error["loc"]))
     if error["type"] == "missing":
         return f"{source}/competition.yaml lacks {place}."
     return (
-        f"{place} in {source}/competition.yaml is {error['input']!r}: "
+        f"{place} in {source}/competition.yaml is {quote(error['input'])}: "
         f"{error['msg'][0].lower()}{error['msg'][1:]}."
     )

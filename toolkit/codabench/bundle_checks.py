@@ -14,6 +14,7 @@ from dateutil import parser as dates
 from PIL import Image, UnidentifiedImageError
 
 from toolkit.codabench.bundle import PARTS, Bundle
+from toolkit.core.damage import guard
 from toolkit.runtime.checks.check import Check, failed, passed, warning
 
 REQUIRED = ("title", "image", "terms", "pages", "tasks", "phases", "leaderboards")
@@ -32,10 +33,13 @@ QUOTE_HINT = "Put the date and the time in quotes."
 
 
 def check_bundle(bundle: Bundle) -> list[Check]:
-    """The checks of `bundle` that do not pass, or one that says that all do."""
+    """The checks of `bundle` that do not pass, or one that says that all do. Raises InputError for
+    a value of a kind that nobody can compare or look up."""
     problems: list[Check] = []
+    hint = "Correct it; see the page Yaml-Structure in CodaBench's documentation."
     for find in SUBJECTS:
-        problems += find(bundle)
+        with guard("competition.yaml", hint, "has a value of another kind than its key takes"):
+            problems += find(bundle)
     return problems or [passed("bundle", "CodaBench can unpack it, as far as it shows")]
 
 

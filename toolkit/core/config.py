@@ -22,6 +22,7 @@ from toolkit.core.config_schema import Phase as Phase
 from toolkit.core.config_schema import SplitConfig as SplitConfig
 from toolkit.core.config_schema import TrainConfig as TrainConfig
 from toolkit.core.config_schema import without_weights as without_weights
+from toolkit.core.damage import abridge, quote
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 
@@ -116,14 +117,14 @@ def _item(place: Any, name: str, key: str) -> Any:
 
 def _sentence(error: ErrorDetails, source: str) -> str:
     """One of pydantic's errors as a sentence about the dotted key."""
-    place = ".".join(str(part) for part in error["loc"])
+    place = abridge(".".join(str(part) for part in error["loc"]))
     if error["type"] == "unexpected_keyword_argument":
         *parents, name = error["loc"]
         return f"unknown key {place} in {source}.{_nearest(str(name), _keys_at(parents))}"
     if error["type"] == "missing":
         return f"{source} lacks the key {place}."
     reason = error["msg"].removeprefix("Value error, ")
-    return f"{place} in {source} is {error['input']!r}: {reason[0].lower()}{reason[1:]}."
+    return f"{place} in {source} is {quote(error['input'])}: {reason[0].lower()}{reason[1:]}."
 
 
 def _keys_at(parents: list[str | int]) -> list[str]:

@@ -11,7 +11,10 @@ from toolkit.core.errors import CbtoolError, InputError
 
 REASON_LENGTH = 200  # characters of a parser's own words, or of a name or value in a sentence
 NAMED = 20  # names that a sentence lists
-TEXT_LIMIT = 100_000_000  # bytes of a JSON file; a run of hundreds of epochs has a thousandth of it
+TEXT_LIMIT = 50_000_000  # bytes of a JSON file; the split of five million images has 40 MB
+# Values in a JSON text: each may take 100 bytes, and an error about it a kilobyte. The files of a
+# run of hundreds of epochs have a tenth of it, apart from those that list all images.
+VALUES_LIMIT = 200_000
 
 
 @contextmanager
@@ -51,6 +54,17 @@ def quote(value: Any) -> str:
         return abridge(repr(value))
     except ValueError:  # a number of thousands of digits
         return f"a value of the type {type(value).__name__}"
+
+
+def require_few_values(text: str | bytes, limit: int = VALUES_LIMIT) -> None:
+    """Raises ValueError when the JSON `text` may hold more than `limit` values. It is not parsed:
+    a comma or bracket comes before each."""
+    if isinstance(text, str):
+        count = text.count(",") + text.count("[") + text.count("{")
+    else:
+        count = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if count > limit:
+        raise ValueError(f"it has more than {limit:,} values")
 
 
 def list_names(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.core.damage import guard, read_bytes
+from toolkit.core.damage import VALUES_LIMIT, guard, read_bytes, require_few_values
 from toolkit.core.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -17,6 +17,12 @@ else:
     import tomli as tomllib
 
 SMALL_LIMIT = 1_000_000  # bytes of a text that people write
+TOML_LIMIT = 100_000  # characters; the presets have 2,000
+# Points in a line of TOML: for a key of many parts the parser keeps each of its beginnings, which
+# takes gigabytes for 25,000.
+TOML_POINTS = 200
+DIGITS_LIMIT = 100  # characters of a number; Python converts long ones, but writes none of them
+BITS_LIMIT = 64  # of an integer
 # Values of a YAML text, where an alias counts for all that it stands for: ten lines can stand for
 # billions.
 YAML_LIMIT = 200_000  # bytes
@@ -35,17 +41,28 @@ def read_text(path: Path, limit: int = SMALL_LIMIT) -> str:
 def read_json(path: Path, hint: str) -> Any:
     """What the JSON file at `path` holds. Raises InputError when it cannot be read; hint: the way
     out."""
-    content = read_bytes(path)
     with guard(path, hint, "cannot be read"):
-        return json.loads(content)
+        return parse_json(read_bytes(path))
+
+
+def parse_json(text: str | bytes, values_limit: int = VALUES_LIMIT) -> Any:
+    """The value of the JSON `text`. Raises ValueError and RecursionError; for more than
+    `values_limit` values, and for integers of many digits, too."""
+    require_few_values(text, values_limit)
+    return json.loads(text, parse_int=_read_integer)
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The values of the TOML `text`. Raises InputError, with the name `source`."""
-    if len(text) > SMALL_LIMIT:
+    if len(text) > TOML_LIMIT:
         raise InputError(f"{source} is too large.", "Check that it is the file you mean.")
     with guard(source, "Correct that line.", "is not valid TOML"):
-        return tomllib.loads(text)
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.count(".") > TOML_POINTS:
+                raise ValueError(f"line {number} has more than {TOML_POINTS} points")
+        values = tomllib.loads(text)
+        _require_short_integers(values)
+        return values
 
 
 def parse_yaml(text: str) -> Any:
@@ -54,7 +71,7 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"it has more than {YAML_LIMIT:,} characters")
     try:
         _require_small(text)
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -70,6 +87,46 @@ def parse_yaml(text: str) -> Any:
     # An unhashable key, a character that YAML does not allow.
     except (yaml.YAMLError, TypeError, ArithmeticError) as error:
         raise ValueError(str(error).strip().splitlines()[0]) from error
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Makes plain types only, and no number of many digits."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        _require_short(node.value)
+        return super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        _require_short(node.value)
+        return super().construct_yaml_float(node)
+
+
+# They are looked up by tag, not by name.
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+
+
+def _require_short(number: str) -> None:
+    if len(number) > DIGITS_LIMIT:
+        raise ValueError(f"a number has more than {DIGITS_LIMIT} characters")
+
+
+def _read_integer(digits: str) -> int:
+    _require_short(digits)
+    return int(digits)
+
+
+def _require_short_integers(values: Any) -> None:
+    """Raises ValueError for an integer of more than BITS_LIMIT bits in `values`."""
+    waiting = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int) and value.bit_length() > BITS_LIMIT:
+            raise ValueError(f"an integer has more than {BITS_LIMIT} bits")
 
 
 def _require_small(text: str) -> None:

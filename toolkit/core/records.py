@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from toolkit.core.damage import read_bytes
+from toolkit.core.damage import VALUES_LIMIT, abridge, read_bytes, require_few_values
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 
@@ -19,25 +19,27 @@ Record = TypeVar("Record")
 strict = with_config(ConfigDict(extra="forbid"))
 
 
-def read(kind: type[Record], path: Path, hint: str) -> Record:
+def read(kind: type[Record], path: Path, hint: str, values_limit: int = VALUES_LIMIT) -> Record:
     """Reads the JSON file at `path` as `kind`: a dataclass, or a list or dictionary of such.
 
     Values must have the declared types: "3" is no number. Raises InputError, with `hint` as the
-    way out, when the file is missing, unreadable, not JSON, or does not fit `kind`; the sentence
-    names the file and the key but holds no value from the file, which may be a secret.
+    way out, when the file is missing, unreadable, not JSON, does not fit `kind`, or has more than
+    `values_limit` values; the sentence names the file and the key but holds no value from the file,
+    which may be a secret.
     """
     if not Path(path).exists():
         raise InputError(f"there is no file {path}.", hint)
     content = read_bytes(path)
     try:
-        return parse(kind, content)
+        return parse(kind, content, values_limit)
     except ValueError as error:
         raise InputError(f"{path} cannot be read: {_reason(error)}.", hint) from error
 
 
-def parse(kind: type[Record], text: str | bytes) -> Record:
-    """The JSON `text` as `kind`. Raises ValueError (pydantic's ValidationError) if it does not
-    fit."""
+def parse(kind: type[Record], text: str | bytes, values_limit: int = VALUES_LIMIT) -> Record:
+    """The JSON `text` as `kind`. Raises ValueError (pydantic's ValidationError) if it does not fit,
+    or has more than `values_limit` values."""
+    require_few_values(text, values_limit)
     return _adapter(kind).validate_json(text, strict=True)
 
 
@@ -69,6 +71,6 @@ def _reason(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = abridge(".".join(str(part) for part in first["loc"]))
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{place}: {message}" if place else message

@@ -154,7 +154,9 @@ def _read_class_names(path: Path, names: np.ndarray) -> tuple[str, ...]:
         )
     if names.dtype.kind == "S":
         names = np.char.decode(names, "utf-8", "replace")
-    return tuple(name[:NAME_LENGTH] for name in names.tolist())
+    # Half of a pair of UTF-16 is no text, and cannot be written into a file.
+    valid = [name.encode("utf-8", "replace").decode() for name in names.tolist()]
+    return tuple(name[:NAME_LENGTH] for name in valid)
 
 
 def _check_images(path: Path, images: np.ndarray) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import FailFast
 from sklearn.model_selection import train_test_split
 
 from toolkit.core import records
@@ -11,15 +13,19 @@ from toolkit.core.config import SplitConfig
 from toolkit.core.errors import InputError
 from toolkit.data.dataset import Samples
 
+IMAGES_LIMIT = 5_000_000  # that a split may list
+# The first that is no number is told; all of them would take memory for each.
+Ids = Annotated[tuple[int, ...], FailFast()]
+
 
 @records.strict
 @dataclass(frozen=True)
 class Split:
     """The ids of each part, sorted, with the seed and the fingerprint of the data they index."""
 
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
+    train: Ids
+    validation: Ids
+    test: Ids
     seed: int
     fingerprint: str
 
@@ -33,7 +39,13 @@ class Split:
             )
         # An id is a row of the whole file. The fingerprint is equal only for the whole file in its
         # order, so the ids serve as rows here; in a part of the samples they would not.
-        return np.array(getattr(self, part))
+        ids = getattr(self, part)
+        if any(not 0 <= number < len(samples) for number in ids):
+            raise InputError(
+                f"the split lists images that the data has not: it has {len(samples):,}.",
+                "Train the run again.",
+            )
+        return np.array(ids, np.int64)
 
 
 def split(samples: Samples, ids: np.ndarray, groups: np.ndarray, config: SplitConfig) -> Split:
@@ -72,7 +84,7 @@ def read(path: Path) -> Split:
     """Reads what `write` wrote. Raises InputError when it is missing or damaged."""
     if not path.exists():
         raise InputError(f"there is no split in {path.parent}.", "Train the run: cbtool train.")
-    return records.read(Split, path, "Train the run again.")
+    return records.read(Split, path, "Train the run again.", IMAGES_LIMIT)
 
 
 def _require_enough(samples: Samples, kinds: np.ndarray, config: SplitConfig) -> None:

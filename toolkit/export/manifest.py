@@ -19,7 +19,8 @@ from toolkit.training.run_folder import Run
 FORMAT = 2
 FILE = "manifest.json"
 NETWORKS_LIMIT = 100
-SIZE_LIMIT = 50_000_000  # bytes; the largest network here has 1 MB
+SIZE_LIMIT = 20_000_000  # bytes; the largest network here has 1 MB
+VALUES_LIMIT = 500_000  # the largest network here has a tenth of it
 # Sides of an image: beyond, a batch of images would not fit in memory.
 Side = Annotated[int, Field(ge=1, le=1024)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -93,7 +94,7 @@ class Manifest:
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of the package in `folder`. Raises InputError when it is missing or damaged."""
-    return records.read(Manifest, folder / FILE, HINT)
+    return records.read(Manifest, folder / FILE, HINT, VALUES_LIMIT)
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -113,7 +114,8 @@ def read_zip_manifest(path: Path) -> Manifest | None:
     """
     with open_zip(path) as archive:
         try:
-            return records.parse(Manifest, archives.read_entry(path, archive, FILE, SIZE_LIMIT))
+            text = archives.read_entry(path, archive, FILE, SIZE_LIMIT)
+            return records.parse(Manifest, text, VALUES_LIMIT)
         except (KeyError, ValueError, InputError):
             return None
 

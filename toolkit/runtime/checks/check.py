@@ -9,6 +9,8 @@ from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.export.manifest import Manifest
 from toolkit.runtime.sandbox import Outcome
 
+TEXT_LENGTH = 2000  # characters of a detail or a hint
+
 
 @dataclass(frozen=True)
 class Check:
@@ -71,16 +73,21 @@ class Subject:
 
 
 def passed(name: str, detail: str) -> Check:
-    return Check(name, "ok", detail)
+    return Check(name, "ok", _shorten(detail))
 
 
 def warning(name: str, detail: str, hint: str) -> Check:
-    return Check(name, "warning", detail, hint)
+    return Check(name, "warning", _shorten(detail), _shorten(hint))
 
 
 def skipped(name: str, detail: str) -> Check:
-    return Check(name, "skipped", detail)
+    return Check(name, "skipped", _shorten(detail))
 
 
 def failed(name: str, detail: str, hint: str) -> Check:
-    return Check(name, "failed", detail, hint)
+    return Check(name, "failed", _shorten(detail), _shorten(hint))
+
+
+def _shorten(text: str) -> str:
+    """`text` without its end where it is long: names and numbers of strangers are in it."""
+    return text if len(text) <= TEXT_LENGTH else f"{text[: TEXT_LENGTH - 1]}…"
