@@ -169,6 +169,9 @@ def test_a_valid_file_without_torch(tmp_path):
         (b")RtR", b")RtR}U\x06offsetJ\xff\xff\xff\x7fsb", "sets attributes"),
         # A number under which nothing is remembered, for which memory would be taken all the same.
         (b"q\x00)R", b"r\xff\xff\xff\x7f)R", "remembers too much"),
+        # Names that are tuples of tuples of tuples: their hash takes for ever.
+        (b"U\x06weight", b")q\x05h\x05h\x05\x86q\x06h\x06h\x06\x86", "in several places"),
+        (b"U\x06weight", b"K\x01", "have no names"),
         (b"K\x06Nt", b"J\xff\xff\xff\xffNt", "no size"),
         (b"FloatStorage\nU", b"HalfStorage\nU", "which no weights file needs"),
     ],

@@ -249,6 +249,12 @@ def test_large_images_are_shown_in_smaller_numbers(tmp_path):
     assert statuses(path)["predict"].detail == "n = 1, 7, 15 as uint8 and float32"
 
 
+def test_a_giant_model_py_is_not_parsed(tmp_path):
+    """2 MB of `a=1` took 21 s and 1.5 GB."""
+    path = made(tmp_path / "s.zip", "a=1\n" * 200_000)
+    assert_one_sentence(in_process("validate", path, *NO_EVALUATOR), "has more than 500 kB")
+
+
 def test_hints_are_printed(tmp_path):
     result = in_process("validate", made(tmp_path / "bad.zip", files=()), *NO_EVALUATOR)
     assert result.returncode == 1

@@ -7,7 +7,6 @@ they are named. So a file of another version of Keras is read, too, as long as i
 
 import importlib
 import inspect
-import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -19,12 +18,13 @@ import h5py
 import keras
 import numpy as np
 
-from toolkit.core import archives
+from toolkit.core import archives, documents
 from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
 from toolkit.export.layers import TRAINING_LAYERS, TRANSLATIONS
 
 CONFIG_LIMIT = 50_000_000  # bytes of a model's description
+VALUES_LIMIT = 1_000_000  # of a description; that of NASNet has a twentieth of it
 WEIGHTS_LIMIT = 4_000_000_000  # bytes
 CONTAINERS = ("Functional", "Sequential", "Model")
 # Private layers of keras.applications, by the module that has them.
@@ -121,7 +121,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Path]]:
                     raise InputError(f"{path} has no {name}, so it is no saved model.", AGAIN)
             text = archives.read_entry(path, archive, "config.json", CONFIG_LIMIT)
             weights = archives.read_entry(path, archive, "model.weights.h5", WEIGHTS_LIMIT)
-            description = json.loads(text)
+            description = documents.parse_json(text, VALUES_LIMIT)
         with tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
             copy = Path(folder) / "model.weights.h5"
             copy.write_bytes(weights)
@@ -135,7 +135,8 @@ def _open(path: Path) -> Iterator[tuple[Any, Path]]:
                 f"{path} holds weights without a model.",
                 "Save the whole model: model.save('model.keras').",
             )
-        description = json.loads(text)
+        with guard(path, AGAIN, "is no saved model of Keras"):
+            description = documents.parse_json(text, VALUES_LIMIT)
     if path.suffix not in (".h5", ".hdf5"):
         raise InputError(
             f"{path} is an HDF5 file under another ending.", "Rename it to end in .h5."

@@ -40,6 +40,7 @@ OPCODES = frozenset(
         *("EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
     }
 )
+OPCODES_LIMIT = 200_000  # of a pickle; a network's has some tens of thousands
 MEMO_LIMIT = 100_000  # objects that a pickle may refer to; a network's has a few thousand
 STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
@@ -92,6 +93,8 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             for key in _load(_Unpickler(file), file):
                 unpickler.storages[key].fill(file)
         # The dictionary's own method: the file may set attributes of the object.
+        if not all(isinstance(name, str) for name in tensors):
+            raise pickle.UnpicklingError("its tensors have no names")
         return {name: tensor.array() for name, tensor in dict.items(tensors)}
 
 
@@ -215,11 +218,22 @@ def _load(unpickler: "_Unpickler", file: io.BufferedReader) -> Any:
     """The next pickle of `file`, after a look at its opcodes: the unpickler takes memory for
     whatever number an object is remembered under."""
     start = file.tell()
-    for opcode, argument, _ in pickletools.genops(file):
-        if opcode.name not in OPCODES:
-            raise pickle.UnpicklingError(f"it has the opcode {opcode.name}")
-        if opcode.name.endswith("PUT") and (argument or 0) > MEMO_LIMIT:
-            raise pickle.UnpicklingError("it remembers too much")
+    tuples = set()  # the numbers that tuples are remembered under
+    before, is_again = "", False
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if opcode.name not in OPCODES or count > OPCODES_LIMIT:
+            raise pickle.UnpicklingError(f"it has the opcode {opcode.name}, or too many")
+        if opcode.name.endswith("PUT"):
+            if (argument or 0) > MEMO_LIMIT:
+                raise pickle.UnpicklingError("it remembers too much")
+            if before.startswith(("TUPLE", "EMPTY_TUPLE")):
+                tuples.add(argument)
+        # The hash of a tuple of tuples that are the same again takes for ever. A storage's may be
+        # named again, which is all that is done with it.
+        if is_again and opcode.name != "BINPERSID":
+            raise pickle.UnpicklingError("it has a tuple in several places")
+        is_again = opcode.name.endswith("GET") and argument in tuples
+        before = opcode.name
     file.seek(start)
     return unpickler.load()
 

@@ -47,5 +47,6 @@ def take_headline(values: dict[str, Any]) -> Headline:
     found = {}
     # A former key counts only where the present one is missing.
     for key in ("clean", "shift", *FORMER_KEYS):
-        found[key] = values.get(key, values.get(FORMER_KEYS.get(key, key)))
+        value = values.get(key, values.get(FORMER_KEYS.get(key, key)))
+        found[key] = value if isinstance(value, (int, float)) else None
     return Headline(**found)

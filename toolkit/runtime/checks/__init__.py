@@ -22,7 +22,7 @@ from toolkit.runtime.checks.check import Check, Subject
 from toolkit.runtime.isolation import Isolation, choose_isolation
 from toolkit.runtime.sandbox import Outcome, Stopped
 
-SOURCE_LIMIT = 10_000_000  # bytes of model.py
+SOURCE_LIMIT = 500_000  # bytes of model.py, whose parsing takes a thousand times as much
 CELLS_PER_CLASS = 5  # drawn cells, each shown in eight ways
 
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
@@ -154,8 +154,15 @@ def _inputs(image_shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
 
 def _read_source(path: Path, archive: zipfile.ZipFile) -> str | None:
     """The text of model.py, None where there is none that can be read."""
+    if "model.py" not in archive.namelist():
+        return None
+    if archive.getinfo("model.py").file_size > SOURCE_LIMIT:
+        raise InputError(
+            f"model.py in {path} has more than {SOURCE_LIMIT / 1000:g} kB.",
+            "Put weights and other data into files of their own.",
+        )
     try:
         content = archives.read_entry(path, archive, "model.py", SOURCE_LIMIT)
-    except (KeyError, InputError):
+    except InputError:  # damaged, which a check tells
         return None
     return content.decode("utf-8", "replace")
