@@ -263,6 +263,25 @@ def test_settings_of_another_version_are_left_out(images, tmp_path):
     assert_read(model, changed(path, add), images)
 
 
+def test_the_settings_of_keras_2(images, tmp_path):
+    """An axis as a list, and the places of one output as a list of them."""
+    model = nested_model()
+    path = saved(model, tmp_path / "model.keras")
+
+    def age(config):
+        if isinstance(config, dict):
+            if "axis" in config:
+                config["axis"] = [config["axis"]]
+            for key in ("input_layers", "output_layers"):
+                if key in config and not isinstance(config[key][0], list):
+                    config[key] = [config[key]]
+        for value in config.values() if isinstance(config, dict) else config:
+            if isinstance(value, (dict, list)):
+                age(value)
+
+    assert_read(model, changed(path, age), images)
+
+
 def test_from_a_keras_file_to_a_zip_that_predicts_the_same(images, tmp_path):
     """The command, and the zip in a clean process."""
     model = small_model()

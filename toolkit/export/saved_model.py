@@ -62,8 +62,9 @@ def read_model(path: Path, image_shape: tuple[int, int, int]) -> keras.Model:
     with _open(path) as (description, weights):
         if isinstance(description, dict) and description.get("class_name") not in CONTAINERS:
             raise _subclassed(path, description.get("class_name"))
-        config = _clean(description, "the model", path)
-        _set_input(config, image_shape, path)
+        with guard(path, AGAIN, "does not describe a model of Keras"):
+            config = _clean(description, "the model", path)
+            _set_input(config, image_shape, path)
         private = {
             name: getattr(importlib.import_module(module), name) for name, module in PRIVATE.items()
         }
@@ -188,6 +189,9 @@ def _clean_layer(
     kept = {key: value for key, value in settings.items() if key in taken}
     # A policy of mixed precision is for training; a package chooses its own types.
     kept.pop("dtype", None)
+    axis = kept.get("axis")
+    if isinstance(axis, list) and len(axis) == 1:  # as Keras 2 writes it
+        kept["axis"] = axis[0]
     return _keep_plain(kept)
 
 
@@ -215,7 +219,10 @@ def _clean_container(config: dict[str, Any], kind: str, path: Path) -> dict[str,
     }
     for key in ("input_layers", "output_layers"):
         if key in settings:
-            cleaned[key] = settings[key]
+            places = settings[key]
+            # Keras 2 writes a list where there is one, and Keras 3 would give a list back.
+            only = len(places) == 1 and isinstance(places[0], list)
+            cleaned[key] = places[0] if only else places
     found: dict[str, Any] = {
         "class_name": "Functional" if kind == "Model" else kind,
         "config": cleaned,
