@@ -19,6 +19,10 @@ BAND_BITS = HASH_SIDE * HASH_SIDE // BANDS
 # Bits that may differ within a band. For three, a band is looked up at 697 places, and all hashes
 # are compared faster than they are looked up.
 FLIPS_LIMIT = 2
+# Measured: so many hashes are compared as fast as one is looked up; and a candidate takes the time
+# of so many hashes that are compared in their order.
+FEW = 2000
+CANDIDATE_COST = 8
 
 
 def hash_image(image: np.ndarray) -> np.ndarray:
@@ -33,20 +37,21 @@ def group_hashes(hashes: np.ndarray, limit: int) -> np.ndarray:
     Two hashes are in one group if they differ in at most `limit` bits, or are the ends of a chain
     of such hashes.
     """
-    packed = np.packbits(hashes, axis=1).view(np.uint64)
     groups = np.full(len(hashes), -1)
-    search = _Search(hashes, packed, limit)
+    search = _Search(hashes, limit)
     number = 0
     for first in range(len(hashes)):
         if groups[first] >= 0:
             continue
         groups[first] = number
+        search.forget(1, groups)
         waiting = [np.array([first])]
         while waiting:
             for row in waiting.pop():
                 found = search.find_near(row, groups)
                 if len(found):
                     groups[found] = number
+                    search.forget(len(found), groups)
                     waiting.append(found)
         number += 1
     return groups
@@ -55,8 +60,8 @@ def group_hashes(hashes: np.ndarray, limit: int) -> np.ndarray:
 class _Search:
     """Finds the hashes near to one, among those that have no group yet."""
 
-    def __init__(self, hashes: np.ndarray, packed: np.ndarray, limit: int):
-        self._packed = packed
+    def __init__(self, hashes: np.ndarray, limit: int):
+        self._packed = np.packbits(hashes, axis=1).view(np.uint64)
         self._limit = limit
         # Every 16th bit: neighbouring ones are of like frequencies, and alike in unlike pictures.
         bands = np.packbits(hashes.reshape(len(hashes), BAND_BITS, BANDS).swapaxes(1, 2), axis=2)
@@ -69,43 +74,47 @@ class _Search:
     def find_near(self, row: int, groups: np.ndarray) -> np.ndarray:
         """The hashes without a group that differ from that at `row` in at most the limit."""
         candidates = self._look_up(row)
+        if candidates is None:
+            near = self._left[self._differ(self._left_words, row) <= self._limit]
+            return near[groups[near] < 0]
         candidates = candidates[groups[candidates] < 0]
-        if len(candidates) == 0:
-            return candidates
-        differing = np.bitwise_count(self._packed[candidates] ^ self._packed[row])
-        near = candidates[differing.sum(axis=1, dtype=np.int64) <= self._limit]
-        if len(near):
-            near = np.unique(near)
-            self._forget(len(near), groups)
-        return near
+        differing = self._differ(self._packed[candidates].T, row)
+        return np.unique(candidates[differing <= self._limit])
 
-    def _look_up(self, row: int) -> np.ndarray:
-        """Hashes among which are all those near to that at `row`; some come several times."""
-        if self._masks is None:
-            return self._left
-        keys = self._bands[row][:, None] ^ self._masks
-        band = np.arange(BANDS)[:, None]
-        starts = self._starts[band, keys].ravel()
-        lengths = self._starts[band, keys + 1].ravel() - starts
-        total = int(lengths.sum())
-        if total > len(self._left):
-            return self._left
-        # The positions from each start on, one after the other.
-        shifts = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
-        return self._ordered[shifts + np.arange(total)]
-
-    def _forget(self, count: int, groups: np.ndarray) -> None:
-        """Drops what has a group now, when it is half of all: else copies would be found again by
-        each of their group."""
+    def forget(self, count: int, groups: np.ndarray) -> None:
+        """Notes that `count` more hashes have a group, and drops those that have one when they are
+        half of all: else each of a group would find all others of it again."""
         self._grouped += count
         if 2 * self._grouped > len(self._left):
             self._left = self._left[groups[self._left] < 0]
             self._index()
 
+    def _differ(self, words: np.ndarray, row: int) -> np.ndarray:
+        """In how many bits hashes, uint64 [4, m], differ from that at `row`, uint16 [m]."""
+        return np.bitwise_count(words ^ self._packed[row][:, None]).sum(axis=0, dtype=np.uint16)
+
+    def _look_up(self, row: int) -> np.ndarray | None:
+        """Hashes among which are all those near to that at `row`, some several times; None where
+        comparing all that are left is faster."""
+        if self._masks is None or len(self._left) <= FEW:
+            return None
+        keys = self._bands[row][:, None] ^ self._masks
+        band = np.arange(BANDS)[:, None]
+        starts = self._starts[band, keys].ravel()
+        lengths = self._starts[band, keys + 1].ravel() - starts
+        total = int(lengths.sum())
+        if CANDIDATE_COST * total > len(self._left):
+            return None
+        # The positions from each start on, one after the other.
+        shifts = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        return self._ordered[shifts + np.arange(total)]
+
     def _index(self) -> None:
         """Sorts what is left by each of its bands."""
         self._grouped = 0
-        if self._masks is None:
+        # One row a word: numpy adds long rows faster than the four words of each hash.
+        self._left_words = np.ascontiguousarray(self._packed[self._left].T)
+        if self._masks is None or len(self._left) <= FEW:
             return
         bands = self._bands[self._left].T
         counts = [np.bincount(keys, minlength=1 << BAND_BITS) for keys in bands]
