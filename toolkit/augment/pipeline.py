@@ -56,7 +56,7 @@ def stream(
         return chunks.rebatch(settings.train.batch_size)
 
     steps = -(-len(rows) * copies // settings.train.batch_size)  # rounded up
-    return _number_epochs(first_epoch).flat_map(epoch).prefetch(2), steps
+    return share_tensors(_number_epochs(first_epoch).flat_map(epoch).prefetch(2)), steps
 
 
 def make_fixed_batches(
@@ -68,11 +68,12 @@ def make_fixed_batches(
     places = tf.data.Dataset.range(len(rows), output_type=tf.int32)
     batches = places.batch(settings.train.batch_size).enumerate()
     epoch = tf.constant(VALIDATION_EPOCH)
-    return batches.map(
+    batches = batches.map(
         lambda batch, places: make_batch(tf.stack([epoch, tf.cast(batch, tf.int32)]), places),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
-    ).prefetch(2)
+    )
+    return share_tensors(batches.prefetch(2))
 
 
 def augment_once(samples: Samples, rows: np.ndarray, settings: Config, seed: int) -> np.ndarray:
@@ -95,7 +96,7 @@ def make_feature_batches(
         return places.map(lambda chosen: tuple(tf.gather(tensor, chosen) for tensor in tensors))
 
     steps = -(-len(arrays[0]) // settings.train.batch_size)  # rounded up
-    return _number_epochs(first_epoch).flat_map(epoch).prefetch(2), steps
+    return share_tensors(_number_epochs(first_epoch).flat_map(epoch).prefetch(2)), steps
 
 
 def _number_epochs(first: int) -> tf.data.Dataset:
@@ -154,6 +155,14 @@ def copy_to_tensor(images: np.ndarray) -> tf.Tensor:
     aligned = memory[start : start + images.nbytes].view(images.dtype).reshape(images.shape)
     aligned[...] = images
     return tf.experimental.dlpack.from_dlpack(aligned.__dlpack__())
+
+
+def share_tensors(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """`dataset` without tf.data's own rewriting of its graph, which copies all tensors that its
+    functions read: all images."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
 
 
 def compute_class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -74,12 +74,14 @@ def _batch_samples(samples: Samples, batch_size: int) -> tf.data.Dataset:
     images = tf.data.Dataset.from_tensor_slices(
         (pipeline.copy_to_tensor(samples.images), labels, weights)
     )
-    return images.batch(batch_size).map(lambda pixels, *rest: (tf.cast(pixels, tf.float32), *rest))
+    batches = images.batch(batch_size)
+    batches = batches.map(lambda pixels, *rest: (tf.cast(pixels, tf.float32), *rest))
+    return pipeline.share_tensors(batches)
 
 
 def _batch_features(trunk: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
     features = tf.data.Dataset.from_tensor_slices(_compute_features(trunk, batches))
-    return features.batch(FEATURE_BATCH)
+    return pipeline.share_tensors(features.batch(FEATURE_BATCH))
 
 
 def _compute_features(
