@@ -20,6 +20,7 @@ SETTINGS = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+FEW = settings(SETTINGS, max_examples=12)  # where each read starts a process
 SECONDS = 5
 
 
@@ -35,7 +36,7 @@ def test_a_changed_file_is_read_or_refused(name, tmp_path):
     reader = READERS[name]
     valid = reader.make()
 
-    @SETTINGS
+    @(FEW if reader.starts_process else SETTINGS)
     @given(st.data())
     def read_changed(data):
         content = change(valid, lambda count: data.draw(st.integers(0, count - 1)))

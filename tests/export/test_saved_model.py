@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from tests.support.commands import assert_one_sentence, in_process
-from tests.support.readers import make_zip
+from tests.support.readers import make_hdf5, make_zip
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, synthetic
 from toolkit.export import equivalence, graph, saved_model
@@ -209,11 +209,11 @@ def test_files_that_are_no_model(tmp_path):
     whole = path.read_bytes()
     small_model().save_weights(tmp_path / "alone.weights.h5")
     cases = {
-        "no HDF5": (b"a model", "is no saved model"),
-        "cut": (whole[: len(whole) // 2], "is no saved model"),
+        "no HDF5": (b"a model", "is no HDF5 file"),
+        "cut": (whole[: len(whole) // 2], "is no HDF5 file"),
         "no weights": (make_zip({"config.json": b"{}"}), "has no model.weights.h5"),
         "no description": (
-            make_zip({"config.json": b"[]", "model.weights.h5": b""}),
+            make_zip({"config.json": b"[]", "model.weights.h5": make_hdf5()}),
             "does not describe the model",
         ),
         "weights alone": ((tmp_path / "alone.weights.h5").read_bytes(), "without a model"),

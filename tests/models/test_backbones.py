@@ -134,8 +134,12 @@ def test_files_of_other_networks_are_refused(tmp_path):
     )
     other.save_weights(tmp_path / "other.weights.h5")
     (tmp_path / "text.h5").write_text("no weights")
-    for path in (tmp_path / "other.weights.h5", tmp_path / "text.h5"):
-        with pytest.raises(InputError, match="do not fit convnext-tiny"):
+    for name, words in (
+        ("other.weights.h5", "do not fit convnext-tiny"),
+        ("text.h5", "is no HDF5 file"),
+    ):
+        path = tmp_path / name
+        with pytest.raises(InputError, match=words):
             build_network(ModelConfig(backbone="convnext-tiny", weights=str(path)), (96, 96, 3), 8)
 
 

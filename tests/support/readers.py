@@ -4,24 +4,29 @@ from; and random changes of such files."""
 import io
 import pickle
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
+from PIL import Image
 
 from tests.support.submissions import GOOD
 from toolkit.codabench import bundle, bundle_checks, commands
 from toolkit.core import config
-from toolkit.data import dataset, splitting
-from toolkit.export import manifest, zip_ledger
+from toolkit.data import conversion, dataset, splitting
+from toolkit.export import manifest, saved_model, zip_ledger
 from toolkit.models import pretrained
 from toolkit.runtime import checks
 from toolkit.runtime.checks import contents, saved_models
 from toolkit.training import checkpointing, headline, run_folder, run_table
 
+IMAGE_SHAPE = (16, 16, 3)
 PRESET = Path(config.__file__).parents[1] / "presets" / "tiny.toml"
 YAML = """version: 2
 title: Small
@@ -51,11 +56,13 @@ LEDGER = """[{"file": "a.zip", "sha256": "00", "built": "2024-01-01", "runs": ["
 @dataclass(frozen=True)
 class Reader:
     """name: of its kind of file. make: the bytes of a valid one. read: reads the file at a path,
-    and raises nothing else than the project's own errors for whatever it holds."""
+    and raises nothing else than the project's own errors for whatever it holds. starts_process:
+    whether each read starts a process, which takes much longer than reading."""
 
     name: str
     make: Callable[[], bytes]
     read: Callable[[Path], object]
+    starts_process: bool = False
 
 
 def make_npz(**arrays: np.ndarray) -> bytes:
@@ -86,6 +93,47 @@ def make_keras() -> bytes:
     config = f'{{"class_name": "Functional", "config": {{"layers": [{layer}]}}}}'
     files = {"metadata.json": b'{"keras_version": "3.4.1"}', "config.json": config.encode()}
     return make_zip(files | {"model.weights.h5": make_hdf5()})
+
+
+@cache
+def make_saved_model(ending: str = ".keras") -> bytes:
+    """A network of one convolution, as Keras saves it in a file of that ending."""
+    model = keras.Sequential(
+        [
+            keras.Input(IMAGE_SHAPE),
+            keras.layers.Conv2D(2, 3, name="conv"),
+            keras.layers.GlobalAveragePooling2D(name="pool"),
+        ]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"model{ending}"
+        model.save(path)
+        return path.read_bytes()
+
+
+def read_saved_hdf5(path: Path) -> None:
+    saved_model.read_model(path.replace(path.with_name("model.h5")), IMAGE_SHAPE)
+
+
+def read_saved_description(path: Path) -> None:
+    """A .keras file, whose config.json is the one to read."""
+    with zipfile.ZipFile(io.BytesIO(make_saved_model())) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    saved = path.with_name("model.keras")
+    saved.write_bytes(make_zip(files | {"config.json": path.read_bytes()}))
+    saved_model.read_model(saved, IMAGE_SHAPE)
+
+
+def make_description() -> bytes:
+    with zipfile.ZipFile(io.BytesIO(make_saved_model())) as archive:
+        return archive.read("config.json")
+
+
+def make_picture() -> bytes:
+    file = io.BytesIO()
+    pixels = np.arange(np.prod(IMAGE_SHAPE), dtype=np.uint32).astype(np.uint8)
+    Image.fromarray(pixels.reshape(IMAGE_SHAPE)).save(file, "PNG")
+    return file.getvalue()
 
 
 def make_torch() -> bytes:
@@ -139,6 +187,21 @@ def read_yaml_of_bundle(path: Path) -> None:
         bundle_checks.check_bundle(found)
 
 
+def read_picture(path: Path) -> None:
+    """As the second picture of two classes, in each kind of file that Pillow may find in it."""
+    folder = path.with_name("pictures")
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "a" / "valid.png").write_bytes(make_picture())
+    (folder / "b" / "changed.png").write_bytes(path.read_bytes())
+    conversion.convert_folder(folder)
+
+
+def read_table(path: Path) -> None:
+    (path.parent / "valid.png").write_bytes(make_picture())
+    conversion.convert_table(path, path.parent)
+
+
 def read_documents_of_run(path: Path) -> None:
     """A run folder, all of whose JSON files are the one to read."""
     run = run_folder.Run(path.with_name("run"))
@@ -171,8 +234,23 @@ READERS = {
             lambda: make_zip({"model.py": GOOD.encode(), "weights.txt": b"3"}),
             read_submission,
         ),
-        Reader("hdf5", make_hdf5, read_in_zip("weights.h5")),
-        Reader("keras", make_keras, read_in_zip("model.keras")),
+        Reader("hdf5", make_hdf5, read_in_zip("weights.h5"), starts_process=True),
+        Reader("keras", make_keras, read_in_zip("model.keras"), starts_process=True),
+        Reader(
+            "saved-model",
+            make_saved_model,
+            lambda path: saved_model.read_model(path, IMAGE_SHAPE),
+            starts_process=True,
+        ),
+        Reader("saved-hdf5", lambda: make_saved_model(".h5"), read_saved_hdf5, starts_process=True),
+        Reader("saved-description", make_description, read_saved_description, starts_process=True),
+        Reader(
+            "arrays",
+            lambda: make_npz(X=np.zeros((2, 3, 8, 8), np.float32), y=np.array(["a", "b"])),
+            conversion.convert_npz,
+        ),
+        Reader("picture", make_picture, read_picture),
+        Reader("table", lambda: b'image,label\nvalid.png,a\n"valid.png",b\n', read_table),
         Reader("manifest", MANIFEST.encode, read_in_zip("manifest.json")),
         Reader("torch", make_torch, pretrained.read_torch),
         Reader("toml", PRESET.read_bytes, config.read),

@@ -18,7 +18,7 @@ import h5py
 import keras
 import numpy as np
 
-from toolkit.core import archives, documents
+from toolkit.core import archives, documents, hdf5
 from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
 from toolkit.export.layers import TRAINING_LAYERS, TRANSLATIONS
@@ -126,8 +126,10 @@ def _open(path: Path) -> Iterator[tuple[Any, Path]]:
         with tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
             copy = Path(folder) / "model.weights.h5"
             copy.write_bytes(weights)
+            hdf5.require_readable(copy, AGAIN, name=f"model.weights.h5 in {path}")
             yield description, copy
         return
+    hdf5.require_readable(path, AGAIN)
     with guard(path, AGAIN, "is no saved model of Keras"):
         with h5py.File(path) as file:
             text = file.attrs.get("model_config")

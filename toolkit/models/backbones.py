@@ -11,6 +11,7 @@ import keras
 import keras_cv
 import numpy as np
 
+from toolkit.core import hdf5
 from toolkit.core.errors import InputError
 from toolkit.models import pretrained
 
@@ -226,6 +227,7 @@ def _load_keras_file(model: keras.Model, path: Path) -> keras.Model:
     Raises ValueError when the file holds the weights of another network: Keras skips some layers
     that do not fit instead of raising an error.
     """
+    hdf5.require_readable(path, "Download it again, or train with --weights none.")
     before = model.get_weights()
     try:
         with warnings.catch_warnings():

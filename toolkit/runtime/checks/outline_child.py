@@ -7,6 +7,7 @@ Usage: python -I outline_child.py ZIP; prints a JSON object, an entry a file.
 
 import json
 import re
+import resource
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ OWN_MODULES = re.compile(r"(keras|builtins)(\.|$)")
 CONFIG_LIMIT = 50_000_000  # bytes of a model's description
 TEXT_LENGTH = 200  # characters of a name or an error that are passed on
 NAMED = 20  # layers that are named
+SECONDS = 5  # of processor time: a gigabyte takes two
 
 
 def read_outline(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
@@ -84,6 +86,8 @@ def find_custom_layers(config: Any) -> Iterator[str]:
 
 
 def main() -> None:
+    # Not of the clock: on a busy machine, starting alone may take seconds.
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     with zipfile.ZipFile(sys.argv[1]) as archive:
         names = sorted(name for name in set(archive.namelist()) if name.endswith(ENDINGS))
         json.dump({name: read_outline(archive, name) for name in names}, sys.stdout)

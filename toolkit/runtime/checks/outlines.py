@@ -14,8 +14,8 @@ from toolkit.runtime.bubblewrap import Mounts
 from toolkit.runtime.checks import outline_child
 from toolkit.runtime.interpreters import find_interpreter
 
-SECONDS = 10.0  # for all files of a zip; a gigabyte takes two
-MEMORY = 1_000_000_000  # bytes
+SECONDS = 10.0  # for all files of a zip, of the clock; the process itself limits its work to 5
+MEMORY = 500_000_000  # bytes
 OUTPUT = 10_000_000  # bytes
 ENDINGS = outline_child.ENDINGS
 
