@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.core.contract import AN2DL2024
-from tools import options, output
+from tools import contracts, options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -66,10 +65,11 @@ PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0),
-    default=AN2DL2024.time_limit,
-    show_default=True,
     metavar="SECONDS",
-    help=("The evaluator's time limit: predict uses fewer views when time runs short. 0 for none."),
+    help=(
+        "The evaluator's time limit: predict uses fewer views when time runs short. 0 for none. "
+        "[default: the competition's]"
+    ),
 )
 @click.option(
     "--images",
@@ -98,10 +98,10 @@ def build(
     preprocess: str,
     out: Path,
     weights: str | None,
-    time_limit: float,
+    time_limit: float | None,
     images: int,
     data_file: Path | None,
-    classes: int,
+    classes: int | None,
 ) -> None:
     """Write submission.zip from runs or a Keras model.
 
@@ -121,10 +121,15 @@ def build(
     if preprocess != "none":
         raise click.UsageError("--preprocess is for --model; a run knows its own.")
     chosen = [run_folder.open_finished(folder) for folder in folders]
+    contract = contracts.of_run(chosen[0])
+    if time_limit is None:
+        time_limit = contract.time_limit
     # The training file is large: it is read only where a package has to be made.
     load_samples = functools.partial(load_data, data_file=data_file)
     with output.stages() as stages, stages.stage("build") as progress:
-        digest = package.build(chosen, out, load_samples, weights, time_limit, images, progress)
+        digest = package.build(
+            chosen, out, load_samples, weights, time_limit, images, progress, contract
+        )
     for run in chosen:
         _show_comparison(package.read_comparison(run), f"{run.folder}", "validation images")
     networks = [manifest.read_manifest(run.package).networks[0] for run in chosen]
@@ -136,14 +141,17 @@ def _build_model(
     preprocess: str,
     out: Path,
     weights: str | None,
-    time_limit: float,
+    time_limit: float | None,
     images: int,
     data_file: Path | None,
-    classes: int,
+    classes: int | None,
 ) -> None:
     if data_file is None:
         raise click.UsageError("--model needs --data FILE: labelled images to compare it on.")
-    samples = dataset.load(data_file, classes)
+    contract = contracts.current()
+    if time_limit is None:
+        time_limit = contract.time_limit
+    samples = dataset.load(data_file, classes, contract)
     with output.stages() as stages, tempfile.TemporaryDirectory(prefix="cbtool-") as place:
         folder = Path(place) / "package"
         with stages.stage("build") as progress:
@@ -154,7 +162,7 @@ def _build_model(
             comparison = package.export_model(
                 model, samples, folder, weights or "float16", progress
             )
-            digest = package.write_zip([folder], out, time_limit, images)
+            digest = package.write_zip([folder], out, time_limit, images, contract)
         with stages.stage("predict"):
             accuracy = package.measure_accuracy(folder, samples)
         written = manifest.read_manifest(folder)

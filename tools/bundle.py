@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
-from tools import options, output
+from toolkit.core.contract import AN2DL2024
+from tools import contracts, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.codabench import hosting
     from toolkit.data import dataset, synthetic
 
+TITLE = "Image classification"
 PER_CLASS = 2  # drawn cells a class, where there is no data
 ONE_SECOND = timedelta(seconds=1)
 DATE = click.DateTime(formats=["%Y-%m-%d"])
@@ -46,21 +48,17 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
     "--start", type=DATE, metavar="DATE", help="First day, as YYYY-MM-DD. [default: today]"
 )
 @click.option("--final-start", type=DATE, metavar="DATE", help="First day of the phase Final.")
-@click.option(
-    "--title", default="Image classification", show_default=True, help="The competition's name."
-)
+@click.option("--title", help="The competition's name. [default: that in competition.toml]")
 @click.option(
     "--docker-image",
     metavar="IMAGE",
-    help="Docker image of the submissions. [default: TensorFlow 2.17.0]",
+    help="Docker image of the submissions. [default: that of the competition's TensorFlow]",
 )
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    default=600,
-    show_default=True,
     metavar="SECONDS",
-    help="Time limit of each step.",
+    help="Time limit of each step. [default: the competition's]",
 )
 @click.option(
     "--per-day",
@@ -77,24 +75,28 @@ def bundle(
     final_file: Path | None,
     start: datetime | None,
     final_start: datetime | None,
-    title: str,
+    title: str | None,
     docker_image: str | None,
-    limit: int,
+    limit: int | None,
     per_day: int,
-    classes: int,
+    classes: int | None,
 ) -> None:
-    """Write a competition like AN2DL 2024 for CodaBench.
+    """Write a competition for CodaBench.
 
-    The ingestion program calls `Model().predict` on the hidden images; the scoring program computes
-    accuracy and a confusion matrix. Without --data, the hidden images are a few synthetic cells.
+    The ingestion program calls what the competition asks for, by default `Model().predict`, on the
+    hidden images; the scoring program computes its metric, by default accuracy, and a confusion
+    matrix. Without --data, the hidden images are a few synthetic cells.
     """
+    contract = contracts.current()
     start = start or datetime.now()
     if (final_file is None) != (final_start is None):
         raise click.UsageError("give both --final and --final-start, or neither.")
     if final_start and final_start <= start:
         raise click.UsageError("--final-start must be later than --start.")
     if data_file:
-        samples = dataset.load(data_file, classes)
+        samples = dataset.load(data_file, classes, contract)
+    elif contract != AN2DL2024:
+        raise click.UsageError(f"give --data FILE: the hidden images of {contract.name}.")
     else:
         drawn = synthetic.draw(PER_CLASS)
         cells = drawn.ids < PER_CLASS * len(synthetic.KINDS)  # irrelevant pictures come after them
@@ -103,8 +105,15 @@ def bundle(
     if final_file and final_start:
         # CodaBench refuses phases of which one ends at the moment when the next one starts.
         phases = [replace(phases[0], end=final_start - ONE_SECOND)]
-        phases.append(hosting.HostedPhase("Final", dataset.load(final_file, classes), final_start))
-    hosting.write_bundle(out, title, phases, docker_image or hosting.DOCKER_IMAGE, limit, per_day)
+        final = dataset.load(final_file, classes, contract)
+        phases.append(hosting.HostedPhase("Final", final, final_start))
+    settings = hosting.Settings(
+        title or (TITLE if contract == AN2DL2024 else contract.name),
+        docker_image or hosting.name_docker_image(contract),
+        limit or round(contract.time_limit),
+        per_day,
+    )
+    hosting.write_bundle(out, phases, settings, contract)
     click.echo(
         f"{out}: "
         f"{', '.join(f'{phase.name} with {len(phase.samples):,} images' for phase in phases)}"

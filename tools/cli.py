@@ -11,7 +11,7 @@ import click
 
 from toolkit.core.errors import CbtoolError, InputError, LimitError
 from toolkit.core.files import write_error
-from tools import output, signals
+from tools import contracts, output, signals
 from tools.lazy import LazyGroup, Target
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,13 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {
     "bench": Target("tools.bench:bench", "Compare speed with stock code; backtest estimates."),
     "build": Target("tools.build:build", "Write submission.zip from runs or a Keras model."),
-    "bundle": Target("tools.bundle:bundle", "Write a competition like AN2DL 2024 for CodaBench."),
+    "bundle": Target("tools.bundle:bundle", "Write a competition for CodaBench."),
     "cancel": Target("tools.submissions:cancel", "Cancel submission ID."),
     "competitions": Target("tools.competitions:competitions", "Find, join and show competitions."),
     "data": Target("tools.data:data", "Inspect, clean, convert or download training data."),
     "delete": Target("tools.submissions:delete", "Delete submission ID for good."),
     "demo": Target("tools.demo:demo", "Run all stages on synthetic cells."),
     "evaluate": Target("tools.evaluate:evaluate", "Score a run; estimate the hidden test score."),
+    "init": Target("tools.init:init", "Describe a competition in competition.toml."),
     "leaderboard": Target("tools.leaderboard:leaderboard", "Show a phase's leaderboard."),
     "login": Target("tools.account:login", "Log in at CodaBench, once."),
     "logout": Target("tools.account:logout", "Remove the stored token of a server."),
@@ -49,11 +50,13 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="cbtool", prog_name="cbtool")
-def cli() -> None:
+@contracts.competition_option
+def cli(competition_file: Path | None) -> None:
     """Turn a competition's training file into a checked and scored CodaBench submission.
 
     The stages: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start
-    with `cbtool demo`; compare with `cbtool runs list`.
+    with `cbtool demo`; compare with `cbtool runs list`. For another competition than AN2DL 2024,
+    describe it first: `cbtool init`.
     """
 
 

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from toolkit.core.files import file_name
-from tools import options, output
+from tools import contracts, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -38,12 +38,12 @@ def data() -> None:
 )
 @options.classes
 @options.json
-def inspect(file: Path, out: Path | None, classes: int, as_json: bool) -> None:
+def inspect(file: Path, out: Path | None, classes: int | None, as_json: bool) -> None:
     """Show what FILE.npz contains.
 
     Also writes a contact sheet for each class.
     """
-    samples = dataset.load(file, classes)
+    samples = dataset.load(file, classes, contracts.current())
     out = out or Path(f"{file.stem}-inspect")
     with output.stages() as stages, stages.stage("copies"):
         groups = cleaning.group_copies(samples.images, config.CleanConfig().near_copy_bits)
@@ -113,7 +113,7 @@ def clean(file: Path, out: Path, classes: int) -> None:
     cleaning.
     FILE is not changed; `cbtool train` cleans the data itself.
     """
-    samples = dataset.load(file, classes)
+    samples = dataset.load(file, classes, contracts.current())
     dataset.require_trainable(samples, file)
     with output.stages() as stages, stages.stage("clean"):
         found = cleaning.clean(samples, config.CleanConfig())
@@ -149,7 +149,7 @@ def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:
 )
 @options.classes
 def augment_preview(
-    file: Path, preset: str, settings: tuple[str, ...], out: Path | None, classes: int
+    file: Path, preset: str, settings: tuple[str, ...], out: Path | None, classes: int | None
 ) -> None:
     """Show a preset's augmentations on images of FILE.npz.
 
@@ -157,7 +157,7 @@ def augment_preview(
     augmented copies. A single augmentation changes every image; the chain applies each at its rate.
     """
     chosen = config.preset(preset, settings)
-    samples = dataset.load(file, classes)
+    samples = dataset.load(file, classes, contracts.current())
     out = out or Path(f"{preset}-augmentations")
     rows = np.linspace(0, len(samples) - 1, plots.PREVIEW_IMAGES).astype(int)
     with output.stages() as stages, stages.stage("augment") as progress:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
 from tools import options, output, score, train
 from tools import time as timing_command
@@ -18,7 +19,7 @@ with lazy_imports():
     from toolkit.evaluation import evaluate as evaluation
     from toolkit.export import package
     from toolkit.report import plots
-    from toolkit.runtime import checks, sandbox, timing
+    from toolkit.runtime import checks, timing
 
 PER_CLASS = 80  # drawn cells a class
 SIDE = 32  # pixels of the drawn cells: small, so that a CPU trains in seconds
@@ -67,10 +68,9 @@ def demo(out: Path) -> int:
         with stages.stage("time"):
             measured = timing.measure(zip_file, TIMED_IMAGES)
         with stages.stage("score"):
-            labels = score.predict_labels(
-                zip_file, {"cells": cells}, sys.executable, sandbox.TIME_LIMIT
-            )["cells"]
-    times = timing_command.rows(measured, sandbox.TIME_LIMIT)
+            limit = AN2DL2024.time_limit
+            labels = score.predict(zip_file, {"cells": cells}, sys.executable, limit)["cells"]
+    times = timing_command.rows(measured, limit)
     failed = [check.name for check in found if check.status == "failed"]
     output.table(
         ("stage", "result"),

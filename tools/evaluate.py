@@ -67,7 +67,7 @@ def evaluate(
         print_calibration(name, found.calibration)
     if evaluated.views:
         print_views(evaluated.views)
-    print_post_processing(evaluated.post_processing)
+    print_post_processing(evaluated.post_processing, evaluated.parts[part].result.metric)
     click.echo(
         f"The test part was opened {openings} times."
         if openings != 1
@@ -79,7 +79,8 @@ def evaluate(
 def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
     """The samples `run` was trained on, from `data_file` or from their path at training."""
     classes = len(run_folder.read_provenance(run)["class_names"])
-    return dataset.load(data_file or run_folder.training_file(run), classes)
+    contract = run_folder.read_contract(run)
+    return dataset.load(data_file or run_folder.training_file(run), classes, contract)
 
 
 def print_benchmark(
@@ -92,8 +93,10 @@ def print_benchmark(
         ("shift: chains of corruptions", *_interval(found.shift)),
         ("estimated for a hidden test set", *_interval(found.estimate.score)),
     ]
-    output.table(("accuracy", "", "95 % interval"), rows, title=f"Scores, {title}")
-    click.echo(f"Families that the training did not include: {', '.join(found.estimate.absent)}.")
+    output.table((found.metric, "", "95 % interval"), rows, title=f"Scores, {title}")
+    if found.estimate.absent:
+        absent = ", ".join(found.estimate.absent)
+        click.echo(f"Families that the training did not include: {absent}.")
     severities = len(next(iter(found.families.values())))
     families = [
         (family, *(f"{each.value:.3f} ±{(each.high - each.low) / 2:.3f}" for each in row))
@@ -103,7 +106,7 @@ def print_benchmark(
     output.table(
         columns,
         families,
-        title=f"Accuracy by family and severity, {title} (± half the 95 % interval)",
+        title=f"{found.metric} by family and severity, {title} (± half the 95 % interval)",
     )
     for condition, scores in found.scores.items():
         print_classes(f"{title}, {condition}", scores, class_names)
@@ -148,8 +151,9 @@ def print_views(choice: tta.ViewChoice) -> None:
     )
 
 
-def print_post_processing(found: calibration.PostProcessing) -> None:
-    """Prints the gain of each correction after training, and whether it is applied."""
+def print_post_processing(found: calibration.PostProcessing, metric: str) -> None:
+    """Prints the gain of each correction after training, and whether it is applied. metric: of the
+    competition."""
     rows = [
         (
             "temperature",
@@ -159,8 +163,8 @@ def print_post_processing(found: calibration.PostProcessing) -> None:
         ),
         (
             "other class shares",
-            "accuracy",
-            *_gain(found.accuracy_gain),
+            metric,
+            *_gain(found.score_gain),
             "corrected" if found.shares else "no gain: not applied",
         ),
     ]

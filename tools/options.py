@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from toolkit.core.contract import AN2DL2024
+from toolkit.core.contract import Contract
 from tools import output
 from tools.lazy import lazy_imports
 
@@ -51,7 +51,7 @@ def interpreter(command: Command) -> Command:
 
 def checked_interpreter(command: Command) -> Command:
     """The same, where the default is the competition's environment."""
-    return _add_interpreter(command, "none: cbtool's own Python. [default: an2dl2024]")
+    return _add_interpreter(command, "none: cbtool's own Python. [default: the competition's]")
 
 
 def _add_interpreter(command: Command, default: str) -> Command:
@@ -89,13 +89,17 @@ def choose_isolation(backend: isolations.EngineName | None) -> isolations.Isolat
 
 
 def choose_place(
-    stages: output.Stages, file: Path, evaluator: str | None, python: str | None
+    stages: output.Stages,
+    file: Path,
+    evaluator: str | None,
+    python: str | None,
+    contract: Contract,
 ) -> environment.Place:
     """Where the zip `file` is checked: as the options say, by default in the competition's
     environment. Raises UsageError when both are given."""
     _require_one(evaluator, python)
     with stages.stage("evaluator") as progress:
-        return environment.choose_place(file, evaluator, python, progress=progress)
+        return environment.choose_place(file, evaluator, python, contract, progress)
 
 
 def _require_one(evaluator: str | None, python: str | None) -> None:
@@ -114,10 +118,8 @@ backend = click.option(
 limit = click.option(
     "--limit",
     type=click.FloatRange(min=1),
-    default=AN2DL2024.time_limit,
-    show_default=True,
     metavar="SECONDS",
-    help="The competition's time limit, after which the zip is stopped.",
+    help="The time limit, after which the zip is stopped. [default: the competition's]",
 )
 runs_folder = click.option(
     "--runs",
@@ -135,9 +137,7 @@ json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 classes = click.option(
     "--classes",
     type=click.IntRange(2, 256),
-    default=8,
-    show_default=True,
-    help="Number of classes, if the file has no class names.",
+    help="Number of classes, if the file has no names of them. [default: the competition's]",
 )
 run = click.option(
     "--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder."

@@ -8,12 +8,14 @@ from typing import Any
 import click
 import numpy as np
 
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, SubmissionError
-from tools import evaluate, options, output
+from toolkit.core.metrics import take_labels
+from tools import contracts, evaluate, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
-    from toolkit.data import dataset, splitting
+    from toolkit.data import channels, dataset, splitting
     from toolkit.evaluation import results, shift_benchmark, zip_score
     from toolkit.export import manifest, zip_ledger
     from toolkit.runtime import sandbox
@@ -57,11 +59,11 @@ def score(
     run_folder: Path | None,
     folder: Path,
     shift: bool,
-    classes: int,
+    classes: int | None,
     evaluator: str | None,
     python: str | None,
     backend: EngineName | None,
-    limit: float,
+    limit: float | None,
     as_json: bool,
 ) -> int:
     """Run ZIP on FILE.npz and score its labels.
@@ -70,7 +72,8 @@ def score(
     a label differs from that of `evaluate`. With --shift, computes the numbers of `evaluate` from
     the zip alone; of more than 1,000 images, 1,000 are sampled.
     """
-    samples = dataset.load(data_file, classes)
+    contract = contracts.current()
+    samples = dataset.load(data_file, classes, contract)
     run = run_folders.open_finished(run_folder) if run_folder else None
     if run:
         samples = samples.take(splitting.read(run.split).rows(PART, samples))
@@ -84,9 +87,10 @@ def score(
         interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("score"):
             # The limit is for one set of images.
-            labels = predict_labels(file, copies, interpreter, limit * len(copies), isolation)
+            seconds = (limit or contract.time_limit) * len(copies)
+            answers = predict(file, copies, interpreter, seconds, contract, isolation)
     known = manifest.read_families(file)
-    found = zip_score.score(samples, labels, known, stored)
+    found = zip_score.score(samples, answers, known, stored, contract)
     if found.benchmark:
         part = PART if run else data_file.name
         zip_ledger.note_scores(folder, file, part, found.benchmark.headline)
@@ -108,10 +112,10 @@ def score(
 def _require_size(file: Path, samples: dataset.Samples, data_file: Path) -> None:
     """Raises InputError where a zip that says which images it takes takes others."""
     known = manifest.read_zip_manifest(file)
-    if known is None or known.image_shape == samples.images.shape[1:]:
+    if known is None or known.image_shape[:2] == samples.images.shape[1:3]:
         return
-    wanted = " × ".join(map(str, known.image_shape))
-    given = " × ".join(map(str, samples.images.shape[1:]))
+    wanted = " × ".join(map(str, known.image_shape[:2]))
+    given = " × ".join(map(str, samples.images.shape[1:3]))
     raise InputError(
         f"the images in {data_file} are {given}, but {file} takes {wanted}.",
         "Give images of that size, as the competition does.",
@@ -121,7 +125,8 @@ def _require_size(file: Path, samples: dataset.Samples, data_file: Path) -> None
 def score_values(found: zip_score.ZipScore) -> dict[str, Any]:
     """What `toolkit.evaluation.zip_score` found, ready for JSON."""
     if found.benchmark is None:
-        return found.scores.summary
+        values = {"metric": found.metric, "score": found.score.value}
+        return found.scores.summary | values
     return found.scores.summary | results.benchmark_values(found.benchmark)
 
 
@@ -130,10 +135,9 @@ def print_score(found: zip_score.ZipScore, title: str, samples: dataset.Samples)
     if found.benchmark:
         evaluate.print_benchmark(title, found.benchmark, samples.class_names)
     else:
-        accuracy = found.accuracy
         click.echo(
-            f"accuracy {accuracy.value:.4f} on {len(samples):,} images, 95 % interval "
-            f"{accuracy.low:.4f} to {accuracy.high:.4f}"
+            f"{found.metric} {found.score.value:.4f} on {len(samples):,} images, 95 % interval "
+            f"{found.score.low:.4f} to {found.score.high:.4f}"
         )
         evaluate.print_classes(title, found.scores, samples.class_names)
     if found.differing is not None:
@@ -142,21 +146,27 @@ def print_score(found: zip_score.ZipScore, title: str, samples: dataset.Samples)
         )
 
 
-def predict_labels(
+def predict(
     file: Path,
     copies: dict[str, dataset.Samples],
     python: str,
     limit: float,
+    contract: Contract = AN2DL2024,
     isolation: Isolation | None = None,
 ) -> dict[str, np.ndarray]:
-    """The labels the zip predicts for `copies`, by name: int [n].
+    """The zip's answers to `copies`, by name: labels, int [n], or probabilities, float [n,
+    classes].
 
-    Raises SubmissionError when they are no labels of these images.
+    Raises SubmissionError when they are no answers to these images.
     """
-    images = {name: samples.images for name, samples in copies.items()}
-    outcome = sandbox.run(file, images, python, limit, isolation=isolation)
-    found = {name: outcome.labels(name) for name in copies}
-    for name, labels in found.items():
+    images = {
+        name: channels.from_rgb(samples.images, contract.channels)
+        for name, samples in copies.items()
+    }
+    outcome = sandbox.run(file, images, python, limit, contract, isolation)
+    found = {name: outcome.answers(name) for name in copies}
+    for name, answers in found.items():
+        labels = take_labels(answers)
         classes = len(copies[name].class_names)
         if len(labels) != len(copies[name]) or labels.min() < 0 or labels.max() >= classes:
             raise SubmissionError(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toolkit.core.errors import LimitError
-from tools import options, output
+from tools import contracts, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -37,7 +37,7 @@ def time(
     evaluator: str | None,
     python: str | None,
     backend: EngineName | None,
-    limit: float,
+    limit: float | None,
     folder: Path,
     as_json: bool,
 ) -> int:
@@ -48,11 +48,13 @@ def time(
     when the projection exceeds the limit. For a zip with an own time limit up to that limit, the
     projection for the exit code uses one view.
     """
+    contract = contracts.current()
+    limit = limit or contract.time_limit
     isolation = options.choose_isolation(backend)
     with output.stages() as stages:
         interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("time"):
-            measured = timing.measure(file, images, interpreter, limit, isolation)
+            measured = timing.measure(file, images, interpreter, limit, isolation, contract)
     zip_ledger.note(folder, file, seconds=round(measured.projected_seconds, 1), images=images)
     if as_json:
         output.as_json(values(measured) | {"limit_seconds": limit, "isolation": isolation.values})

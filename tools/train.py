@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import click
 
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import CbtoolError, DivergenceError
-from tools import options, output
+from tools import contracts, options, output
 from tools.data import summary
 from tools.lazy import lazy_imports, quiet_tensorflow
 
 with lazy_imports():
     from toolkit.core import config
     from toolkit.data import cleaning, dataset
-    from toolkit.training import fit, prepare, run_folder, trainer
+    from toolkit.training import checkpointing, fit, prepare, run_folder, trainer
 
 
 @click.command()
@@ -100,22 +102,40 @@ def _train(
     settings: tuple[str, ...],
     data_file: Path,
 ) -> None:
+    contract = contracts.current()
     if config_file:
         chosen = config.read(config_file, settings)
     else:
         chosen = config.preset(preset or "lite", settings)
-    samples = dataset.load(data_file, chosen.data.classes)
+    if contract != AN2DL2024:
+        chosen = follow(contract, chosen, settings)
+    samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
     with _resumable(folder), output.stages() as stages:
-        run, found = train_run(folder, chosen, samples, data_file, stages)
+        run, found = train_run(folder, chosen, samples, data_file, stages, contract)
     output.table(("what", "images"), summary(found), title="Cleaning")
     _report(run)
+
+
+def follow(contract: Contract, chosen: config.Config, settings: tuple[str, ...]) -> config.Config:
+    """`chosen` with the classes and the metric of `contract`, where `settings` and the preset say
+    nothing of them."""
+    data, training = chosen.data, chosen.train
+    if not any(setting.startswith("data.classes=") for setting in settings):
+        data = replace(data, classes=contract.classes)
+    usual = checkpointing.MONITORS["accuracy"]
+    named = any(setting.startswith("train.monitor=") for setting in settings)
+    if training.monitor == usual and not named:
+        training = replace(training, monitor=checkpointing.choose_monitor(contract))
+    return replace(chosen, data=data, train=training)
 
 
 def _resume(folder: Path, data_file: Path | None) -> None:
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
-    samples = dataset.load(data_file or run_folder.training_file(run), chosen.data.classes)
+    contract = run_folder.read_contract(run)
+    path = data_file or run_folder.training_file(run)
+    samples = dataset.load(path, chosen.data.classes, contract)
     with _resumable(folder), output.stages() as stages, stages.stage("train") as progress:
         fit.resume(run, samples, progress)
     _report(run)
@@ -144,6 +164,7 @@ def train_run(
     samples: dataset.Samples,
     data_file: Path,
     stages: output.Stages,
+    contract: Contract = AN2DL2024,
 ) -> tuple[run_folder.Run, cleaning.Cleaning]:
     """Cleans, splits and trains, a stage at a time. Returns the run and what cleaning found."""
     with stages.stage("clean"):
@@ -153,7 +174,7 @@ def train_run(
             network = trainer.build_seeded_network(chosen, samples)
         prepared = prepare.prepare(samples, chosen)
     with stages.stage("train") as progress:
-        run = fit.fit(prepared, chosen, folder, data_file, network, progress)
+        run = fit.fit(prepared, chosen, folder, data_file, network, progress, contract)
     return run, prepared.cleaning
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from toolkit.core.archives import open_zip
+from toolkit.core.contract import Contract
 from toolkit.core.errors import PlatformError, SubmissionError, end_sentence
-from tools import options, outcome, output, plans, unfinished
+from tools import contracts, options, outcome, output, plans, unfinished
 from tools.account import connect
 from tools.lazy import lazy_imports
 from tools.leaderboard import enter
@@ -26,7 +27,9 @@ with lazy_imports():
 
 @click.command()
 @click.argument("file", metavar="[ZIP]", type=options.PATH, required=False)
-@options.competition("The competition's number, or its web address.")
+@options.competition(
+    "The competition's number, or its web address. [default: that in competition.toml]"
+)
 @click.option("--phase", "wanted", metavar="NAME", help="The phase. [default: the current one]")
 @click.option("--wait", is_flag=True, help="Wait for the score; print score and logs.")
 @click.option(
@@ -82,6 +85,9 @@ def upload(
     entered only once. Records the online score in the submissions ledger of --runs. Exits with 3
     when CodaBench refuses the zip or the submission fails, with 1 when the zip fails `validate`.
     """
+    contract = contracts.current()
+    if file is not None and not (address or resume or abandon):
+        address = contracts.find_address(contract)
     if [resume, abandon, bool(address)].count(True) != 1 or (address and file is None):
         raise click.UsageError("give ZIP and --competition ID, or --resume, or --abandon.")
     if dry_run and not address:
@@ -99,7 +105,7 @@ def upload(
         plan = eligibility.plan(client, file, address, wanted)
         if not again:
             uploads.refuse_repetition(client, plan, file)
-        found = _run_checks(file, evaluator, python)
+        found = _run_checks(file, evaluator, python, contract)
         failed = find_failed(found, force=False)
         refused = bool(failed) and not force
         if dry_run or not refused:
@@ -145,10 +151,10 @@ def upload(
 
 
 def _run_checks(
-    file: Path, evaluator: str | None, python: str | None
+    file: Path, evaluator: str | None, python: str | None, contract: Contract
 ) -> list[runtime_checks.Check]:
     """The checks of `validate`; tells what those that fail or warn have found."""
-    found = run_checks(file, evaluator, python)
+    found = run_checks(file, evaluator, python, contract)
     for check in found:
         if check.status in ("failed", "warning"):
             output.hint(f"{check.name}: {end_sentence(check.detail)} {check.hint}")

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from toolkit.core.archives import open_zip
-from tools import options, output
+from toolkit.core.contract import AN2DL2024, Contract
+from tools import contracts, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -33,19 +34,21 @@ def validate(
     evaluator: str | None,
     python: str | None,
     backend: EngineName | None,
-    limit: float,
+    limit: float | None,
     force: bool,
     as_json: bool,
 ) -> int:
     """Check ZIP's layout, code and behaviour.
 
     Runs ZIP in a clean process, isolated from this machine where that is possible, in the
-    competition's environment (TensorFlow 2.17.0, Keras 3.4.1), which is installed on first use:
-    what loads in a newer Keras may not load there. Exits with 1 when a check fails. Where that
-    environment cannot be installed, the check `environment` fails, unless cbtool built ZIP.
+    competition's environment (for AN2DL 2024 TensorFlow 2.17.0, Keras 3.4.1), which is installed on
+    first use: what loads in a newer Keras may not load there. Exits with 1 when a check fails.
+    Where that environment cannot be installed, the check `environment` fails, unless cbtool built
+    ZIP.
     """
+    contract = contracts.current()
     isolation = isolations.choose_isolation(backend)  # a check tells what it is
-    found = run_checks(file, evaluator, python, limit, isolation)
+    found = run_checks(file, evaluator, python, contract, limit, isolation)
     failed = find_failed(found, force)
     if as_json:
         output.as_json(
@@ -63,7 +66,8 @@ def validate(
         return 1
     skipped = sum(check.status == "skipped" for check in found)
     passed = f"All checks passed{f', {skipped} skipped' if skipped else ''}."
-    output.hint(f"{passed} Next: cbtool time {file} --images 3421")
+    images = "3421" if contract == AN2DL2024 else "N"  # of AN2DL 2024's final test set
+    output.hint(f"{passed} Next: cbtool time {file} --images {images}")
     return 0
 
 
@@ -71,18 +75,20 @@ def run_checks(
     file: Path,
     evaluator: str | None,
     python: str | None,
+    contract: Contract,
     limit: float | None = None,
     isolation: Isolation | None = None,
 ) -> list[runtime_checks.Check]:
     """The checks of the zip `file`, the first of which tells where it was run."""
     open_zip(file).close()  # before an environment is installed
     with output.stages() as stages:
-        place = options.choose_place(stages, file, evaluator, python)
+        place = options.choose_place(stages, file, evaluator, python, contract)
         with stages.stage("validate"):
             found = checks.validate(
                 file,
                 place.python,
                 limit,
+                contract,
                 in_evaluator=place.in_evaluator,
                 isolation=isolation,
             )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.commands import ROOT, assert_one_sentence, in_process
 from toolkit.codabench import bundle as bundles
-from toolkit.codabench import bundle_checks, hosting, worker, worker_checks
+from toolkit.codabench import bundle_checks, worker, worker_checks
 from toolkit.data import dataset
 from toolkit.runtime import engines
 
@@ -749,7 +749,9 @@ def test_a_course_hosts_its_own(tmp_path, cells):
         assert [check.detail for check in bundle_checks.check_bundle(bundle)] == [
             "CodaBench can unpack it, as far as it shows"
         ]
-        assert bundle.docker_image == hosting.DOCKER_IMAGE and bundle.enable_detailed_results
+        assert (
+            bundle.docker_image == "tensorflow/tensorflow:2.17.0" and bundle.enable_detailed_results
+        )
     assert_one_sentence(in_process("bundle", "--out", path, *options), "exists")
     assert in_process("bundle", "--out", tmp_path / "x", "--final", training_file).returncode == 2
     wrong = {

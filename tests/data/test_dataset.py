@@ -92,7 +92,7 @@ def bad_files(folder, images):
         "NaN": (dict(images=nan, labels=LABELS), "NaN"),
         "times": (dict(images=images.astype("m8[s]"), labels=LABELS), "timedelta64[s], not uint8"),
         "grey images": (dict(images=images[..., 0], labels=LABELS), "not (n, height, width, 3)"),
-        "tiny images": (dict(images=images[:, :8, :8], labels=LABELS), "8×8"),
+        "tiny images": (dict(images=images[:, :7, :7], labels=LABELS), "7×7"),
         "no images": (dict(images=images[:0], labels=LABELS[:0]), "contains no images"),
         "label out of range": (dict(images=images, labels=LABELS + 1), "label 8 of image 7"),
         "negative label": (dict(images=images, labels=LABELS - 1), "label -1 of image 0"),
@@ -180,7 +180,7 @@ def test_other_channels_are_told_the_way_out(tmp_path, images):
     for changed, hint in (
         (np.concatenate([images, images[..., :1]], -1), "Leave out the alpha channel"),
         (images.transpose(0, 3, 1, 2), "Put the channels last"),
-        (images[..., 0], "Repeat the channel of grey images"),
+        (images[..., 0], "make them RGB with cbtool data convert"),
     ):
         path = written(tmp_path / "x.npz", images=changed, labels=LABELS)
         with pytest.raises(InputError) as caught:

@@ -55,7 +55,7 @@ def test_other_class_shares_are_found_from_the_images_alone():
         probabilities.argmax(axis=1) == labels
     ).mean() + 0.03
     chosen = choose(probabilities, labels)
-    assert chosen.shares == tuple(EVEN) and chosen.accuracy_gain.low > 0
+    assert chosen.shares == tuple(EVEN) and chosen.score_gain.low > 0
     np.testing.assert_allclose(chosen.apply(probabilities), adjusted, atol=0.2)
 
 

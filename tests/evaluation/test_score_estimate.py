@@ -8,11 +8,17 @@ from toolkit.augment.registry import OPERATIONS
 from toolkit.core import config
 from toolkit.data import shift
 from toolkit.evaluation import score_estimate
+from toolkit.evaluation.metrics import Scored
 from toolkit.training import families
 
 N, SEEDS = 1000, 5
 CHAINS = np.stack([shift.families(np.arange(N), seed) for seed in range(SEEDS)])
 PLACES = {family: place for place, family in enumerate(shift.FAMILIES)}
+
+
+def scored(correct: np.ndarray) -> Scored:
+    """Answers that are right where `correct` says so: all images are of class 0."""
+    return Scored("accuracy", 1 - correct.astype(int).ravel(), np.zeros(N, int))
 
 
 def chance(rng, accuracies: dict[str, float]) -> np.ndarray:
@@ -42,7 +48,7 @@ def test_what_a_training_knows():
 
 def test_without_augmentation_it_is_the_mixtures_own_score():
     correct = chance(np.random.default_rng(0), {"noise": 0.2, "blur": 0.5})
-    found = score_estimate.estimate(correct, CHAINS, ())
+    found = score_estimate.estimate(scored(correct), CHAINS, ())
     assert found.score.value == pytest.approx(correct.mean())
     assert found.score.low < found.score.value < found.score.high and found.absent == shift.FAMILIES
 
@@ -54,7 +60,7 @@ def test_a_training_on_the_benchmarks_own_families_does_not_flatter_it():
     for family in ("overlay", "noise"):
         correct = chance(rng, {family: 0.4})
         found = score_estimate.estimate(
-            correct, CHAINS, tuple(name for name in shift.FAMILIES if name != family)
+            scored(correct), CHAINS, tuple(name for name in shift.FAMILIES if name != family)
         )
         touched = CHAINS[..., PLACES[family]]
         share = max(score_estimate.UNKNOWN_SHARE, touched.mean())
@@ -66,16 +72,16 @@ def test_a_training_on_the_benchmarks_own_families_does_not_flatter_it():
 
 def test_where_all_families_are_known_the_worst_stands_for_the_unknown():
     correct = chance(np.random.default_rng(2), {"blur": 0.3})
-    found = score_estimate.estimate(correct, CHAINS, shift.FAMILIES)
+    found = score_estimate.estimate(scored(correct), CHAINS, shift.FAMILIES)
     assert found.absent == ("blur",) and found.score.value <= correct.mean() + 1e-9
 
 
 def test_the_interval_holds_other_draws_of_families():
     """One family ruins everything: another hidden set may hold much of it, or little."""
     wide = score_estimate.estimate(
-        chance(np.random.default_rng(3), {"noise": 0.0}), CHAINS, ()
+        scored(chance(np.random.default_rng(3), {"noise": 0.0})), CHAINS, ()
     ).score
     even = score_estimate.estimate(
-        np.random.default_rng(3).random((SEEDS, N)) < wide.value, CHAINS, ()
+        scored(np.random.default_rng(3).random((SEEDS, N)) < wide.value), CHAINS, ()
     ).score
     assert wide.high - wide.low > 2 * (even.high - even.low)

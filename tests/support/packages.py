@@ -10,7 +10,8 @@ import numpy as np
 from toolkit.core.config import ModelConfig
 from toolkit.core.files import digest
 from toolkit.export import graph, optimize, package
-from toolkit.export.manifest import FORMAT, model_source
+from toolkit.export.interface import write_source
+from toolkit.export.manifest import FORMAT
 from toolkit.models.network import build
 
 CLASSES = 8
@@ -36,7 +37,7 @@ def write_package(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
         optimize.rewrite_all(graph.operations(network.model)), "float16"
     )
     folder.mkdir()
-    (folder / "model.py").write_bytes(model_source())
+    (folder / "model.py").write_bytes(write_source())
     (folder / "weights.h5").write_bytes(package.to_hdf5(operations))
     entry = {
         "backbone": "simple-cnn",

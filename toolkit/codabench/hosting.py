@@ -1,5 +1,5 @@
-"""A competition of one's own: the bundle in which CodaBench runs `Model().predict` and scores its
-accuracy."""
+"""A competition of one's own: the bundle in which CodaBench runs submissions and scores them, as
+its contract says."""
 
 import json
 import shutil
@@ -15,13 +15,30 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from toolkit.core import metrics
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
+from toolkit.core.metrics import LOWER_IS_BETTER, MetricName
+from toolkit.data.channels import from_rgb
 from toolkit.data.dataset import Samples
 
-DOCKER_IMAGE = "tensorflow/tensorflow:2.17.0"  # the TensorFlow of AN2DL 2024's evaluator
+DOCKER_IMAGES = "tensorflow/tensorflow"
 LOGO_SIDE = 2  # images in a row
 MAX_SUBMISSIONS = 100  # a person, in a phase
+MEANINGS: dict[MetricName, str] = {
+    "accuracy": "the share of hidden images whose class was predicted",
+    "macro-f1": "the mean over the classes of F1, the harmonic mean of precision and recall",
+    "balanced-accuracy": "the mean over the classes of the share of their images that was found",
+    "log-loss": "the mean negative logarithm of the true class's probability; lower is better",
+    "quadratic-kappa": "Cohen's kappa, in which an error counts as the square of its distance",
+}
+RETURNED = {
+    "labels": "integers (n,)",
+    "one-hot": "one 1 a row among zeros, (n, classes)",
+    "probabilities": "probabilities (n, classes), each row sums to 1",
+    "logits": "scores before the softmax, (n, classes)",
+}
 
 
 @dataclass(frozen=True)
@@ -35,13 +52,32 @@ class HostedPhase:
     end: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Settings:
+    """title: of the competition. docker_image: that submissions run in. limit: seconds a step.
+    per_day: submissions of a person."""
+
+    title: str
+    docker_image: str
+    limit: int
+    per_day: int
+
+
+def name_docker_image(contract: Contract) -> str:
+    """The image of the TensorFlow that `contract` names, or else of AN2DL 2024's."""
+    return f"{DOCKER_IMAGES}:{contract.tensorflow or AN2DL2024.tensorflow}"
+
+
 def write_bundle(
-    path: Path, title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
+    path: Path,
+    phases: list[HostedPhase],
+    settings: Settings,
+    contract: Contract = AN2DL2024,
 ) -> None:
     """Writes the bundle to `path`: a zip, which CodaBench takes, where it is called so, else a new
     folder.
 
-    limit: seconds a step; per_day: submissions of a person. Raises InputError when `path` exists.
+    contract: what submissions offer, and the metric. Raises InputError when `path` exists.
     """
     path = Path(path)
     if path.exists():
@@ -49,7 +85,7 @@ def write_bundle(
     with tempfile.TemporaryDirectory(prefix="cbtool-") as temporary, atomic(path) as unfinished:
         # Written whole before it takes its name: half a bundle could be uploaded by mistake.
         folder = Path(temporary) / "bundle"
-        _write_folder(folder, title, phases, docker_image, limit, per_day)
+        _write_folder(folder, phases, settings, contract)
         if path.suffix == ".zip":
             shutil.make_archive(str(unfinished.with_suffix("")), "zip", folder)
         else:
@@ -57,17 +93,20 @@ def write_bundle(
 
 
 def _write_folder(
-    folder: Path, title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
+    folder: Path, phases: list[HostedPhase], settings: Settings, contract: Contract
 ) -> None:
     first = phases[0].samples
     words = {
-        "title": title,
+        "title": settings.title,
         "height": first.images.shape[1],
         "width": first.images.shape[2],
         "classes": len(first.class_names),
         "class_names": ", ".join(first.class_names),
-        "docker_image": docker_image,
-        "limit": limit,
+        "docker_image": settings.docker_image,
+        "limit": settings.limit,
+        "metric": contract.metric,
+        "meaning": MEANINGS[contract.metric],
+        "interface": _write_interface(contract, first.images.shape[1:3]),
     }
     for part in ("ingestion_program", "scoring_program", "pages"):
         (folder / part).mkdir(parents=True)
@@ -77,10 +116,24 @@ def _write_folder(
                 if part == "pages":  # in programs a dollar sign may stand for itself
                     text = Template(text).substitute(words)
                 (folder / part / file.name).write_text(text, encoding="utf-8")
+    described = {
+        "style": contract.style,
+        "class_name": contract.class_name,
+        "method": contract.method,
+        "returns": contract.returns,
+        "classes": len(first.class_names),
+        "metric": contract.metric,
+    }
+    for program in ("ingestion_program", "scoring_program"):
+        text = json.dumps(described, indent=1) + "\n"
+        (folder / program / "contract.json").write_text(text, encoding="utf-8")
+    # The very code that scores here.
+    shutil.copyfile(metrics.__file__, folder / "scoring_program" / "metrics.py")
     for number, phase in enumerate(phases):
         images, labels = folder / f"input_data_{number}", folder / f"reference_data_{number}"
         images.mkdir()
-        np.savez_compressed(images / "images.npz", images=phase.samples.images)
+        shown = from_rgb(phase.samples.images, contract.channels)
+        np.savez_compressed(images / "images.npz", images=shown)
         labels.mkdir()
         hidden = {"class_names": phase.samples.class_names, "labels": phase.samples.labels.tolist()}
         (labels / "labels.json").write_text(json.dumps(hidden) + "\n", encoding="utf-8")
@@ -89,21 +142,38 @@ def _write_folder(
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(
         folder / "logo.png"
     )
-    description = _describe(title, phases, docker_image, limit, per_day)
+    description = _describe(phases, settings, contract)
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     (folder / "competition.yaml").write_text(text, encoding="utf-8")
 
 
-def _describe(
-    title: str, phases: list[HostedPhase], docker_image: str, limit: int, per_day: int
-) -> dict[str, Any]:
+def _write_interface(contract: Contract, size: tuple[int, ...]) -> str:
+    """What a participant writes into model.py."""
+    doc = (
+        f'"""X: uint8 (n, {size[0]}, {size[1]}, {contract.channels}), all images at once. Returns '
+        f'{RETURNED[contract.returns]}."""'
+    )
+    if contract.style == "function":
+        return f"def {contract.method}(X):\n    {doc}"
+    lines = [
+        f"class {contract.class_name}:",
+        "    def __init__(self):",
+        '        """Loads the weights, by names relative to model.py."""',
+        "",
+    ]
+    if contract.style == "fit":
+        lines += ["    def fit(self, X, y):", '        """Is called first."""', ""]
+    return "\n".join([*lines, f"    def {contract.method}(self, X):", f"        {doc}"])
+
+
+def _describe(phases: list[HostedPhase], settings: Settings, contract: Contract) -> dict[str, Any]:
     """The contents of competition.yaml."""
     return {
         "version": 2,
-        "title": title,
+        "title": settings.title,
         "description": "Image classification: submissions are code, run on hidden images.",
         "image": "logo.png",
-        "docker_image": docker_image,
+        "docker_image": settings.docker_image,
         "registration_auto_approve": True,
         "enable_detailed_results": True,
         "terms": "pages/terms.md",
@@ -122,9 +192,7 @@ def _describe(
             }
             for number, phase in enumerate(phases)
         ],
-        "phases": [
-            _describe_phase(number, phase, limit, per_day) for number, phase in enumerate(phases)
-        ],
+        "phases": [_describe_phase(number, phase, settings) for number, phase in enumerate(phases)],
         "leaderboards": [
             {
                 "title": "Results",
@@ -132,10 +200,10 @@ def _describe(
                 "submission_rule": "Force_Best",
                 "columns": [
                     {
-                        "title": "Accuracy",
-                        "key": "accuracy",
+                        "title": contract.metric.capitalize(),
+                        "key": contract.metric.replace("-", "_"),
                         "index": 0,
-                        "sorting": "desc",
+                        "sorting": "asc" if contract.metric in LOWER_IS_BETTER else "desc",
                         "precision": 4,
                     }
                 ],
@@ -144,7 +212,7 @@ def _describe(
     }
 
 
-def _describe_phase(number: int, phase: HostedPhase, limit: int, per_day: int) -> dict[str, Any]:
+def _describe_phase(number: int, phase: HostedPhase, settings: Settings) -> dict[str, Any]:
     # As texts, which YAML writes in quotes: of a time without quotes the server keeps the day.
     dates = {"start": f"{phase.start:%Y-%m-%d}"}
     if phase.end:
@@ -155,7 +223,7 @@ def _describe_phase(number: int, phase: HostedPhase, limit: int, per_day: int) -
         "description": f"{len(phase.samples)} hidden images",
         **dates,
         "tasks": [number],
-        "execution_time_limit": limit,
+        "execution_time_limit": settings.limit,
         "max_submissions": MAX_SUBMISSIONS,
-        "max_submissions_per_day": per_day,
+        "max_submissions_per_day": settings.per_day,
     }

@@ -71,7 +71,7 @@ def _build(text: str, source: str, settings: tuple[str, ...]) -> Config:
         return TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
         raise InputError(
-            _sentence(error.errors()[0], source),
+            describe_error(error, source, Config),
             "Correct the key or the value; docs/configuration.md lists all keys.",
         ) from error
 
@@ -115,21 +115,29 @@ def _item(place: Any, name: str, key: str) -> Any:
     )
 
 
-def _sentence(error: ErrorDetails, source: str) -> str:
-    """One of pydantic's errors as a sentence about the dotted key."""
+def describe_error(error: ValidationError, source: str, kind: Any) -> str:
+    """The first of pydantic's errors as a sentence about the dotted key. kind: the dataclass of the
+    whole file."""
+    # Unknown keys first: a misspelled one is also missing.
+    found = sorted(error.errors(), key=lambda each: each["type"] != "unexpected_keyword_argument")
+    return _sentence(found[0], source, kind)
+
+
+def _sentence(error: ErrorDetails, source: str, kind: Any) -> str:
     place = abridge(".".join(str(part) for part in error["loc"]))
     if error["type"] == "unexpected_keyword_argument":
         *parents, name = error["loc"]
-        return f"unknown key {place} in {source}.{_nearest(str(name), _keys_at(parents))}"
+        return f"unknown key {place} in {source}.{_nearest(str(name), _keys_at(parents, kind))}"
     if error["type"] == "missing":
         return f"{source} lacks the key {place}."
     reason = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict) or not place:  # a table whose keys do not go together
+        return f"{place or 'the description'} in {source}: {reason}."
     return f"{place} in {source} is {quote(error['input'])}: {reason[0].lower()}{reason[1:]}."
 
 
-def _keys_at(parents: list[str | int]) -> list[str]:
-    """The keys that exist under `parents` ("train", "phases", 0, ...)."""
-    kind: Any = Config
+def _keys_at(parents: list[str | int], kind: Any) -> list[str]:
+    """The keys that exist under `parents` ("train", "phases", 0, ...) in a file of `kind`."""
     for part in parents:
         if isinstance(part, int):
             kind = typing.get_args(kind)[0]

@@ -23,6 +23,17 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+Monitor = Literal[
+    "val_shift_accuracy",
+    "val_shift_macro_f1",
+    "val_shift_balanced_accuracy",
+    "val_shift_quadratic_kappa",
+    "val_shift_log_loss",
+    "val_loss",
+    "val_accuracy",
+]
+
+
 def _doc(text: str) -> Any:
     """The description of a key, which docs/configuration.md shows."""
     return Field(description=text)
@@ -214,11 +225,12 @@ class TrainConfig:
         int, Field(ge=0, lt=2**31), _doc("Seed of initialisation, order and augmentation.")
     ] = 0
     monitor: Annotated[
-        Literal["val_shift_accuracy", "val_loss", "val_accuracy"],
+        Monitor,
         _doc(
             "The measure that decides plateau, patience and the best epoch. val_shift_accuracy is "
             "the accuracy on corrupted copies of the validation part: clean images say little "
-            "about corrupted test images."
+            "about corrupted test images. A competition.toml with another metric changes the "
+            "default to that metric on the same copies."
         ),
     ] = "val_shift_accuracy"
     augmented_validation: Annotated[

@@ -1,9 +1,13 @@
-"""What a competition asks of a submission: its interface, its environment, its limits."""
+"""What a competition asks of a submission: its images, its interface, its environment, its limits,
+and the metric that it is scored by."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.core.metrics import MetricName
+
 Style = Literal["class", "function", "fit"]
+Returns = Literal["labels", "one-hot", "probabilities", "logits"]
 
 
 @dataclass(frozen=True)
@@ -12,10 +16,16 @@ class Contract:
 
     style: what model.py offers. "class": `Model()`, then `predict(X)`; "function": `predict(X)` in
     the module; "fit": a class `Model` with `fit(X, y)`, which is called first, and `predict(X)`.
-    classes: labels are 0..classes - 1. image_shape: (height, width, channels). time_limit: seconds
-    for all. evaluator: the name of its environment (`runtime.environments`), with the versions in
-    it; None where the competition names none. newest_keras: the latest version whose `.keras` files
-    are known to load there.
+    class_name, method: where they have other names than Model and predict. returns: what predict
+    gives. classes: labels are 0..classes - 1; class_names: where the competition names them.
+    image_shape: (height, width, channels) of what predict is given, 1 (grey), 3 (RGB) or 4 (RGBA)
+    channels. metric: what the competition scores by. corrupted: whether the hidden images are
+    noisy, blurred, recoloured and so on, as the training's are not. time_limit: seconds for all.
+    memory_limit, size_limit: bytes of memory, and of the zip; None where the competition names
+    none. evaluator: the name of its environment (`runtime.environments`), packages: what pip
+    installs there, where that is not known by the name; None and none where the competition names
+    no environment. tensorflow, keras: the versions there. newest_keras: the latest version whose
+    `.keras` files are known to load there. server, competition: its address on CodaBench.
     """
 
     name: str
@@ -27,15 +37,33 @@ class Contract:
     tensorflow: str = ""
     keras: str = ""
     newest_keras: tuple[int, int] = (0, 0)
+    packages: tuple[str, ...] = ()
+    class_name: str = "Model"
+    method: str = "predict"
+    returns: Returns = "labels"
+    class_names: tuple[str, ...] = ()
+    metric: MetricName = "accuracy"
+    corrupted: bool = True
+    memory_limit: int | None = None
+    size_limit: int | None = None
+    server: str | None = None
+    competition: int | None = None
 
     @property
     def interface(self) -> str:
         """What model.py has to offer, for a person."""
-        return {
-            "class": "a class Model with predict(self, X)",
-            "function": "a function predict(X)",
-            "fit": "a class Model with fit(self, X, y) and predict(self, X)",
+        call = f"{self.method}(X)" if self.style == "function" else f"{self.method}(self, X)"
+        offered = {
+            "class": f"a class {self.class_name} with {call}",
+            "function": f"a function {call}",
+            "fit": f"a class {self.class_name} with fit(self, X, y) and {call}",
         }[self.style]
+        return offered if self.returns == "labels" else f"{offered} that returns {self.returns}"
+
+    @property
+    def channels(self) -> int:
+        """Of the images that predict is given."""
+        return self.image_shape[2]
 
 
 # Politecnico di Milano's challenge of 2024. Teams wrote the versions down; a file that Keras 3.5.0
@@ -50,4 +78,14 @@ AN2DL2024 = Contract(
     tensorflow="2.17.0",
     keras="3.4.1",
     newest_keras=(3, 5),
+    class_names=(
+        "basophil",
+        "eosinophil",
+        "erythroblast",
+        "immature granulocyte",
+        "lymphocyte",
+        "monocyte",
+        "neutrophil",
+        "platelet",
+    ),
 )

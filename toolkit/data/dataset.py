@@ -10,26 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.core.arrays import open_arrays
-from toolkit.core.contract import AN2DL2024
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
+from toolkit.data.channels import to_rgb
 
-COMPETITION_CLASSES = AN2DL2024.classes  # BloodMNIST has as many
 NPZ_HINT = "Download it again, or save it with np.savez(path, images=images, labels=labels)."
 ARRAYS = ("images", "labels", "class_names")
 CLASSES_LIMIT = 256  # labels are stored as uint8
 NAME_LENGTH = 100  # characters of a class name that are kept
-SMALLEST_SIDE = 16  # pixels; four halvings, below which no backbone here leaves a feature map
-CELL_NAMES = (
-    "basophil",
-    "eosinophil",
-    "erythroblast",
-    "immature granulocyte",
-    "lymphocyte",
-    "monocyte",
-    "neutrophil",
-    "platelet",
-)
+SMALLEST_SIDE = 8  # pixels
+CELL_NAMES = AN2DL2024.class_names  # BloodMNIST has the same
 
 
 @dataclass(frozen=True, eq=False)  # no == of arrays: two of the same data are two
@@ -84,13 +75,17 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
     )
 
 
-def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
-    """Reads an npz with `images` uint8 [n, height, width, 3] and integer `labels` [n] or [n, 1].
+def load(path: Path, classes: int | None = None, contract: Contract = AN2DL2024) -> Samples:
+    """Reads an npz with `images` uint8 [n, height, width, channels] and integer `labels` [n] or
+    [n, 1].
 
-    The file's own `class_names`, if it has them, decide the number of classes; `classes` does
-    otherwise. Pickled objects are never unpickled. Raises InputError for anything else than such a
-    file.
+    contract: says how many channels there are; the images become RGB (`data.channels`). The file's
+    own `class_names`, if it has them, decide the number of classes; otherwise `classes` does, by
+    default those of the contract. Pickled objects are never unpickled. Raises InputError for
+    anything else than such a file, and for images of another size than that of a described
+    competition.
     """
+    classes = classes or contract.classes
     with open_arrays(path, NPZ_HINT) as archive:
         # Before memory is taken for the first.
         for key in ("images", "labels"):
@@ -99,12 +94,12 @@ def load(path: Path, classes: int = COMPETITION_CLASSES) -> Samples:
         arrays = {key: archive.read(key) for key in ARRAYS if key in archive.entries}
     if "class_names" in arrays:
         names = _read_class_names(path, arrays["class_names"])
-    elif classes == COMPETITION_CLASSES:
+    elif classes == len(contract.class_names):
         # The competition's own file names no classes.
-        names = CELL_NAMES
+        names = contract.class_names
     else:
         names = tuple(f"class {number}" for number in range(classes))
-    images = _check_images(path, arrays["images"])
+    images = _check_images(path, arrays["images"], contract)
     labels = _check_labels(path, arrays["labels"], len(images), len(names))
     return Samples(images, labels, np.arange(len(images)), names)
 
@@ -159,16 +154,20 @@ def _read_class_names(path: Path, names: np.ndarray) -> tuple[str, ...]:
     return tuple(name[:NAME_LENGTH] for name in valid)
 
 
-def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
+def _check_images(path: Path, images: np.ndarray, contract: Contract) -> np.ndarray:
+    """`images` as RGB."""
     if images.dtype != np.uint8:
         raise InputError(
             f"images in {path} are {_describe_wrong_values(images)}.",
             "Save them as uint8 from 0 to 255.",
         )
-    if images.ndim != 4 or images.shape[3] != 3:
+    if contract.channels == 1 and images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[3] != contract.channels:
         raise InputError(
-            f"images in {path} have the shape {images.shape}, not (n, height, width, 3).",
-            _describe_way_to_rgb(images.shape),
+            f"images in {path} have the shape {images.shape}, not (n, height, width, "
+            f"{contract.channels}).",
+            _describe_way_to_channels(images.shape, contract),
         )
     if len(images) == 0:
         raise InputError(f"{path} contains no images.", "Give a file with at least one image.")
@@ -178,16 +177,31 @@ def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
             f"images in {path} are {height}×{width} pixels.",
             f"Give images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more.",
         )
-    return images
+    # Drawn cells and subsets of other sizes are welcome where nobody has described a competition.
+    if contract != AN2DL2024 and images.shape[1:3] != contract.image_shape[:2]:
+        found, wanted = images.shape[1:3], contract.image_shape[:2]
+        raise InputError(
+            f"images in {path} are {found[0]}×{found[1]} pixels, those of {contract.name} "
+            f"{wanted[0]}×{wanted[1]}.",
+            "Give images of that size; or correct competition.toml.",
+        )
+    return to_rgb(images)
 
 
-def _describe_way_to_rgb(shape: tuple[int, ...]) -> str:
-    """How images of `shape` become (n, height, width, 3)."""
+def _describe_way_to_channels(shape: tuple[int, ...], contract: Contract) -> str:
+    """How images of `shape` become those of `contract`."""
+    if contract.channels != 3:
+        return f"{contract.name} has images of {contract.channels} channels; put them last."
+    if len(shape) == 3 or (len(shape) == 4 and shape[3] == 1):
+        return (
+            "Grey images: make them RGB with cbtool data convert; or describe a competition of "
+            "grey images with cbtool init --channels 1."
+        )
     if len(shape) == 4 and shape[3] == 4:
         return "Leave out the alpha channel: images[..., :3]."
     if len(shape) == 4 and shape[1] == 3:
         return "Put the channels last: images.transpose(0, 2, 3, 1)."
-    return "Repeat the channel of grey images three times; put channels last."
+    return "Put the channels last; make them three."
 
 
 def _describe_wrong_values(values: np.ndarray) -> str:

@@ -16,14 +16,15 @@ from toolkit.data import shift
 from toolkit.evaluation import score_estimate, shift_benchmark
 from toolkit.evaluation.metrics import Estimate
 from toolkit.evaluation.predictions import read_predictions
+from toolkit.training import run_folder
 from toolkit.training.families import list_covered_families
 from toolkit.training.run_folder import Run
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """estimate: of the score, without the held-out `family`. obtained: accuracy, in 0..1, on chains
-    that touch it."""
+    """estimate: of the score, without the held-out `family`. obtained: the score on chains that
+    touch it."""
 
     run: str
     family: str
@@ -38,8 +39,8 @@ def backtest(run: Run, part: str) -> list[Backtest]:
     Raises InputError for a run that was trained on all of them.
     """
     predictions = read_predictions(run, part, shift_benchmark.CHAINED)
-    correct = predictions.correct.reshape(shift_benchmark.BENCHMARK_SEEDS, -1)
-    ids = predictions.ids.reshape(correct.shape)
+    scored = predictions.scored(run_folder.read_contract(run).metric)
+    ids = predictions.ids.reshape(shift_benchmark.BENCHMARK_SEEDS, -1)
     chains = np.stack([shift.families(row, seed) for seed, row in enumerate(ids)])
     known = list_covered_families(config.read(run.config))
     results = []
@@ -48,8 +49,8 @@ def backtest(run: Run, part: str) -> list[Backtest]:
             continue
         # What the network obtains on the family is the truth; the estimate must not have seen it.
         touched = chains[..., place]
-        estimate = score_estimate.estimate(correct, chains, known, ~touched).score
-        obtained = float(correct[touched].mean())
+        estimate = score_estimate.estimate(scored, chains, known, ~touched).score
+        obtained = scored.compute(touched)
         results.append(Backtest(run.folder.name, family, estimate, obtained))
     if not results:
         raise InputError(

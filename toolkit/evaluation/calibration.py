@@ -10,8 +10,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from submission.model import apply_temperature, correct_class_shares
+from toolkit.core.metrics import MetricName, compute_log_losses
 from toolkit.evaluation import metrics
-from toolkit.evaluation.metrics import Estimate
+from toolkit.evaluation.metrics import Estimate, Scored
 from toolkit.evaluation.predictions import Predictions
 
 LOG_TEMPERATURE_BOUNDS = (-2.0, 2.0)
@@ -20,15 +21,15 @@ LOG_TEMPERATURE_BOUNDS = (-2.0, 2.0)
 @dataclass(frozen=True)
 class PostProcessing:
     """temperature: to divide the scores by, None if that lowers no loss. shares: of the classes in
-    training, if correcting for others raises the accuracy, else None. loss_gain: what the
-    temperature, fitted on one half of the images, takes off the other half's log loss.
-    accuracy_gain: what the correction adds to accuracy.
+    training, if correcting for others raises the score, else None. loss_gain: what the temperature,
+    fitted on one half of the images, takes off the other half's log loss. score_gain: by how much
+    the correction improves the competition's metric.
     """
 
     temperature: float | None
     shares: tuple[float, ...] | None
     loss_gain: Estimate
-    accuracy_gain: Estimate
+    score_gain: Estimate
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """`probabilities`, float32 [n, classes] of images that are predicted together, after
@@ -45,13 +46,15 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(logarithm: float) -> float:
         return float(
-            metrics.log_loss(apply_temperature(probabilities, np.exp(logarithm)), labels).mean()
+            compute_log_losses(apply_temperature(probabilities, np.exp(logarithm)), labels).mean()
         )
 
     return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURE_BOUNDS, method="bounded").x))
 
 
-def choose_post_processing(predictions: Predictions, shares: np.ndarray) -> PostProcessing:
+def choose_post_processing(
+    predictions: Predictions, shares: np.ndarray, metric: MetricName = "accuracy"
+) -> PostProcessing:
     """The post-processing that improves `predictions` for copies of n images, one copy of all
     images after the other.
 
@@ -67,13 +70,14 @@ def choose_post_processing(predictions: Predictions, shares: np.ndarray) -> Post
         temperature = fit_temperature(probabilities, labels)
         probabilities = apply_temperature(probabilities, temperature)
     # Shares are corrected after the temperature, as the package does: their effect depends on it.
-    corrected = correct_class_shares(probabilities, shares.tolist()).argmax(axis=1) == labels
-    gains = corrected.astype(float) - (probabilities.argmax(axis=1) == labels)
-    accuracy_gain = metrics.bootstrap_mean(gains.reshape(-1, images))
+    corrected = Scored(
+        metric, correct_class_shares(probabilities, shares.tolist()), labels[:images]
+    )
+    score_gain = corrected.gain_over(Scored(metric, probabilities, labels[:images]))
     kept_shares = None
-    if accuracy_gain.low > 0:
+    if score_gain.low > 0:
         kept_shares = tuple(shares.tolist())
-    return PostProcessing(temperature, kept_shares, loss_gain, accuracy_gain)
+    return PostProcessing(temperature, kept_shares, loss_gain, score_gain)
 
 
 def _loss_saved(probabilities: np.ndarray, labels: np.ndarray, images: int) -> np.ndarray:
@@ -87,4 +91,4 @@ def _loss_saved(probabilities: np.ndarray, labels: np.ndarray, images: int) -> n
     for fitted, other in ((half, ~half), (~half, half)):
         temperature = fit_temperature(probabilities[fitted], labels[fitted])
         crossed[other] = apply_temperature(probabilities[other], temperature)
-    return metrics.log_loss(probabilities, labels) - metrics.log_loss(crossed, labels)
+    return compute_log_losses(probabilities, labels) - compute_log_losses(crossed, labels)

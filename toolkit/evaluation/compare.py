@@ -3,9 +3,9 @@
 import numpy as np
 
 from toolkit.core.errors import InputError
-from toolkit.evaluation import metrics, shift_benchmark
+from toolkit.evaluation import shift_benchmark
 from toolkit.evaluation.metrics import Estimate
-from toolkit.evaluation.predictions import Predictions, read_predictions
+from toolkit.evaluation.predictions import read_predictions
 from toolkit.training import run_folder
 from toolkit.training.run_folder import Run
 
@@ -13,8 +13,8 @@ WAY_OUT = "Compare runs with the same training file and the same --set split.see
 
 
 def compare(first: Run, second: Run, part: str) -> dict[str, Estimate]:
-    """By how much `first` is more accurate than `second` on their common held-out `part`, by
-    condition, clean and shift.
+    """By how much `first` is better than `second` by their competition's metric on their common
+    held-out `part`, by condition, clean and shift: above 0 is better.
 
     The bootstrap is over images, each with the predictions of both runs (Efron and Tibshirani, An
     Introduction to the Bootstrap, 1993, chapter 15): the difference is much surer than either
@@ -25,6 +25,11 @@ def compare(first: Run, second: Run, part: str) -> dict[str, Estimate]:
         raise InputError(
             f"{first.folder} and {second.folder} were trained on different data.", WAY_OUT
         )
+    metric = run_folder.read_contract(first).metric
+    if run_folder.read_contract(second).metric != metric:
+        raise InputError(
+            f"{first.folder} and {second.folder} were trained for different metrics.", WAY_OUT
+        )
     differences = {}
     for condition in (shift_benchmark.CLEAN, shift_benchmark.CHAINED):
         ours = read_predictions(first, part, condition)
@@ -33,12 +38,5 @@ def compare(first: Run, second: Run, part: str) -> dict[str, Estimate]:
             raise InputError(
                 f"{first.folder} and {second.folder} have predictions of different splits.", WAY_OUT
             )
-        differences[condition] = _difference(ours, theirs)
+        differences[condition] = ours.scored(metric).gain_over(theirs.scored(metric))
     return differences
-
-
-def _difference(ours: Predictions, theirs: Predictions) -> Estimate:
-    """How much more accurate `ours` are than `theirs`, predictions for the same copies."""
-    images = len(np.unique(ours.ids))
-    gains = ours.correct.astype(float) - theirs.correct
-    return metrics.bootstrap_mean(gains.reshape(-1, images))

@@ -9,6 +9,7 @@ from submission.model import Model
 from toolkit.core import config, records
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
+from toolkit.core.metrics import MetricName, compute
 from toolkit.core.progress import Progress, silent
 from toolkit.data import shift, splitting
 from toolkit.data.dataset import Samples
@@ -21,7 +22,7 @@ from toolkit.evaluation.tta import ViewChoice
 from toolkit.export import equivalence, package
 from toolkit.export.manifest import PLAIN_VIEW, Inference, read_manifest, write_inference
 from toolkit.training.families import list_covered_families
-from toolkit.training.run_folder import Run
+from toolkit.training.run_folder import Run, read_contract
 
 HELD_OUT = ("validation", "test")
 # Of the chains that views and post-processing are chosen on: others than those that are scored.
@@ -44,6 +45,7 @@ def evaluate(
     InputError for other data than the run's, or a class that a part lacks; SubmissionError when
     package and network disagree.
     """
+    contract = read_contract(run)
     parts = splitting.read(run.split)
     names = HELD_OUT if test else HELD_OUT[:1]
     held_out = {name: _held_out(samples, parts.rows(name, samples), name) for name in names}
@@ -60,13 +62,15 @@ def evaluate(
         package.export_run(run, images, progress=_offset_progress(progress, 0, total))
     train_labels = samples.labels[parts.rows("train", samples)]
     counts = np.bincount(train_labels, minlength=len(samples.class_names))
-    copies = shift.mixtures(held_out["validation"], SELECTION_SEEDS)
+    copies = held_out["validation"]
+    if contract.corrupted:
+        copies = shift.mixtures(copies, SELECTION_SEEDS)
     model = _load_model(run)
     choice, predictions = _choose_views(
-        model, copies, view_names, _offset_progress(progress, exports, total)
+        model, copies, view_names, contract.metric, _offset_progress(progress, exports, total)
     )
     # On what the chosen views predict: the package processes them further.
-    post_processing = choose_post_processing(predictions, counts / counts.sum())
+    post_processing = choose_post_processing(predictions, counts / counts.sum(), contract.metric)
     chosen = choice.chosen.views
     write_inference(run, Inference(chosen, post_processing.temperature, post_processing.shares))
     package.apply_inference(run)
@@ -74,11 +78,11 @@ def evaluate(
     found = {}
     done = exports + len(view_names)
     for name, part in held_out.items():
-        predicted, calibration = _predict_part(
+        answers, calibration = _predict_part(
             run, model, name, part, chosen, post_processing, _offset_progress(progress, done, total)
         )
         done += len(CONDITIONS)
-        found[name] = Part(shift_benchmark.score(part, predicted, known), calibration)
+        found[name] = Part(shift_benchmark.score(part, answers, known, contract), calibration)
     evaluation = Evaluation(found, choice if augmented else None, post_processing)
     write_text(run.metrics, json.dumps(results.evaluation_values(evaluation), indent=2) + "\n")
     return evaluation
@@ -128,14 +132,14 @@ def _load_model(run: Run) -> Model:
 
 
 def _choose_views(
-    model: Model, copies: Samples, names: list[str], progress: Progress
+    model: Model, copies: Samples, names: list[str], metric: MetricName, progress: Progress
 ) -> tuple[ViewChoice, Predictions]:
     """Of the views `names`, those that raise the score on `copies`, and what they predict."""
     probabilities = {}
     for number, view in enumerate(names):
         progress(number, len(names), f"view {view}")
         probabilities[view] = model.probabilities(copies.images, views=[view])
-    choice = tta.choose_views(probabilities, copies.labels, len(np.unique(copies.ids)))
+    choice = tta.choose_views(probabilities, copies.labels, len(np.unique(copies.ids)), metric)
     mean = np.mean([probabilities[view] for view in choice.chosen.views], axis=0)
     return choice, Predictions(copies.ids, mean, copies.labels)
 
@@ -149,12 +153,12 @@ def _predict_part(
     post_processing: PostProcessing,
     progress: Progress,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
-    """The labels of every condition of `part`, and the calibration; writes the predictions.
+    """The probabilities of every condition of `part`, and the calibration; writes the predictions.
 
     The post-processing is applied here, by the package's own functions, so that its effect can be
     measured.
     """
-    predicted, calibration = {}, {}
+    answers, calibration = {}, {}
     for number, condition in enumerate(CONDITIONS):
         progress(number, len(CONDITIONS), f"{name} part, {condition}")
         copies = shift_benchmark.corrupt(part, condition)
@@ -162,19 +166,19 @@ def _predict_part(
         unprocessed = model.probabilities(copies.images, views)
         final = Predictions(copies.ids, post_processing.apply(unprocessed), copies.labels)
         final.save(run.predictions(name, condition))
-        predicted[condition] = final.predicted
+        answers[condition] = final.probabilities
         if condition in (CLEAN, CHAINED):
             before = _calibration(unprocessed, copies.labels)
             calibration[condition] = _calibration(final.probabilities, copies.labels)
             for measure, value in before.items():
                 calibration[condition][f"{measure}_without_steps"] = value
-    return predicted, calibration
+    return answers, calibration
 
 
 def _calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """How well the confidence of `probabilities` [n, classes] fits."""
     return {
         "expected_calibration_error": metrics.calibration_error(probabilities, labels),
-        "log_loss": float(metrics.log_loss(probabilities, labels).mean()),
+        "log_loss": compute("log-loss", labels, probabilities),
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
     }

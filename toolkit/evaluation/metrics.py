@@ -1,12 +1,20 @@
 """Scores of predictions, with the intervals that the number of images leaves them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from toolkit.core.metrics import (
+    LOWER_IS_BETTER,
+    MetricName,
+    compute,
+    compute_log_losses,
+    take_labels,
+)
+
 BOOTSTRAP_ROUNDS = 2000
 CONFIDENCE_BINS = 15  # of the calibration error; Guo et al., arXiv:1706.04599
-SMALLEST_PROBABILITY = 1e-7  # whose logarithm is taken
 INTERVAL = (0.025, 0.975)  # quantiles: 95 %
 
 
@@ -110,7 +118,67 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The negative logarithm of the true class's probability, [n]."""
-    true_class = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(true_class, SMALLEST_PROBABILITY))
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Answers to copies of n images, one copy of all images after the other, by one metric.
+
+    answers: labels, int [copies · n], or probabilities, float [copies · n, classes]. labels: the
+    truth, int [n].
+    """
+
+    metric: MetricName
+    answers: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.metric in LOWER_IS_BETTER
+
+    @cached_property
+    def values(self) -> np.ndarray | None:
+        """What the metric is the mean of, float [copies, n]; None for a metric that is no mean over
+        images."""
+        n = len(self.labels)
+        if self.metric == "accuracy":
+            correct = take_labels(self.answers).reshape(-1, n) == self.labels
+            return correct.astype(float)
+        if self.metric == "log-loss":
+            return compute_log_losses(self.answers, self._repeated).reshape(-1, n)
+        return None
+
+    @cached_property
+    def _repeated(self) -> np.ndarray:
+        return np.tile(self.labels, len(self.answers) // len(self.labels))
+
+    def compute(self, weights: np.ndarray | None = None) -> float:
+        """The metric. weights: of the copies, float [copies, n], all alike by default. NaN where
+        nothing has a weight."""
+        if weights is None:
+            return compute(self.metric, self._repeated, self.answers)
+        if self.values is None:
+            return compute(self.metric, self._repeated, self.answers, weights.ravel())
+        total = float(weights.sum())
+        return float((self.values * weights).sum()) / total if total else float("nan")
+
+    def estimate(self) -> Estimate:
+        """The metric with an interval by a bootstrap over the images."""
+        if self.values is not None:
+            return bootstrap_mean(self.values)
+        low, high = np.quantile(self._bootstrap(), INTERVAL).tolist()
+        return Estimate(self.compute(), low, high)
+
+    def gain_over(self, other: "Scored") -> Estimate:
+        """How much better these answers are than `other` ones to the same copies: above 0 is
+        better, whatever the metric. The bootstrap draws each image with both."""
+        sign = -1.0 if self.lower_is_better else 1.0
+        if self.values is not None and other.values is not None:
+            return bootstrap_mean(sign * (self.values - other.values))
+        differences = sign * (self._bootstrap() - other._bootstrap())
+        low, high = np.quantile(differences, INTERVAL).tolist()
+        return Estimate(sign * (self.compute() - other.compute()), low, high)
+
+    def _bootstrap(self) -> np.ndarray:
+        """The metric in each round of a bootstrap over the images, [BOOTSTRAP_ROUNDS]."""
+        copies = len(self.answers) // len(self.labels)
+        rounds = bootstrap_weights(len(self.labels))
+        return np.array([self.compute(np.tile(weights, (copies, 1))) for weights in rounds])

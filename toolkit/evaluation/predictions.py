@@ -9,6 +9,8 @@ from toolkit.core.arrays import read_arrays
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
+from toolkit.core.metrics import MetricName
+from toolkit.evaluation.metrics import Scored
 from toolkit.training.run_folder import Run
 
 
@@ -33,6 +35,11 @@ class Predictions:
     def correct(self) -> np.ndarray:
         """Whether the most probable class is the true one, bool [n]."""
         return self.predicted == self.labels
+
+    def scored(self, metric: MetricName) -> Scored:
+        """These predictions by `metric`: of copies of images, one copy of all after the other."""
+        images = len(np.unique(self.ids))
+        return Scored(metric, self.probabilities, self.labels[:images])
 
     def save(self, path: Path) -> None:
         """Writes the three arrays as npz."""

@@ -46,10 +46,10 @@ class Evaluation:
 def benchmark_values(result: BenchmarkResult) -> dict[str, Any]:
     """`result` as a dictionary, ready for JSON."""
     families = {
-        family: [records.values(accuracy) for accuracy in row]
-        for family, row in result.families.items()
+        family: [records.values(score) for score in row] for family, row in result.families.items()
     }
     return records.values(result.headline) | {
+        "metric": result.metric,
         "absent_families": list(result.estimate.absent),
         "intervals": {
             CLEAN: records.values(result.clean),
@@ -70,7 +70,7 @@ def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
         "temperature": chosen.temperature,
         "class_shares": chosen.shares,
         "log_loss_gain": records.values(chosen.loss_gain),
-        "accuracy_gain": records.values(chosen.accuracy_gain),
+        "accuracy_gain": records.values(chosen.score_gain),
     }
     if evaluation.views:
         values["tta"] = records.values(evaluation.views)

@@ -17,7 +17,7 @@ import numpy as np
 
 from toolkit.data import shift
 from toolkit.evaluation import metrics
-from toolkit.evaluation.metrics import Estimate
+from toolkit.evaluation.metrics import Estimate, Scored
 
 # The least share of chains that touch an unknown family: that of one family of seven, in chains of
 # two.
@@ -33,40 +33,39 @@ class ScoreEstimate:
 
 
 def estimate(
-    correct: np.ndarray,
+    scored: Scored,
     chains: np.ndarray,
     known: tuple[str, ...],
     counted: np.ndarray | None = None,
 ) -> ScoreEstimate:
     """The score to expect of a network that was trained on the families `known`.
 
-    correct: bool [seeds, n], whether each copy of the benchmark's mixture was predicted correctly.
-    chains: bool [seeds, n, families], the families each copy went through. counted: bool [seeds,
-    n], the copies to go by, all by default.
+    scored: its answers to the copies of the benchmark's mixture, a copy a seed. chains: bool
+    [seeds, n, families], the families each copy went through. counted: bool [seeds, n], the copies
+    to go by, all by default. A metric that is no mean over images is taken on the two kinds of
+    chains one by one, and their mean is weighted.
     """
     if counted is None:
-        counted = np.ones(correct.shape, bool)
+        counted = np.ones(chains.shape[:2], bool)
     absent = np.array([family not in known for family in shift.FAMILIES])
     if not absent.any():
-        absent[_weakest_family(correct, chains, counted)] = True
+        absent[_weakest_family(scored, chains, counted)] = True
     unknown: np.ndarray = np.any(chains[..., absent], axis=-1)
-    share = max(UNKNOWN_SHARE, _mean(unknown, counted))
-    rounds = _bootstrap(correct, chains, unknown, share, counted)
+    share = max(UNKNOWN_SHARE, float(unknown[counted].mean()))
+    rounds = _bootstrap(scored, chains, unknown, share, counted)
     low, high = np.quantile(rounds, metrics.INTERVAL).tolist()
-    score = Estimate(_weighted_score(correct, unknown, share, counted), low, high)
+    score = Estimate(_weighted_score(scored, unknown, share, counted), low, high)
     return ScoreEstimate(score, tuple(np.array(shift.FAMILIES)[absent].tolist()))
 
 
-def _weakest_family(correct: np.ndarray, chains: np.ndarray, counted: np.ndarray) -> int:
-    """The place in shift.FAMILIES of the family whose chains have the lowest accuracy."""
-    accuracies = [
-        _mean(correct, counted & chains[..., place]) for place in range(len(shift.FAMILIES))
-    ]
-    return int(np.nanargmin(accuracies))
+def _weakest_family(scored: Scored, chains: np.ndarray, counted: np.ndarray) -> int:
+    """The place in shift.FAMILIES of the family whose chains have the worst score."""
+    scores = [scored.compute(counted & chains[..., place]) for place in range(len(shift.FAMILIES))]
+    return int(np.nanargmax(scores) if scored.lower_is_better else np.nanargmin(scores))
 
 
 def _bootstrap(
-    correct: np.ndarray,
+    scored: Scored,
     chains: np.ndarray,
     unknown: np.ndarray,
     share: float,
@@ -80,7 +79,7 @@ def _bootstrap(
     rng = np.random.default_rng(0)
     families = len(shift.FAMILIES)
     family_weights = rng.dirichlet(np.ones(families), metrics.BOOTSTRAP_ROUNDS) * families
-    image_weights = metrics.bootstrap_weights(correct.shape[1])
+    image_weights = metrics.bootstrap_weights(chains.shape[1])
     touched = chains.astype(float)
     scores = []
     # One round at a time: the weights of all rounds together would take seeds · n · rounds numbers,
@@ -88,27 +87,19 @@ def _bootstrap(
     for of_images, of_families in zip(image_weights, family_weights):
         # A chain weighs the product of its families' weights: the sum of their logarithms.
         of_chains = np.exp(touched @ np.log(of_families)) * counted
-        scores.append(_weighted_score(correct, unknown, share, of_images * of_chains))
+        scores.append(_weighted_score(scored, unknown, share, of_images * of_chains))
     return scores
 
 
 def _weighted_score(
-    correct: np.ndarray, unknown: np.ndarray, share: float, weights: np.ndarray
+    scored: Scored, unknown: np.ndarray, share: float, weights: np.ndarray
 ) -> float:
-    """The weighted accuracy where the chains that are `unknown` have that `share`; where there are
-    no chains of one kind, the accuracy of the other."""
+    """The weighted score where the chains that are `unknown` have that `share`; where there are no
+    chains of one kind, the score of the other."""
     total = divisor = 0.0
     for part_share, part in ((share, unknown), (1 - share, ~unknown)):
-        accuracy = _mean(correct, weights * part)
-        if not np.isnan(accuracy):
-            total += part_share * accuracy
+        score = scored.compute(weights * part)
+        if not np.isnan(score):
+            total += part_share * score
             divisor += part_share
     return total / divisor
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> float:
-    """The weighted mean, NaN where there is nothing to weigh."""
-    total = float(weights.sum())
-    if not total:
-        return float("nan")
-    return float((values * weights).sum()) / total

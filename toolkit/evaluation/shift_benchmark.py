@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.core.contract import AN2DL2024, Contract
+from toolkit.core.metrics import LOWER_IS_BETTER, MetricName, take_labels
 from toolkit.data import shift
 from toolkit.data.dataset import Samples, concatenate
 from toolkit.evaluation import metrics, score_estimate
-from toolkit.evaluation.metrics import Estimate, Scores
+from toolkit.evaluation.metrics import Estimate, Scored, Scores
 from toolkit.evaluation.score_estimate import ScoreEstimate
 from toolkit.training.headline import Headline
 
@@ -55,10 +57,12 @@ def _select(samples: Samples, condition: str) -> Samples:
 class BenchmarkResult:
     """The scores of one part under all conditions.
 
-    clean, shift: accuracy with its interval, on the images and on their chains. families: by
-    severity. estimate: the score to expect of a hidden test set. scores: all scores of the clean
-    and the chained images.
+    metric: of the competition. clean, shift: it with its interval, on the images and on their
+    chains. families: by severity. estimate: the score to expect of a hidden test set. scores: all
+    scores of the clean and the chained images.
     """
+
+    metric: MetricName
 
     clean: Estimate
     shift: Estimate
@@ -73,12 +77,13 @@ class BenchmarkResult:
         return Headline(self.clean.value, self.shift.value, score.value, score.low, score.high)
 
     def worst_families(self, most: int = 3) -> list[tuple[str, float]]:
-        """The families with the lowest mean accuracy over the severities, worst first."""
+        """The families with the worst mean score over the severities, worst first."""
         means = {
-            family: float(np.mean([accuracy.value for accuracy in row]))
+            family: float(np.mean([score.value for score in row]))
             for family, row in self.families.items()
         }
-        return sorted(means.items(), key=lambda item: item[1])[:most]
+        lower_is_better = self.metric in LOWER_IS_BETTER
+        return sorted(means.items(), key=lambda item: item[1], reverse=lower_is_better)[:most]
 
     def worst_confusions(self, condition: str, most: int = 3) -> list[tuple[int, int, int]]:
         """The commonest errors: (true class, predicted class, images), most first."""
@@ -89,31 +94,46 @@ class BenchmarkResult:
 
 
 def score(
-    samples: Samples, predicted: dict[str, np.ndarray], known: tuple[str, ...]
+    samples: Samples,
+    answers: dict[str, np.ndarray],
+    known: tuple[str, ...],
+    contract: Contract = AN2DL2024,
 ) -> BenchmarkResult:
-    """The scores of the labels that were `predicted`, by condition, for what `corrupt` makes of
-    `samples`.
+    """The scores of the `answers`, by condition, for what `corrupt` makes of `samples`: labels, int
+    [copies], or probabilities, float [copies, classes].
 
     known: the families that the network was trained on, as `toolkit.training.families` lists them.
+    contract: of the competition: its metric, and whether its hidden images are corrupted. Where
+    they are not, the score to expect of them is that of the clean images.
     """
-    correct = {}
-    for condition in CONDITIONS:
-        # [copies, n] against [n]: copies lie one after the other, so numpy repeats the labels.
-        labels = _select(samples, condition).labels
-        correct[condition] = predicted[condition].reshape(-1, len(labels)) == labels
+    metric = contract.metric
+    scored = {
+        condition: Scored(metric, answers[condition], _select(samples, condition).labels)
+        for condition in CONDITIONS
+    }
     chains = np.stack([shift.families(samples.ids, seed) for seed in range(BENCHMARK_SEEDS)])
     scores = {}
     for condition in (CLEAN, CHAINED):
-        labels = np.tile(samples.labels, len(correct[condition]))
-        scores[condition] = metrics.score(labels, predicted[condition], len(samples.class_names))
+        predicted = take_labels(answers[condition])
+        labels = np.tile(samples.labels, len(predicted) // len(samples))
+        scores[condition] = metrics.score(labels, predicted, len(samples.class_names))
     families = {
-        family: tuple(metrics.bootstrap_mean(copy) for copy in correct[family])
-        for family in shift.FAMILIES
+        family: tuple(_score_severities(scored[family], metric)) for family in shift.FAMILIES
     }
+    estimate = ScoreEstimate(scored[CLEAN].estimate(), ())
+    if contract.corrupted:
+        estimate = score_estimate.estimate(scored[CHAINED], chains, known)
     return BenchmarkResult(
-        clean=metrics.bootstrap_mean(correct[CLEAN]),
-        shift=metrics.bootstrap_mean(correct[CHAINED]),
+        metric=metric,
+        clean=scored[CLEAN].estimate(),
+        shift=scored[CHAINED].estimate(),
         families=families,
-        estimate=score_estimate.estimate(correct[CHAINED], chains, known),
+        estimate=estimate,
         scores=scores,
     )
+
+
+def _score_severities(scored: Scored, metric: MetricName) -> list[Estimate]:
+    """The score of each copy alone: a family is copied once a severity."""
+    parts = np.split(scored.answers, len(shift.SEVERITIES))
+    return [Scored(metric, part, scored.labels).estimate() for part in parts]

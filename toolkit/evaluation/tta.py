@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from submission.model import VIEWS
+from toolkit.core.metrics import MetricName, compute_log_losses
 from toolkit.evaluation import metrics
-from toolkit.evaluation.metrics import Estimate, log_loss
+from toolkit.evaluation.metrics import Estimate, Scored
 from toolkit.export.manifest import PLAIN_VIEW
 
 MAX_VIEWS = 8  # in a set: each costs as much time as the plain one
@@ -15,7 +16,7 @@ MAX_VIEWS = 8  # in a set: each costs as much time as the plain one
 
 @dataclass(frozen=True)
 class Gain:
-    """What predicting images in `views` adds to the accuracy, in 0..1, of the plain view."""
+    """By how much predicting images in `views` improves the score of the plain view."""
 
     views: tuple[str, ...]
     gain: Estimate
@@ -36,56 +37,52 @@ def applicable_views(image_shape: tuple[int, ...]) -> list[str]:
 
 
 def choose_views(
-    probabilities: dict[str, np.ndarray], labels: np.ndarray, images: int
+    probabilities: dict[str, np.ndarray],
+    labels: np.ndarray,
+    images: int,
+    metric: MetricName = "accuracy",
 ) -> ViewChoice:
     """The views that raise the score, from the probabilities [n, classes] that each gave on images
     of the true `labels` [n]: copies of `images` images, one copy of all images after the other.
 
     A greedy selection (Caruana et al., Ensemble Selection from Libraries of Models, ICML 2004): the
     view that most lowers the mean log loss joins the set, as long as the 95 % interval of what it
-    lowers lies above 0 and accuracy does not fall. Log loss tells views apart on hundreds of
-    images, where accuracy does not.
+    lowers lies above 0 and the competition's metric does not worsen. Log loss tells views apart on
+    hundreds of images, where accuracy does not.
     """
+
+    def score(views: list[str]) -> Scored:
+        return Scored(metric, _mean(probabilities, views), labels[:images])
+
+    plain = score([PLAIN_VIEW])
     chosen = [PLAIN_VIEW]
     while len(chosen) < MAX_VIEWS:
         best = _next_view(probabilities, chosen, labels, images)
         if best is None:
             break
-        before = _accuracy(probabilities, chosen, labels)
-        after = _accuracy(probabilities, [*chosen, best], labels)
-        if after < before:
+        before, after = score(chosen).compute(), score([*chosen, best]).compute()
+        if after > before if plain.lower_is_better else after < before:
             break
         chosen.append(best)
     others = [view for view in probabilities if view != PLAIN_VIEW]
-    alone = tuple(_gain(probabilities, [PLAIN_VIEW, view], labels, images) for view in others)
-    return ViewChoice(alone, _gain(probabilities, chosen, labels, images))
+    pairs = [[PLAIN_VIEW, view] for view in others]
+    alone = tuple(Gain(tuple(views), score(views).gain_over(plain)) for views in pairs)
+    return ViewChoice(alone, Gain(tuple(chosen), score(chosen).gain_over(plain)))
 
 
 def _next_view(
     probabilities: dict[str, np.ndarray], chosen: list[str], labels: np.ndarray, images: int
 ) -> str | None:
     """The view that most lowers the log loss of those `chosen`; None where none surely does."""
-    loss = log_loss(_mean(probabilities, chosen), labels)
+    loss = compute_log_losses(_mean(probabilities, chosen), labels)
     gains = {}
     for view in probabilities:
         if view not in chosen:
-            gains[view] = loss - log_loss(_mean(probabilities, [*chosen, view]), labels)
+            gains[view] = loss - compute_log_losses(_mean(probabilities, [*chosen, view]), labels)
     best = max(gains, key=lambda view: gains[view].mean(), default=None)
     if best is None or _estimate(gains[best], images).low <= 0:
         return None
     return best
-
-
-def _accuracy(probabilities: dict[str, np.ndarray], views: list[str], labels: np.ndarray) -> float:
-    return float((_mean(probabilities, views).argmax(axis=1) == labels).mean())
-
-
-def _gain(
-    probabilities: dict[str, np.ndarray], views: list[str], labels: np.ndarray, images: int
-) -> Gain:
-    correct = _mean(probabilities, views).argmax(axis=1) == labels
-    plain = _mean(probabilities, [PLAIN_VIEW]).argmax(axis=1) == labels
-    return Gain(tuple(views), _estimate(correct.astype(float) - plain, images))
 
 
 def _estimate(differences: np.ndarray, images: int) -> Estimate:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError
+from toolkit.core.metrics import MetricName, take_labels
 from toolkit.data.dataset import Samples
 from toolkit.evaluation import metrics, shift_benchmark
-from toolkit.evaluation.metrics import Estimate, Scores
+from toolkit.evaluation.metrics import Estimate, Scored, Scores
 from toolkit.evaluation.predictions import read_predictions
 from toolkit.evaluation.shift_benchmark import CLEAN, BenchmarkResult
 from toolkit.training.run_folder import Run
@@ -16,12 +18,13 @@ from toolkit.training.run_folder import Run
 
 @dataclass(frozen=True)
 class ZipScore:
-    """accuracy, scores: of the images themselves. benchmark: of the corrupted copies, None where
-    they were not predicted. labels: how many were compared with those that `evaluate` stored, and
-    differing: how many are others; None where they were not compared.
+    """score: by the competition's metric, and scores: of the images themselves. benchmark: of the
+    corrupted copies, None where they were not predicted. labels: how many were compared with those
+    that `evaluate` stored, and differing: how many are others; None where they were not compared.
     """
 
-    accuracy: Estimate
+    metric: MetricName
+    score: Estimate
     scores: Scores
     benchmark: BenchmarkResult | None
     labels: int
@@ -53,25 +56,30 @@ def read_labels(run: Run, part: str, copies: dict[str, Samples]) -> dict[str, np
 
 def score(
     samples: Samples,
-    labels: dict[str, np.ndarray],
+    answers: dict[str, np.ndarray],
     known: tuple[str, ...],
     stored: dict[str, np.ndarray] | None = None,
+    contract: Contract = AN2DL2024,
 ) -> ZipScore:
-    """The scores of the `labels` that a zip predicted for the copies of `samples`, by condition.
+    """The scores of the `answers` of a zip, labels or probabilities, to the copies of `samples`, by
+    condition.
 
-    known: the families its network was trained on. stored: the labels to compare with.
+    known: the families its network was trained on. stored: the labels to compare with. contract: of
+    the competition.
     """
+    metric = contract.metric
     benchmark = None
-    if len(labels) > 1:  # more than the clean images
-        benchmark = shift_benchmark.score(samples, labels, known)
+    if len(answers) > 1:  # more than the clean images
+        benchmark = shift_benchmark.score(samples, answers, known, contract)
     differing = None
     if stored:
-        differing = sum(int((labels[name] != stored[name]).sum()) for name in stored)
-    clean = labels[CLEAN]
+        differing = sum(int((take_labels(answers[name]) != stored[name]).sum()) for name in stored)
+    clean = answers[CLEAN]
     return ZipScore(
-        accuracy=metrics.bootstrap_mean(clean == samples.labels),
-        scores=metrics.score(samples.labels, clean, len(samples.class_names)),
+        metric=metric,
+        score=Scored(metric, clean, samples.labels).estimate(),
+        scores=metrics.score(samples.labels, take_labels(clean), len(samples.class_names)),
         benchmark=benchmark,
-        labels=sum(len(each) for each in labels.values()),
+        labels=sum(len(each) for each in answers.values()),
         differing=differing,
     )

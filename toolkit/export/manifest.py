@@ -3,7 +3,6 @@ which `evaluate` chooses for it. docs/manifest.md describes every key.
 """
 
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,11 +117,6 @@ def read_zip_manifest(path: Path) -> Manifest | None:
             return records.parse(Manifest, text, VALUES_LIMIT)
         except (KeyError, ValueError, InputError):
             return None
-
-
-def model_source() -> bytes:
-    """The one file of code in every zip that cbtool builds."""
-    return (resources.files("submission") / "model.py").read_bytes()
 
 
 def read_families(path: Path) -> tuple[str, ...]:

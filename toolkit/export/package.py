@@ -13,7 +13,7 @@ import numpy as np
 
 from submission.model import Model
 from toolkit.core import config, records
-from toolkit.core.contract import AN2DL2024
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.files import atomic, digest
 from toolkit.core.progress import Progress, silent
@@ -21,13 +21,13 @@ from toolkit.data import splitting
 from toolkit.data.dataset import Samples
 from toolkit.export import equivalence, manifest, zip_ledger
 from toolkit.export.equivalence import Comparison
+from toolkit.export.interface import write_source
 from toolkit.export.layers import Operation
 from toolkit.export.manifest import (
     FORMAT,
     Manifest,
     NetworkEntry,
     WeightsEntry,
-    model_source,
     read_inference,
     read_manifest,
     write_manifest,
@@ -37,7 +37,6 @@ from toolkit.training.families import list_covered_families
 from toolkit.training.run_folder import Run, read_provenance
 
 EQUIVALENCE = "equivalence.json"  # how the rewrites compare with the trained network
-TIME_LIMIT = AN2DL2024.time_limit  # seconds
 # The same for every file, so that the same run gives the same bytes: the earliest date a zip can
 # hold.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -49,7 +48,7 @@ def is_current(run: Run, dtype: str | None = None) -> bool:
     try:
         manifest = read_manifest(run.package)
         read_comparison(run)
-        same_code = (run.package / "model.py").read_bytes() == model_source()
+        same_code = (run.package / "model.py").read_bytes() == write_source()
     except (OSError, InputError):
         return False
     if not (run.package / "weights.h5").exists():
@@ -139,7 +138,7 @@ def _write(
     # The manifest goes first and comes last: a folder without it is not a package.
     (folder / manifest.FILE).unlink(missing_ok=True)
     with atomic(folder / "model.py") as temporary:
-        temporary.write_bytes(model_source())
+        temporary.write_bytes(write_source())
     with atomic(folder / "weights.h5") as temporary:
         temporary.write_bytes(to_hdf5(operations))
     records.write(comparison, folder / EQUIVALENCE)
@@ -231,17 +230,19 @@ def build(
     path: Path,
     load_samples: Callable[[Run], Samples] | None = None,
     dtype: str | None = None,
-    time_limit: float = TIME_LIMIT,
+    time_limit: float | None = None,
     images: int = 0,
     progress: Progress = silent,
+    contract: Contract = AN2DL2024,
 ) -> str:
     """Writes the networks of `runs` as the zip that is submitted, and notes it in the ledger beside
     them. Returns its SHA-256.
 
     load_samples: gives the samples that a run was trained on; called only for runs that have no
     package of this version; evaluated ones have. dtype: of the kernels; None for what the package
-    has, or float16. time_limit, images: as in `write_zip`. Raises InputError for a run without a
-    package where `load_samples` is None, and what `export_run` and `write_zip` raise.
+    has, or float16. time_limit: that of the contract by default. images, contract: as in
+    `write_zip`. Raises InputError for a run without a package where `load_samples` is None, and
+    what `export_run` and `write_zip` raise.
     """
     for run in runs:
         if is_current(run, dtype):
@@ -254,24 +255,35 @@ def build(
                 f"Evaluate it first: cbtool evaluate --run {run.folder}.",
             )
         export_on_validation(run, load_samples(run), dtype, progress)
-    sha256 = write_zip([run.package for run in runs], path, time_limit, images)
+    if time_limit is None:
+        time_limit = contract.time_limit
+    sha256 = write_zip([run.package for run in runs], path, time_limit, images, contract)
     zip_ledger.note_build(runs, path, sha256)
     return sha256
 
 
-def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: int = 0) -> str:
+def write_zip(
+    folders: list[Path],
+    path: Path,
+    time_limit: float = 0.0,
+    images: int = 0,
+    contract: Contract = AN2DL2024,
+) -> str:
     """Writes the packages in `folders` as one zip: files at the root, stored, in a fixed order.
     Returns its SHA-256.
 
     Several are an ensemble: their probabilities are averaged. time_limit: seconds that predict
     keeps to, from the start of the process; images: how many there will be in all its calls; 0 for
-    unknown. Raises InputError for packages of different images or classes.
+    unknown. contract: of the competition, whose interface model.py gets. Raises InputError for
+    packages of different images or classes, or of others than the contract's.
     """
     merged, files = _merge(folders)
+    _require_fitting(merged, contract)
     merged = replace(merged, time_limit=time_limit, images=images if time_limit else 0)
     with atomic(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(_entry(manifest.FILE), manifest.manifest_text(merged))
+            archive.writestr(_entry("model.py"), write_source(contract))
             for name, file in files.items():
                 with (
                     file.open("rb") as source,
@@ -281,10 +293,20 @@ def write_zip(folders: list[Path], path: Path, time_limit: float = 0.0, images: 
         return digest(temporary)
 
 
+def _require_fitting(merged: Manifest, contract: Contract) -> None:
+    """Raises InputError where a described competition has other classes than the networks."""
+    if contract != AN2DL2024 and len(merged.class_names) != contract.classes:
+        raise InputError(
+            f"the network has {len(merged.class_names)} classes, {contract.name} has "
+            f"{contract.classes}.",
+            "Build a network of that competition; or correct competition.toml.",
+        )
+
+
 def _merge(folders: list[Path]) -> tuple[Manifest, dict[str, Path]]:
-    """One manifest for all packages, and the files that go into the zip, by name."""
+    """One manifest for all packages, and the weights files that go into the zip, by name."""
     first = read_manifest(folders[0])
-    files = {"model.py": folders[0] / "model.py"}
+    files = {}
     networks: list[NetworkEntry] = []
     class_shares = first.class_shares
     for number, folder in enumerate(folders, 1):

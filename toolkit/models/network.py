@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from toolkit.core.config import ModelConfig
+from toolkit.core.damage import describe
 from toolkit.core.errors import InputError
 from toolkit.models import backbones
 
@@ -80,7 +81,7 @@ def _build_backbone(
     except ValueError as error:
         height, width = images.shape[1:3]
         raise InputError(
-            f"{config.backbone} cannot be built for images of {height}×{width}: {error}.",
+            f"{config.backbone} cannot be built for images of {height}×{width}: {describe(error)}.",
             "Resize them: --set model.input_size=96.",
         ) from error
 

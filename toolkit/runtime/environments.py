@@ -1,6 +1,7 @@
 """Environments that evaluators run submissions in: made once, kept in the user's cache folder."""
 
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -32,13 +33,14 @@ EVALUATORS = {
 }
 
 
-def find_python(name: str, progress: Progress = silent) -> str:
+def find_python(name: str, progress: Progress = silent, packages: tuple[str, ...] = ()) -> str:
     """The interpreter of the evaluator `name`; its environment is made first where there is none.
 
-    Takes a minute or two and the network, once. Raises InputError when it cannot be made: what was
-    half done is gone.
+    packages: what pip installs there, by default what is known by the name. Takes a minute or two
+    and the network, once. Raises InputError when it cannot be made: what was half done is gone.
     """
-    if name not in EVALUATORS:
+    packages = packages or EVALUATORS.get(name, ())
+    if not packages:
         raise InputError(
             f"there is no evaluator '{name}'.", f"Evaluators: {', '.join(EVALUATORS)}."
         )
@@ -47,7 +49,8 @@ def find_python(name: str, progress: Progress = silent) -> str:
     ready, interpreter = folder / "ready", folder / "bin" / "python"
     if ready.exists() and interpreter.exists():
         return str(interpreter)
-    packages = EVALUATORS[name]
+    # What a competition calls tensorflow is installed as TENSORFLOW.
+    packages = tuple(re.sub("^tensorflow(?==|$)", TENSORFLOW, each) for each in packages)
     progress(0, 2, f"installing {' '.join(packages)} into {folder}")
     try:
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from submission.model import SLICE
 from toolkit.export import equivalence, graph, package
-from toolkit.export.manifest import model_source
+from toolkit.export.interface import write_source
 
 VIEWS = ("identity", "mirror", "flip", "half-turn")
 LARGEST_ONNX = 10**9  # bytes; with 1.4 GB tf2onnx ended the whole process on a machine of 24 GB
@@ -138,7 +138,7 @@ def _our_forms(
         }
         texts: dict[str, str | bytes] = {
             "model.py": OUR_SOURCE.substitute(precision=precision),
-            "cbtool_model.py": model_source(),
+            "cbtool_model.py": write_source(),
             "manifest.json": json.dumps(manifest),
         }
         forms.append(Form(name, texts, (weights,)))

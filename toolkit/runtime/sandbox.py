@@ -12,7 +12,9 @@ from toolkit.core.archives import measure_unpacked, open_zip
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, LimitError, SubmissionError, end_sentence
 from toolkit.core.files import format_bytes
+from toolkit.core.metrics import take_labels
 from toolkit.core.processes import Exceeded, ProcessEnd
+from toolkit.runtime import returns
 from toolkit.runtime.interpreters import find_interpreter
 from toolkit.runtime.isolation import (
     DISK_LIMIT,
@@ -25,7 +27,6 @@ from toolkit.runtime.isolation import (
 from toolkit.runtime.sandbox_channel import Answer, Channel, ForgedReply, ProcessEnded
 from toolkit.runtime.sandbox_process import Place, describe_run, prepare_place, start_process
 
-TIME_LIMIT = AN2DL2024.time_limit  # seconds
 OUTPUT_LIMIT = 10_000_000  # bytes of stdout and stderr; CodaBench stores logs whole
 LOG_TAIL = 4000  # bytes of a log in which its last line is looked for
 # What zipfile raises where a zip is damaged, encrypted, or packed in a way that it does not know.
@@ -58,7 +59,7 @@ class Outcome:
 
     The seconds and peak_bytes were measured outside of its process. connections, writes, processes:
     what it tried against the rules and the detector saw; code that means to hide such things can.
-    isolation: what it ran in.
+    isolation: what it ran in. contract: by which it was called.
     """
 
     stage: str
@@ -72,18 +73,24 @@ class Outcome:
     processes: tuple[str, ...] = ()
     zip_name: str = "ZIP"
     isolation: Isolation | None = None
+    contract: Contract = AN2DL2024
 
     def labels(self, name: str) -> np.ndarray:
-        """The labels that call `name` returned, int64 [n]. Raises SubmissionError when there are
-        none."""
+        """The labels that call `name` returned, or that its probabilities stand for, int64 [n].
+        Raises SubmissionError when there are none."""
+        return take_labels(self.answers(name))
+
+    def answers(self, name: str) -> np.ndarray:
+        """The labels that call `name` returned, int64 [n], or its probabilities, float [n,
+        classes], which are made of logits. Raises SubmissionError when there are none."""
         output = self.array(name)
-        if not np.issubdtype(output.dtype, np.integer) or output.ndim != 1:
+        problem = returns.find_fault(output, self.contract.returns)
+        if problem:
             raise SubmissionError(
-                f"predict returned {output.dtype} of shape {output.shape}, not integers of shape "
-                "(n,).",
+                f"{self.contract.method} returned {problem}.",
                 f"Run: cbtool validate {self.zip_name}.",
             )
-        return output
+        return returns.to_answers(output, self.contract.returns)
 
     def array(self, name: str) -> np.ndarray:
         """The array that call `name` returned. Raises SubmissionError when there is none."""
@@ -105,21 +112,24 @@ def run(
     path: Path,
     inputs: dict[str, np.ndarray],
     python: str = sys.executable,
-    time_limit: float = TIME_LIMIT,
+    time_limit: float | None = None,
     contract: Contract = AN2DL2024,
     isolation: Isolation | None = None,
-    memory_limit: int = MEMORY_LIMIT,
+    memory_limit: int | None = None,
 ) -> Outcome:
     """Unzips `path` where a new process can use it, and calls predict on each of `inputs` there.
 
     python: the interpreter to run it with. contract: what the submission offers; where it is
-    fitted first, that happens on the last of the inputs and made-up labels. isolation: the best
-    that works here by default. memory_limit: bytes. Raises Stopped when it takes longer than
-    `time_limit` seconds, exceeds another limit or is killed, SubmissionError when its process
-    fails, InputError when the zip or the interpreter cannot be used.
+    fitted first, that happens on the last of the inputs and made-up labels. time_limit: seconds,
+    memory_limit: bytes, both the contract's by default. isolation: the best that works here by
+    default. Raises Stopped when it takes longer than `time_limit`, exceeds another limit or is
+    killed, SubmissionError when its process fails, InputError when the zip or the interpreter
+    cannot be used.
     """
     path = Path(path)
     isolation = isolation or choose_isolation()
+    time_limit = time_limit or contract.time_limit
+    memory_limit = memory_limit or contract.memory_limit or MEMORY_LIMIT
     # They are unpacked into memory.
     with open_zip(path) as archive:
         unpacked = measure_unpacked(path, archive)
@@ -186,8 +196,14 @@ class _Run:
         return self._finish("done", answer)
 
     def _load(self, inputs: dict[str, np.ndarray]) -> Answer:
-        values: dict[str, object] = {"style": self.contract.style, "classes": self.contract.classes}
-        if self.contract.style != "fit":
+        contract = self.contract
+        values: dict[str, object] = {
+            "style": contract.style,
+            "class_name": contract.class_name,
+            "method": contract.method,
+            "classes": contract.classes,
+        }
+        if contract.style != "fit":
             return self.channel.ask("load", **values)
         name, images = list(inputs.items())[-1]
         answer = self.channel.ask("load", input=self.place.write_input(name, images), **values)
@@ -211,6 +227,7 @@ class _Run:
             processes=reply.processes,
             zip_name=str(self.path),
             isolation=self.isolation,
+            contract=self.contract,
         )
 
 

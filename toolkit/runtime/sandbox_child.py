@@ -167,7 +167,7 @@ class Harness:
     def __init__(self) -> None:
         self.detector = Detector([], [])
         self.module: Any = None
-        self.model: Any = None
+        self.call: Any = None  # what predicts
 
     def unpack(self, request: dict[str, Any]) -> None:
         """Makes the submission's folder, and prepares the process for it."""
@@ -193,15 +193,16 @@ class Harness:
 
     def load(self, request: dict[str, Any]) -> None:
         """Makes what has the function predict, in the style that the competition asks for."""
-        self.model = self.module
+        model = self.module
         if request["style"] != "function":
-            self.model = self.module.Model()
+            model = getattr(self.module, request["class_name"])()
         if request["style"] == "fit":
             X = np.load(request["input"])
-            self.model.fit(X, np.arange(len(X)) % request["classes"])
+            model.fit(X, np.arange(len(X)) % request["classes"])
+        self.call = getattr(model, request["method"])
 
     def predict(self, request: dict[str, Any]) -> Any:
-        return self.model.predict(np.load(request["input"]))
+        return self.call(np.load(request["input"]))
 
     def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Takes the step of `request`; returns the reply, and the bytes of the array that came

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.core.contract import AN2DL2024
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError
 from toolkit.export.manifest import NetworkEntry, read_zip_manifest
 from toolkit.runtime import checks, sandbox
@@ -83,27 +83,30 @@ def measure(
     path: Path,
     images: int,
     python: str = sys.executable,
-    time_limit: float = sandbox.TIME_LIMIT,
+    time_limit: float | None = None,
     isolation: Isolation | None = None,
+    contract: Contract = AN2DL2024,
 ) -> Timing:
-    """Times the zip at `path`, projected to `images` images. Raises as `sandbox.run`,
-    SubmissionError if it fails."""
-    image_shape: tuple[int, int, int] | None = None
+    """Times the zip at `path`, projected to `images` images. time_limit: seconds, the contract's by
+    default. Raises as `sandbox.run`, SubmissionError if it fails."""
+    image_shape = contract.image_shape
     networks: tuple[NetworkEntry, ...] = ()
     zip_time_limit = 0.0
     manifest = read_zip_manifest(path)
     if manifest is not None:  # else cbtool did not build the zip
-        image_shape, networks = manifest.image_shape, manifest.networks
+        image_shape = (*manifest.image_shape[:2], contract.channels)
+        networks = manifest.networks
         zip_time_limit = manifest.time_limit
-    fitting = max(1, IMAGES_LIMIT // math.prod(image_shape or AN2DL2024.image_shape))
+    fitting = max(1, IMAGES_LIMIT // math.prod(image_shape))
     count, first_count = min(images, MEASURED_IMAGES, fitting), min(FIRST_IMAGES, fitting)
     sample = checks.draw_images(max(count, first_count), image_shape)
     outcome = sandbox.run(
         path,
         {"first": sample[:first_count], "measured": sample[:count]},
         python,
-        time_limit,
-        isolation=isolation,
+        time_limit or contract.time_limit,
+        contract,
+        isolation,
     )
     # Raises where a call gave no labels: how long a failure took is not what is asked.
     for name in ("first", "measured"):

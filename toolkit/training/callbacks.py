@@ -15,7 +15,7 @@ from toolkit.core.progress import Progress
 from toolkit.training.checkpointing import BestWeights, State, compute_monitored_loss
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
-HISTORY_COLUMNS = ("phase", "epoch", "seconds", "learning_rate", *METRICS, "best")
+HISTORY_COLUMNS = ("phase", "epoch", "seconds", "learning_rate", *METRICS, "monitored", "best")
 
 # Times the loss of a network that guesses. Sound trainings rise to a few times that value in their
 # first steps, and fall; a learning rate that is far too high passes it by orders of magnitude.
@@ -93,6 +93,7 @@ class HistoryWriter(keras.callbacks.Callback):
         # The accuracy on corrupted images is no metric of Keras: `BestWeights` measured it.
         values = {**(logs or {}), "val_shift_accuracy": self.best.shift_accuracy}
         row |= {name: float(values[name]) for name in METRICS}
+        row["monitored"] = float(self.best.monitored)
         row["best"] = int(self.best.is_best)
         self.state.rows.append(row)
         if self.best.is_best:
@@ -150,7 +151,8 @@ def begin_history(path: Path, rows: list[dict[str, Any]]) -> None:
 
     An epoch that the file holds and the saved state does not is dropped: it is run again.
     """
-    lines = [HISTORY_COLUMNS, *([row[name] for name in HISTORY_COLUMNS] for row in rows)]
+    # Version 0.1 did not write all columns.
+    lines = [HISTORY_COLUMNS, *([row.get(name, "") for name in HISTORY_COLUMNS] for row in rows)]
     write_text(path, "".join(",".join(map(str, line)) + "\r\n" for line in lines))
 
 

@@ -11,15 +11,33 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit.core import records
+from toolkit.core import metrics, records
 from toolkit.core.arrays import open_arrays
 from toolkit.core.config import Phase
+from toolkit.core.config_schema import Monitor
+from toolkit.core.contract import Contract
 from toolkit.core.damage import guard
 from toolkit.core.files import atomic
+from toolkit.core.metrics import MetricName
 from toolkit.models import pretrained
 from toolkit.models.network import Network
 
 NEW_HINT = "Train again, in a new folder."
+# What `train.monitor` calls each metric on corrupted validation images.
+MONITORS: dict[MetricName, Monitor] = {
+    "accuracy": "val_shift_accuracy",
+    "macro-f1": "val_shift_macro_f1",
+    "balanced-accuracy": "val_shift_balanced_accuracy",
+    "quadratic-kappa": "val_shift_quadratic_kappa",
+    "log-loss": "val_shift_log_loss",
+}
+
+
+def choose_monitor(contract: Contract) -> Monitor:
+    """What decides on the best epoch for the score of `contract`."""
+    if contract.corrupted:
+        return MONITORS[contract.metric]
+    return "val_accuracy" if contract.metric == "accuracy" else "val_loss"
 
 
 @records.strict
@@ -67,14 +85,17 @@ class State:
 
 def compute_monitored_loss(row: Mapping[str, float], monitor: str) -> float:
     """The metric `monitor` of an epoch as a number that is better when lower."""
-    return row[monitor] if monitor.endswith("loss") else -row[monitor]
+    value = row.get("monitored", row.get(monitor, math.nan))  # version 0.1 had its name alone
+    return value if monitor.endswith("loss") else -value
 
 
 class BestWeights(keras.callbacks.Callback):
     """Measures accuracy on corrupted validation images, and saves the best weights of all phases.
 
     shifted: corrupted validation images in batches, as `model` takes them: (pixels or features,
-    labels, weights). shift_accuracy, is_best: of the latest epoch, for the callbacks after this.
+    labels, weights). monitor: a metric of the epoch, or val_shift_ and one of
+    `toolkit.core.metrics`. shift_accuracy, monitored, is_best: of the latest epoch, for the
+    callbacks after this.
     """
 
     def __init__(
@@ -89,23 +110,29 @@ class BestWeights(keras.callbacks.Callback):
         super().__init__()
         self.path, self.network = path, network
         self.shifted, self.state, self.monitor = shifted, state, monitor
-        self.shift_accuracy = math.nan
+        self.shift_accuracy = self.monitored = math.nan
         self.is_best = False
 
         def predict(inputs: tf.Tensor) -> tf.Tensor:
-            return tf.argmax(model(inputs, training=False), -1)
+            return tf.nn.softmax(tf.cast(model(inputs, training=False), tf.float32))
 
         self.predict = tf.function(predict, reduce_retracing=True)
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         # Here and not at the epoch's end, because averaged weights (train.ema) are in the model
         # during validation only.
-        correct = [
-            self.predict(inputs) == tf.argmax(labels, -1) for inputs, labels, _ in self.shifted
+        found = [
+            (self.predict(inputs).numpy(), labels.numpy().argmax(-1))
+            for inputs, labels, _ in self.shifted
         ]
-        self.shift_accuracy = float(np.concatenate(correct).mean())
+        probabilities, labels = (np.concatenate(arrays) for arrays in zip(*found))
+        self.shift_accuracy = metrics.compute("accuracy", labels, probabilities)
         row = {f"val_{name}": value for name, value in (logs or {}).items()}
         row["val_shift_accuracy"] = self.shift_accuracy
+        for metric, name in MONITORS.items():
+            if self.monitor == name:
+                row[name] = metrics.compute(metric, labels, probabilities)
+        self.monitored = row["monitored"] = row[self.monitor]
         value, best = compute_monitored_loss(row, self.monitor), self.state.best_row
         better = best is None or value < compute_monitored_loss(best, self.monitor)
         # The first epoch is better than none even where its loss is NaN: never save that.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from toolkit.core import config, locks
 from toolkit.core.config import Config
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.files import remove_strays
 from toolkit.core.progress import Progress, silent
 from toolkit.data import cleaning, splitting
@@ -22,18 +23,20 @@ def fit(
     data: Path | None = None,
     network: Network | None = None,
     progress: Progress = silent,
+    contract: Contract = AN2DL2024,
 ) -> Run:
     """Trains the network of `settings` into `folder`, a new one, and returns the finished run.
 
     data: the file that the samples were read from, which is noted in the run. network: what
-    `trainer.build_seeded_network` made of the same settings and samples; None: built here. Raises
+    `trainer.build_seeded_network` made of the same settings and samples; None: built here.
+    contract: of the competition, noted in the run. Raises
     InputError for settings that do not fit the samples, a folder that is not empty, or a training
     that diverges; LimitError when memory runs out. What an interrupted training has reached is
     kept in `folder`: see `resume`.
     """
     samples = prepared.samples
     network = network or trainer.build_seeded_network(settings, samples)
-    run = run_folder.begin(folder, settings, samples, data)
+    run = run_folder.begin(folder, settings, samples, data, contract)
     with _hold(run):
         _write(run, prepared)
         trainer.train(network, run, samples, prepared.parts, settings, progress)

@@ -9,8 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from toolkit.core import config, locks, records
+from toolkit.core import competition_file, config, locks, records
 from toolkit.core.config import Config
+from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_error, write_text
 from toolkit.data.dataset import Samples
@@ -27,6 +28,11 @@ class Run:
     @property
     def config(self) -> Path:
         return self.folder / "config.toml"
+
+    @property
+    def competition(self) -> Path:
+        """The competition that it was trained for, where one was described."""
+        return self.folder / competition_file.FILE
 
     @property
     def provenance(self) -> Path:
@@ -96,11 +102,17 @@ def require_new(folder: Path) -> None:
         )
 
 
-def begin(folder: Path, settings: Config, samples: Samples, data: Path | None) -> Run:
+def begin(
+    folder: Path,
+    settings: Config,
+    samples: Samples,
+    data: Path | None,
+    contract: Contract = AN2DL2024,
+) -> Run:
     """Makes the run folder and writes its configuration and provenance.
 
-    data: the file of `samples`, None where there is none. Raises InputError when the folder holds
-    anything already.
+    data: the file of `samples`, None where there is none. contract: of the competition. Raises
+    InputError when the folder holds anything already.
     """
     run = Run(Path(folder))
     require_new(run.folder)
@@ -109,6 +121,8 @@ def begin(folder: Path, settings: Config, samples: Samples, data: Path | None) -
     except OSError as error:
         raise write_error(run.folder / "config.toml", error) from error
     config.write(settings, run.config)
+    if contract != AN2DL2024:
+        competition_file.write(contract, run.competition)
     provenance = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "data": str(Path(data).resolve()) if data else None,
@@ -123,6 +137,12 @@ def begin(folder: Path, settings: Config, samples: Samples, data: Path | None) -
     }
     write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
     return run
+
+
+def read_contract(run: Run) -> Contract:
+    """The contract of the competition that `run` was trained for. Raises InputError when its
+    description is damaged."""
+    return competition_file.read(run.competition) if run.competition.exists() else AN2DL2024
 
 
 def open_finished(folder: Path) -> Run:

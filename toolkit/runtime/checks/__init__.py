@@ -15,6 +15,7 @@ from toolkit.core.archives import open_zip
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.data import synthetic
+from toolkit.data.channels import from_rgb
 from toolkit.export.manifest import read_zip_manifest
 from toolkit.runtime import sandbox
 from toolkit.runtime.checks import behaviour, contents, saved_models
@@ -118,7 +119,8 @@ def read_subject(path: Path) -> Subject:
 
 
 def draw_images(n: int, image_shape: tuple[int, int, int] | None = None) -> np.ndarray:
-    """`n` drawn cells of `image_shape`, (h, w, 3), or else the competition's: uint8 [n, h, w, 3].
+    """`n` drawn cells of `image_shape`, (h, w, channels), or else AN2DL 2024's: uint8 [n, h, w,
+    channels].
 
     From the 321st on they repeat.
     """
@@ -127,6 +129,8 @@ def draw_images(n: int, image_shape: tuple[int, int, int] | None = None) -> np.n
     if (height, width) != images.shape[1:3]:
         resized = [Image.fromarray(image).resize((width, height)) for image in images]
         images = np.stack([np.asarray(image) for image in resized])
+    if image_shape:
+        images = from_rgb(images, image_shape[2])
     return images[np.arange(n) % len(images)]
 
 

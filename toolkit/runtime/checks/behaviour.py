@@ -6,6 +6,7 @@ import numpy as np
 
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
 from toolkit.runtime.isolation import INSTALL_HINT
+from toolkit.runtime.returns import find_fault
 
 STAGES_BEFORE_PREDICT = (
     "process",
@@ -28,6 +29,18 @@ LEAST_IMAGES = 8  # in the last call
 IMAGES_LIMIT = 200_000_000  # bytes of the last call's images as float32
 # Share of labels that rounding may tip: products of other sizes add up in another order.
 TIPPED_SHARE = 0.01
+RETURNED = {
+    "labels": "integers of shape (n,) within the classes",
+    "one-hot": "one-hot labels of shape (n, classes)",
+    "probabilities": "probabilities of shape (n, classes)",
+    "logits": "logits of shape (n, classes)",
+}
+RETURN_HINTS = {
+    "labels": "Return labels, for example: probabilities.argmax(axis=1).",
+    "one-hot": "Return one 1 a row, for example: np.eye(classes)[probabilities.argmax(axis=1)].",
+    "probabilities": "Return what the softmax gives.",
+    "logits": "Return the scores before the softmax, or the logarithms of probabilities.",
+}
 RUN_HINT = (
     "In the folder of the unzipped files, run, with that environment's Python: python -c "
     "'import model; model.Model()'."
@@ -109,26 +122,20 @@ def check_predict(subject: Subject) -> Check:
 
 
 def check_returns(subject: Subject) -> Check:
-    """predict returns integers (n,) within the classes."""
+    """predict returns what the competition asks for: see `Contract.returns`."""
     if subject.outcome is None or check_predict(subject).status != "ok":
         return skipped("returns", "predict returned nothing")
-    hint = "Return labels, for example: probabilities.argmax(axis=1)."
-    classes = subject.class_count
+    hint = RETURN_HINTS[subject.contract.returns]
     for name, call in subject.outcome.calls.items():
         images, n = _describe_images(name), int(name.split("-")[1])
         if call.output is None:
             return failed(
                 "returns", f"{images}: returned {call.kind}, not a numpy array of numbers", hint
             )
-        if call.output.shape != (n,):
-            return failed(
-                "returns", f"{images}: returned the shape {call.output.shape}, not ({n},)", hint
-            )
-        if not np.issubdtype(call.output.dtype, np.integer):
-            return failed("returns", f"{images}: returned {call.output.dtype}, not integers", hint)
-        if call.output.min() < 0 or call.output.max() >= classes:
-            return failed("returns", f"{images}: returned labels outside 0..{classes - 1}", hint)
-    return passed("returns", "integers of shape (n,) within the classes")
+        fault = find_fault(call.output, subject.contract.returns, n, subject.class_count)
+        if fault:
+            return failed("returns", f"{images}: returned {fault}", hint)
+    return passed("returns", RETURNED[subject.contract.returns])
 
 
 def check_slices(subject: Subject) -> Check:

@@ -47,10 +47,12 @@ class Subject:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) that the zip says it takes, or else the competition's."""
+        """(height, width, channels) of the images that it is shown: of the size that the zip says
+        it takes, or else the competition's."""
         if self.manifest is None:
             return self.contract.image_shape
-        return self.manifest.image_shape
+        height, width, _ = self.manifest.image_shape
+        return height, width, self.contract.channels
 
     @property
     def class_count(self) -> int:

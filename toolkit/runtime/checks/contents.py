@@ -8,7 +8,7 @@ from pyflakes import messages
 from pyflakes.checker import Checker
 
 from toolkit.core.archives import Archive
-from toolkit.core.contract import Style
+from toolkit.core.contract import Contract
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest_of, format_bytes
@@ -35,16 +35,6 @@ FILE_ENDINGS = (
 )
 LARGEST_UPLOAD = 10**9  # bytes; larger uploads to CodaBench hang or fail for many users
 # How many arguments each function of a style needs; of methods, `self` counts.
-CALLED_WITH: dict[Style, dict[str, int]] = {
-    "class": {"__init__": 1, "predict": 2},
-    "function": {"predict": 1},
-    "fit": {"__init__": 1, "fit": 3, "predict": 2},
-}
-WRONG_ARGUMENTS = {
-    "__init__": "Model() must work without arguments",
-    "fit": "fit must take two arguments, X and y",
-    "predict": "predict must take one argument, X",
-}
 REBUILD_HINT = "Build it again: cbtool build --run DIR."
 SYNTAX_HINT = "Correct model.py; `python -m py_compile model.py` shows the line."
 
@@ -92,6 +82,10 @@ def check_size(subject: Subject) -> Check:
     """The zip stays below what uploads well."""
     size = subject.path.stat().st_size
     readable = format_bytes(size)
+    limit = subject.contract.size_limit
+    if limit is not None and size > limit:
+        found = f"{readable}; {subject.contract.name} takes {format_bytes(limit)} at most"
+        return failed("size", found, "Use a smaller network, or fewer.")
     if size > LARGEST_UPLOAD:
         found = f"{readable}; uploads over 1 GB hang or fail for many users"
         return warning("size", found, "Store the weights in float16, as cbtool build does.")
@@ -109,48 +103,61 @@ def check_interface(subject: Subject) -> Check:
         return failed("interface", f"model.py{line}: {_first_line(error)}", SYNTAX_HINT)
     wanted = subject.contract.interface
     template = f"{subject.contract.name} expects {wanted}."
-    methods, problem = _find_methods(tree, subject.contract.style)
+    methods, problem = _find_methods(tree, subject.contract)
     if problem:
         return failed("interface", problem, template)
     if methods is None:  # what another file defines is seen by running it, not here
         return passed("interface", "imported from another file")
-    for name, required in CALLED_WITH[subject.contract.style].items():
+    for name, (required, rule) in _list_called(subject.contract).items():
         if name in methods and _count_required(methods[name]) != required:
-            return failed("interface", WRONG_ARGUMENTS[name], template)
+            return failed("interface", rule, template)
     return passed("interface", wanted)
 
 
+def _list_called(contract: Contract) -> dict[str, tuple[int, str]]:
+    """What the competition calls, by name: how many arguments without a default it may have, self
+    included, and the sentence where that is another number."""
+    one = f"{contract.method} must take one argument, X"
+    if contract.style == "function":
+        return {contract.method: (1, one)}
+    called = {"__init__": (1, f"{contract.class_name}() must work without arguments")}
+    if contract.style == "fit":
+        called["fit"] = (3, "fit must take two arguments, X and y")
+    return called | {contract.method: (2, one)}
+
+
 def _find_methods(
-    tree: ast.Module, style: Style
+    tree: ast.Module, contract: Contract
 ) -> tuple[dict[str, ast.arguments] | None, str | None]:
     """The functions that the competition calls, by name, None where another file has them; and what
     is missing."""
+    class_name, method = contract.class_name, contract.method
     functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    models = [node for node in classes if node.name == "Model"]
+    models = [node for node in classes if node.name == class_name]
     imported = set()
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
             imported |= {alias.asname or alias.name for alias in node.names}
-    if style == "function":
-        if "predict" in functions:
-            return {"predict": functions["predict"]}, None
-        if "predict" in imported or "*" in imported:
+    if contract.style == "function":
+        if method in functions:
+            return {method: functions[method]}, None
+        if method in imported or "*" in imported:
             return None, None
-        has = "; it has a class Model" if models else ""
-        return {}, f"model.py has no function predict{has}"
+        has = f"; it has a class {class_name}" if models else ""
+        return {}, f"model.py has no function {method}{has}"
     if not models:
-        if "Model" in imported or "*" in imported:
+        if class_name in imported or "*" in imported:
             return None, None
-        has = "; it has a function predict" if "predict" in functions else ""
-        return {}, f"model.py has no class Model{has}"
+        has = f"; it has a function {method}" if method in functions else ""
+        return {}, f"model.py has no class {class_name}{has}"
     # Python keeps the last class of a name.
     model = models[-1]
     methods = {node.name: node.args for node in model.body if isinstance(node, ast.FunctionDef)}
-    for name in CALLED_WITH[style]:
+    for name in _list_called(contract):
         # A class with bases may inherit it.
         if name != "__init__" and name not in methods and not model.bases:
-            return methods, f"class Model has no method {name}"
+            return methods, f"class {class_name} has no method {name}"
     return methods, None
 
 

@@ -10,6 +10,7 @@ from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, end_sentence
 from toolkit.core.progress import Progress, silent
 from toolkit.export import manifest as manifests
+from toolkit.export.interface import write_source
 from toolkit.runtime import environments
 from toolkit.runtime.checks.check import Check, failed, passed, skipped, warning
 
@@ -50,21 +51,23 @@ def choose_place(
         return Place(found, evaluator == own, passed("environment", f"run in that of {evaluator}"))
     assert own is not None
     try:
-        found = environments.find_python(own, progress)
+        found = environments.find_python(own, progress, contract.packages)
     except InputError as error:
         detail = end_sentence(f"not run in the competition's environment: {error.sentence}")
-        if is_built_by_cbtool(path):
+        if is_built_by_cbtool(path, contract):
             hint = "model.py is cbtool's own, which is tested there. To check it again: connect."
             return Place(sys.executable, False, warning("environment", detail, hint))
         hint = f"{error.hint} What loads here may not load there; --force accepts that."
         return Place(sys.executable, False, failed("environment", detail, hint))
-    versions = f"TensorFlow {contract.tensorflow}, Keras {contract.keras}"
+    versions = f"TensorFlow {contract.tensorflow}"
+    if contract.keras:
+        versions += f", Keras {contract.keras}"
     return Place(found, True, passed("environment", f"run in that of {own}: {versions}"))
 
 
-def is_built_by_cbtool(path: Path) -> bool:
-    """Whether all code in the zip at `path` is this version's own model.py, beside a manifest and
-    the weights files that it names.
+def is_built_by_cbtool(path: Path, contract: Contract = AN2DL2024) -> bool:
+    """Whether all code in the zip at `path` is this version's own model.py for `contract`, beside a
+    manifest and the weights files that it names.
 
     Code of anybody else needs a test of its own, whatever manifest lies beside it. Raises
     InputError when `path` is no zip.
@@ -73,7 +76,7 @@ def is_built_by_cbtool(path: Path) -> bool:
     if manifest is None:
         return False
     weights = {network.weights.file for network in manifest.networks}
-    source = manifests.model_source()
+    source = write_source(contract)
     with open_zip(path) as archive:
         if set(archive.namelist()) != {"model.py", manifests.FILE, *weights}:
             return False

@@ -1,0 +1,131 @@
+"""A competition of one's own, from its description to a rehearsed score: scikit-learn's digits, in
+grey, function style, scored by the log loss."""
+
+import json
+import os
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from tests.support.commands import assert_one_sentence, in_process
+from tests.support.readers import make_zip
+from toolkit.core import competition_file
+from toolkit.core.contract import AN2DL2024
+
+OPTIONS = ("--metric", "log-loss", "--style", "function", "--not-corrupted")
+FUNCTION = """import numpy as np
+
+def predict(X):
+    assert X.shape[1:] == (8, 8, 1), X.shape
+    chosen = X.reshape(len(X), -1).sum(axis=1).astype(int) % 10
+    return 0.9 * np.eye(10)[chosen] + 0.01
+"""
+
+
+def run(folder, *arguments, **options):
+    return in_process(*arguments, cwd=folder, **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working folder with the digits, described."""
+    digits = load_digits()
+    images = (digits.images * 255 / 16).round().astype(np.uint8)
+    for name, rows in (("train", slice(0, 400)), ("hidden", slice(400, 460))):
+        np.savez(tmp_path / f"{name}.npz", images=images[rows], labels=digits.target[rows])
+    made = run(tmp_path, "init", "--name", "Digits", "--data", "train.npz", *OPTIONS)
+    assert made.returncode == 0, made.stderr
+    return tmp_path
+
+
+def test_the_file_says_what_the_training_file_shows(folder):
+    found = competition_file.read(folder / "competition.toml")
+    assert found.image_shape == (8, 8, 1) and found.classes == 10
+    assert found.metric == "log-loss" and found.returns == "probabilities"
+    assert_one_sentence(run(folder, "init", "--name", "Digits", "--data", "train.npz"), "exists")
+
+
+def test_from_the_description_to_a_rehearsed_score(folder):
+    """The score of the zip here is that of the bundle's own programs to the last digit that they
+    print. Two processes run the zip: they are what the rehearsal and `score` are about."""
+    phases = "train.phases=[{trainable='all', epochs=2, learning_rate=2e-3}]"
+    settings = ["--set", "model.input_size=32", "--set", phases]
+    trained = run(
+        folder, "train", "--preset", "tiny", "--data", "train.npz", "--run", "run", *settings
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert 'monitor = "val_loss"' in (folder / "run" / "config.toml").read_text()
+    evaluated = run(folder, "evaluate", "--run", "run", "--no-views", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    values = json.loads(evaluated.stdout)
+    assert values["validation"]["metric"] == "log-loss"
+    # The hidden images are not corrupted: they are expected to be like the clean ones.
+    assert values["estimated_score"] == values["clean"] > 0
+    assert run(folder, "build", "--run", "run").returncode == 0
+    scored = run(folder, "score", "submission.zip", "--data", "hidden.npz", "--json")
+    assert scored.returncode == 0, scored.stderr
+    here = json.loads(scored.stdout)
+    assert here["metric"] == "log-loss" and 0 < here["score"] < np.log(10)
+    assert run(folder, "bundle", "--out", "bundle", "--data", "hidden.npz").returncode == 0
+    rehearsed = run(
+        folder, "rehearse", "submission.zip", "--bundle", "bundle", "--backend", "processes"
+    )
+    assert rehearsed.returncode == 0, rehearsed.stdout + rehearsed.stderr
+    found = re.search(r"log-loss (\d\.\d{4}) on 60 images", rehearsed.stdout)
+    assert float(found[1]) == pytest.approx(here["score"], abs=5e-5)
+
+
+def test_a_function_of_somebody_elses_is_checked_by_the_contract(folder):
+    (folder / "s.zip").write_bytes(make_zip({"model.py": FUNCTION.encode()}))
+    checked = run(folder, "validate", "s.zip", "--evaluator", "none", "--json")
+    found = {check["name"]: check for check in json.loads(checked.stdout)["checks"]}
+    assert checked.returncode == 0, found
+    assert found["interface"]["detail"] == "a function predict(X) that returns probabilities"
+    assert found["returns"]["detail"] == "probabilities of shape (n, classes)"
+    (folder / "s.zip").write_bytes(make_zip({"model.py": FUNCTION.replace("0.01", "1").encode()}))
+    checked = run(folder, "validate", "s.zip", "--evaluator", "none", "--json")
+    found = {check["name"]: check for check in json.loads(checked.stdout)["checks"]}
+    assert checked.returncode == 1
+    assert "not probabilities" in found["returns"]["detail"]
+    timed = run(folder, "time", "s.zip", "--images", "60", "--json")
+    assert_one_sentence(timed, "predict returned numbers from 1 to 1.9, not probabilities", code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("data", "inspect", "cells.npz"), "(5, 8, 8, 3), not (n, height, width, 1)"),
+        (("data", "inspect", "large.npz"), "16×16 pixels, those of Digits 8×8"),
+        (("bundle", "--out", "b"), "give --data FILE: the hidden images of Digits"),
+        (("upload", "s.zip"), "give ZIP and --competition ID"),
+    ],
+)
+def test_what_is_not_of_the_competition_is_refused(arguments, words, folder):
+    labels = np.arange(5)
+    np.savez(folder / "cells.npz", images=np.zeros((5, 8, 8, 3), np.uint8), labels=labels)
+    np.savez(folder / "large.npz", images=np.zeros((5, 16, 16), np.uint8), labels=labels)
+    result = run(folder, *arguments)
+    assert result.returncode == 2 and words in result.stderr
+
+
+def test_a_file_elsewhere_is_named(folder):
+    other = folder / "other.toml"
+    competition_file.write(replace(AN2DL2024, name="Other", image_shape=(8, 8, 1)), other)
+    result = run(folder, "--competition-file", other, "data", "inspect", "train.npz")
+    assert "Competition: Other" in result.stderr
+    inspect = ("data", "inspect", "train.npz")
+    named = dict(os.environ, CBTOOL_COMPETITION_FILE=str(other))
+    assert "Competition: Other" in run(folder, *inspect, env=named).stderr
+    other.write_text("name = 3")
+    assert_one_sentence(run(folder, *inspect, env=named), "name in")
+    named["CBTOOL_COMPETITION_FILE"] = "nowhere.toml"
+    assert_one_sentence(run(folder, *inspect, env=named), "there is no file nowhere.toml")
+
+
+def test_a_backbone_that_is_too_deep_for_the_images_is_one_sentence(folder):
+    arguments = ("train", "--preset", "tiny", "--data", "train.npz", "--run", "run")
+    assert_one_sentence(run(folder, *arguments), "simple-cnn cannot be built for images of 8×8")
+    assert not (folder / "run").exists()
