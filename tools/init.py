@@ -8,9 +8,8 @@ from typing import Any, get_args
 
 import click
 
-from toolkit.core.contract import AN2DL2024, Returns, Style
+from toolkit.core.contract import AN2DL2024, METRICS, NEED_PROBABILITIES, Returns, Style
 from toolkit.core.errors import InputError
-from toolkit.core.metrics import METRICS, NEED_PROBABILITIES
 from tools import contracts, options, output
 from tools.lazy import lazy_imports
 

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from toolkit.core import metrics
+from toolkit.core.contract import METRICS
 
 CASES = 30
 
@@ -27,7 +28,7 @@ def by_sklearn(metric, labels, probabilities, weights):
 
 # A class that is predicted and does not occur is no mistake of the test.
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-@pytest.mark.parametrize("metric", metrics.METRICS)
+@pytest.mark.parametrize("metric", METRICS)
 def test_they_are_those_of_scikit_learn(metric):
     """With weights, and with classes that do not occur or are never predicted."""
     rng = np.random.default_rng(0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toolkit.core.metrics import METRICS
+from toolkit.core.contract import METRICS
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Scored
 

@@ -9,8 +9,9 @@ import pytest
 from tests.support.commands import assert_one_sentence, in_process, started
 from tests.support.marked import become_marked, find_marked, make_marker, wait_until
 from tests.support.submissions import made
+from toolkit.core.contract import AN2DL2024
 from toolkit.core.files import digest
-from toolkit.export import manifest, package, zip_ledger
+from toolkit.export import manifest, zip_ledger
 from toolkit.runtime import bubblewrap
 from toolkit.training import run_folder
 from tools import cli, output
@@ -26,7 +27,7 @@ def test_the_demo_walks_the_whole_road(tmp_path):
     assert str(folder / "submission.zip") in result.stdout
     assert "cbtool train --preset lite" in result.stderr
     written = manifest.read_zip_manifest(folder / "submission.zip")
-    assert written.time_limit == package.TIME_LIMIT
+    assert written.time_limit == AN2DL2024.time_limit
     (entry,) = zip_ledger.read(folder)
     assert entry.sha256 == digest(folder / "submission.zip")
     accuracy = float(

@@ -118,6 +118,7 @@ def test_help_imports_nothing_heavy():
     assert not modules & (HEAVY | {"numpy", "pydantic", "requests", "rich.console"})
     assert not {name for name in modules if name.startswith("tools.")} - {
         "tools.cli",
+        "tools.contracts",
         "tools.lazy",
         "tools.output",
         "tools.signals",

@@ -16,10 +16,10 @@ import yaml
 from PIL import Image
 
 from toolkit.core import metrics
-from toolkit.core.contract import AN2DL2024, Contract
+from toolkit.core.contract import AN2DL2024, Contract, MetricName
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
-from toolkit.core.metrics import LOWER_IS_BETTER, MetricName
+from toolkit.core.metrics import LOWER_IS_BETTER
 from toolkit.data.channels import from_rgb
 from toolkit.data.dataset import Samples
 

@@ -11,10 +11,16 @@ from pydantic.dataclasses import dataclass
 
 from toolkit.core import documents
 from toolkit.core.config import describe_error
-from toolkit.core.contract import AN2DL2024, Contract, Returns, Style
+from toolkit.core.contract import (
+    AN2DL2024,
+    NEED_PROBABILITIES,
+    Contract,
+    MetricName,
+    Returns,
+    Style,
+)
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
-from toolkit.core.metrics import NEED_PROBABILITIES, MetricName
 
 FILE = "competition.toml"
 STRICT = ConfigDict(extra="forbid")

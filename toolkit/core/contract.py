@@ -2,10 +2,11 @@
 and the metric that it is scored by."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from toolkit.core.metrics import MetricName
-
+MetricName = Literal["accuracy", "macro-f1", "balanced-accuracy", "log-loss", "quadratic-kappa"]
+METRICS: tuple[MetricName, ...] = get_args(MetricName)
+NEED_PROBABILITIES = ("log-loss",)
 Style = Literal["class", "function", "fit"]
 Returns = Literal["labels", "one-hot", "probabilities", "logits"]
 

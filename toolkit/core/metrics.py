@@ -5,21 +5,17 @@ The definitions are scikit-learn's, which the tests compare with; they are compu
 confusion matrix, with weights, so that a bootstrap of thousands of rounds takes milliseconds.
 """
 
-from typing import Literal, get_args
-
 import numpy as np
 
-MetricName = Literal["accuracy", "macro-f1", "balanced-accuracy", "log-loss", "quadratic-kappa"]
-METRICS: tuple[MetricName, ...] = get_args(MetricName)
-NEED_PROBABILITIES = ("log-loss",)
 LOWER_IS_BETTER = ("log-loss",)
 SMALLEST_PROBABILITY = 1e-7  # whose logarithm is taken
 
 
 def compute(
-    metric: MetricName, labels: np.ndarray, answers: np.ndarray, weights: np.ndarray | None = None
+    metric: str, labels: np.ndarray, answers: np.ndarray, weights: np.ndarray | None = None
 ) -> float:
-    """The `metric` of `answers` against the true `labels`, int [n].
+    """The `metric`, by its name in `toolkit.core.contract`, of `answers` against the true `labels`,
+    int [n].
 
     answers: predicted labels, int [n], or probabilities, float [n, classes]. weights: float [n], of
     the images, all alike by default. NaN where all weights are 0. Raises ValueError for labels
@@ -29,7 +25,7 @@ def compute(
         weights = np.ones(len(labels))
     if weights.sum() == 0:
         return float("nan")
-    if metric in NEED_PROBABILITIES:
+    if metric == "log-loss":
         if answers.ndim != 2:
             raise ValueError(f"{metric} needs probabilities, not labels")
         return float(np.average(compute_log_losses(answers, labels), weights=weights))
@@ -52,7 +48,7 @@ def compute_log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndar
     return -np.log(np.maximum(true_class, SMALLEST_PROBABILITY))
 
 
-def _score_confusion(metric: MetricName, confusion: np.ndarray) -> float:
+def _score_confusion(metric: str, confusion: np.ndarray) -> float:
     """The `metric` of a confusion matrix, float [classes, classes], rows the truth."""
     correct = np.diag(confusion)
     of_class, as_class = confusion.sum(axis=1), confusion.sum(axis=0)

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from submission.model import apply_temperature, correct_class_shares
-from toolkit.core.metrics import MetricName, compute_log_losses
+from toolkit.core.contract import MetricName
+from toolkit.core.metrics import compute_log_losses
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Estimate, Scored
 from toolkit.evaluation.predictions import Predictions

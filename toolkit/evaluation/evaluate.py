@@ -7,9 +7,10 @@ import numpy as np
 
 from submission.model import Model
 from toolkit.core import config, records
+from toolkit.core.contract import MetricName
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
-from toolkit.core.metrics import MetricName, compute
+from toolkit.core.metrics import compute
 from toolkit.core.progress import Progress, silent
 from toolkit.data import shift, splitting
 from toolkit.data.dataset import Samples

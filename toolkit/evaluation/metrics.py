@@ -5,13 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from toolkit.core.metrics import (
-    LOWER_IS_BETTER,
-    MetricName,
-    compute,
-    compute_log_losses,
-    take_labels,
-)
+from toolkit.core.contract import MetricName
+from toolkit.core.metrics import LOWER_IS_BETTER, compute, compute_log_losses, take_labels
 
 BOOTSTRAP_ROUNDS = 2000
 CONFIDENCE_BINS = 15  # of the calibration error; Guo et al., arXiv:1706.04599

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.core.arrays import read_arrays
+from toolkit.core.contract import MetricName
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
 from toolkit.core.files import atomic
-from toolkit.core.metrics import MetricName
 from toolkit.evaluation.metrics import Scored
 from toolkit.training.run_folder import Run
 

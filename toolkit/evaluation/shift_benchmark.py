@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.core.contract import AN2DL2024, Contract
-from toolkit.core.metrics import LOWER_IS_BETTER, MetricName, take_labels
+from toolkit.core.contract import AN2DL2024, Contract, MetricName
+from toolkit.core.metrics import LOWER_IS_BETTER, take_labels
 from toolkit.data import shift
 from toolkit.data.dataset import Samples, concatenate
 from toolkit.evaluation import metrics, score_estimate

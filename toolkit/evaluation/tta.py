@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from submission.model import VIEWS
-from toolkit.core.metrics import MetricName, compute_log_losses
+from toolkit.core.contract import MetricName
+from toolkit.core.metrics import compute_log_losses
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Estimate, Scored
 from toolkit.export.manifest import PLAIN_VIEW

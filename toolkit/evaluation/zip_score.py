@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.core.contract import AN2DL2024, Contract
+from toolkit.core.contract import AN2DL2024, Contract, MetricName
 from toolkit.core.errors import InputError
-from toolkit.core.metrics import MetricName, take_labels
+from toolkit.core.metrics import take_labels
 from toolkit.data.dataset import Samples
 from toolkit.evaluation import metrics, shift_benchmark
 from toolkit.evaluation.metrics import Estimate, Scored, Scores

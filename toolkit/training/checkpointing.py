@@ -15,10 +15,9 @@ from toolkit.core import metrics, records
 from toolkit.core.arrays import open_arrays
 from toolkit.core.config import Phase
 from toolkit.core.config_schema import Monitor
-from toolkit.core.contract import Contract
+from toolkit.core.contract import Contract, MetricName
 from toolkit.core.damage import guard
 from toolkit.core.files import atomic
-from toolkit.core.metrics import MetricName
 from toolkit.models import pretrained
 from toolkit.models.network import Network
 

@@ -1,4 +1,5 @@
-"""Compares predictions with the hidden labels: accuracy, and a page with the confusion matrix.
+"""Compares predictions with the hidden labels: the metric that contract.json beside this file
+names, and a page with the confusion matrix.
 
 Usage: scoring.py INPUT OUTPUT, two folders: one with res/predictions.npy and ref/labels.json
 (labels, class_names); the one where scores.json and detailed_results.html go.
@@ -9,7 +10,10 @@ import json
 import sys
 from pathlib import Path
 
+import metrics
 import numpy as np
+
+CONTRACT = json.loads((Path(__file__).parent / "contract.json").read_text(encoding="utf-8"))
 
 
 def main(source: Path, target: Path) -> None:
@@ -19,17 +23,20 @@ def main(source: Path, target: Path) -> None:
     if not file.exists():
         sys.exit("There are no predictions: read what the ingestion wrote to its log.")
     predictions = np.load(file, allow_pickle=False)
-    if predictions.shape != labels.shape:
+    if len(predictions) != len(labels):
         sys.exit(f"There are {len(predictions)} predictions for {len(labels)} images.")
-    accuracy = float((predictions == labels).mean())
-    (target / "scores.json").write_text(json.dumps({"accuracy": accuracy}), encoding="utf-8")
+    metric = CONTRACT["metric"]
+    value = metrics.compute(metric, labels, predictions)
+    scores = {metric.replace("-", "_"): value}
+    (target / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    predicted = metrics.take_labels(predictions)
     (target / "detailed_results.html").write_text(
-        page(labels, predictions, names, accuracy), encoding="utf-8"
+        page(labels, predicted, names, f"{metric} {value:.4f}"), encoding="utf-8"
     )
-    print(f"accuracy {accuracy:.4f} on {len(labels)} images")
+    print(f"{metric} {value:.4f} on {len(labels)} images")
 
 
-def page(labels: np.ndarray, predictions: np.ndarray, names: list[str], accuracy: float) -> str:
+def page(labels: np.ndarray, predictions: np.ndarray, names: list[str], score: str) -> str:
     """The confusion matrix as an HTML page: a row a true class, a column a predicted one."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = ""
@@ -47,7 +54,7 @@ def page(labels: np.ndarray, predictions: np.ndarray, names: list[str], accuracy
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Confusion '
         f"matrix</title><style>{style}</style></head>\n"
-        f"<body><h1>Accuracy {accuracy:.4f}</h1>\n<p>Rows: true classes. Columns: predicted "
+        f"<body><h1>{html.escape(score)}</h1>\n<p>Rows: true classes. Columns: predicted "
         "ones.</p>\n"
         f"<table><tr><th></th>{head}</tr>\n{rows}</table></body></html>\n"
     )
