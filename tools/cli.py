@@ -51,13 +51,18 @@ COMMANDS = {
 )
 @click.version_option(package_name="cbtool", prog_name="cbtool")
 @contracts.competition_option
-def cli(competition_file: Path | None) -> None:
+@click.pass_context
+def cli(context: click.Context, competition_file: Path | None) -> None:
     """Turn a competition's training file into a checked and scored CodaBench submission.
 
     The stages: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start
     with `cbtool demo`; compare with `cbtool runs list`. For another competition than AN2DL 2024,
     describe it first: `cbtool init`.
     """
+    # Keras reads it when it is imported, which happens inside the commands. Only training runs on
+    # another backend: what is submitted is TensorFlow's.
+    if context.invoked_subcommand != "train":
+        os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
     """
     # TensorFlow reads these when it is imported, which happens inside the commands.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     # TensorFlow warns about how it runs keras-cv's layers; the user cannot change that.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:

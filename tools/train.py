@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +14,7 @@ from pathlib import Path
 import click
 
 from toolkit.core.contract import AN2DL2024, Contract
-from toolkit.core.errors import CbtoolError, DivergenceError
+from toolkit.core.errors import CbtoolError, DivergenceError, InputError
 from tools import contracts, options, output
 from tools.data import summary
 from tools.lazy import lazy_imports, quiet_tensorflow
@@ -20,7 +22,10 @@ from tools.lazy import lazy_imports, quiet_tensorflow
 with lazy_imports():
     from toolkit.core import config
     from toolkit.data import cleaning, dataset
+    from toolkit.models import backend as keras_backend
     from toolkit.training import checkpointing, fit, prepare, run_folder, trainer
+
+BACKENDS = ("tensorflow", "jax")
 
 
 @click.command()
@@ -49,6 +54,14 @@ with lazy_imports():
     type=click.IntRange(1, 100),
     help="Train this number of runs: DIR-seed0, DIR-seed1, ...",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    envvar="KERAS_BACKEND",
+    default=BACKENDS[0],
+    show_default=True,
+    help="What Keras runs on; also by the variable KERAS_BACKEND.",
+)
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
 def train(
     preset: str | None,
@@ -58,6 +71,7 @@ def train(
     weights: str | None,
     settings: tuple[str, ...],
     seeds: int | None,
+    backend: str,
     resume: Path | None,
 ) -> None:
     """Clean, split and train.
@@ -72,6 +86,12 @@ def train(
     --resume DIR continues an interrupted run after its last complete epoch. With
     train.deterministic=true, the weights are bit for bit those of a run without the interruption.
     """
+    if importlib.util.find_spec(backend) is None:
+        raise InputError(
+            f"the backend {backend} is not installed.",
+            f"pip install 'cbtool[{backend}]'; with an NVIDIA GPU, 'cbtool[{backend}-cuda]'.",
+        )
+    os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
     if resume:
         if preset or config_file or folder or weights or settings or seeds:
             raise click.UsageError(
@@ -111,6 +131,7 @@ def _train(
         chosen = follow(contract, chosen, settings)
     samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
+    keras_backend.require(os.environ["KERAS_BACKEND"])
     with _resumable(folder), output.stages() as stages:
         run, found = train_run(folder, chosen, samples, data_file, stages, contract)
     output.table(("what", "images"), summary(found), title="Cleaning")

@@ -1,6 +1,6 @@
 """The arithmetic of the layers: which of Keras' dtype policies is the fastest on this machine."""
 
-import tensorflow as tf
+from toolkit.models import backend
 
 BFLOAT16_CAPABILITY = (8, 0)  # NVIDIA's Ampere, the first with bfloat16 matrix units
 
@@ -14,10 +14,7 @@ def policy(wanted: str) -> str:
     """
     if wanted != "auto":
         return wanted
-    devices = tf.config.list_physical_devices("GPU")
-    if not devices:
+    capability = backend.find_capability()
+    if capability is None:
         return "float32"
-    details = tf.config.experimental.get_device_details(devices[0])
-    if tuple(details.get("compute_capability", (0, 0))) >= BFLOAT16_CAPABILITY:
-        return "mixed_bfloat16"
-    return "mixed_float16"
+    return "mixed_bfloat16" if capability >= BFLOAT16_CAPABILITY else "mixed_float16"

@@ -12,6 +12,7 @@ from toolkit.core.config import Phase
 from toolkit.core.errors import DivergenceError
 from toolkit.core.files import write_text
 from toolkit.core.progress import Progress
+from toolkit.models import backend
 from toolkit.training.checkpointing import BestWeights, State, compute_monitored_loss
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
@@ -34,6 +35,9 @@ class LearningRateSchedule(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         # By step, not by epoch: an epoch of many steps would warm up in one jump.
         factor = compute_schedule_factor(self.phase, self.state.epochs + batch / self.steps)
+        if backend.name() == "jax" and batch:
+            # While an epoch runs, JAX has all values apart from the variables.
+            self.model.jax_state_sync()
         self.model.optimizer.learning_rate = self.phase.learning_rate * self.state.scale * factor
 
 

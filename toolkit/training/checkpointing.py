@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 
 from toolkit.core import metrics, records
 from toolkit.core.arrays import open_arrays
@@ -18,7 +19,7 @@ from toolkit.core.config_schema import Monitor
 from toolkit.core.contract import Contract, MetricName
 from toolkit.core.damage import guard
 from toolkit.core.files import atomic
-from toolkit.models import pretrained
+from toolkit.models import backend, pretrained
 from toolkit.models.network import Network
 
 NEW_HINT = "Train again, in a new folder."
@@ -111,20 +112,16 @@ class BestWeights(keras.callbacks.Callback):
         self.shifted, self.state, self.monitor = shifted, state, monitor
         self.shift_accuracy = self.monitored = math.nan
         self.is_best = False
-
-        def predict(inputs: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softmax(tf.cast(model(inputs, training=False), tf.float32))
-
-        self.predict = tf.function(predict, reduce_retracing=True)
+        self.predict = backend.compile_prediction(model)
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         # Here and not at the epoch's end, because averaged weights (train.ema) are in the model
         # during validation only.
         found = [
-            (self.predict(inputs).numpy(), labels.numpy().argmax(-1))
-            for inputs, labels, _ in self.shifted
+            (self.predict(inputs), labels.numpy().argmax(-1)) for inputs, labels, _ in self.shifted
         ]
-        probabilities, labels = (np.concatenate(arrays) for arrays in zip(*found))
+        scores, labels = (np.concatenate(arrays) for arrays in zip(*found))
+        probabilities = softmax(scores.astype(np.float32), axis=-1)
         self.shift_accuracy = metrics.compute("accuracy", labels, probabilities)
         row = {f"val_{name}": value for name, value in (logs or {}).items()}
         row["val_shift_accuracy"] = self.shift_accuracy

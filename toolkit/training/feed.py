@@ -9,6 +9,7 @@ import tensorflow as tf
 from toolkit.augment import pipeline
 from toolkit.core.config import Config, Phase
 from toolkit.data.dataset import Samples
+from toolkit.models import backend
 from toolkit.models.network import Network
 
 FEATURE_BATCH = 256  # stored features are small
@@ -88,14 +89,10 @@ def _compute_features(
     trunk: keras.Model, batches: tf.data.Dataset
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The backbone's features of `batches` [n, width], with labels [n, classes] and weights [n]."""
-
-    def predict(images: tf.Tensor) -> tf.Tensor:
-        return trunk(images, training=False)
-
-    run = tf.function(predict, reduce_retracing=True)
+    predict = backend.compile_prediction(trunk)
     features, labels, weights = [], [], []
     for images, some_labels, some_weights in batches:
-        features.append(run(images).numpy())
+        features.append(predict(images))
         labels.append(some_labels.numpy())
         weights.append(some_weights.numpy())
     return np.concatenate(features), np.concatenate(labels), np.concatenate(weights)

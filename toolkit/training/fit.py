@@ -50,6 +50,7 @@ def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
     and what `fit` raises.
     """
     run_folder.require_data(run, samples)
+    run_folder.require_backend(run)
     settings = config.read(run.config)
     with _hold(run):
         # What a writer that was killed has left: with the optimiser's state, megabytes each.

@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
@@ -15,6 +16,7 @@ from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_error, write_text
 from toolkit.data.dataset import Samples
+from toolkit.models import backend
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "h5py", "scikit-learn")
 
@@ -130,10 +132,11 @@ def begin(
         "image_shape": samples.images.shape[1:],
         "class_names": samples.class_names,
         "seed": settings.train.seed,
+        "backend": backend.name(),
         "git": _find_git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": _find_versions(),
     }
     write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
     return run
@@ -181,6 +184,18 @@ def require_data(run: Run, samples: Samples) -> None:
         )
 
 
+def require_backend(run: Run) -> None:
+    """Raises InputError unless Keras runs on the backend that `run` was begun with: another one
+    draws other random numbers and keeps other variables."""
+    begun = read_provenance(run).get("backend", "tensorflow")  # version 0.1 had only that
+    if begun != backend.name():
+        raise InputError(
+            f"the training in {run.folder} was begun on {begun}, and Keras runs on "
+            f"{backend.name()} now.",
+            f"Continue it there: cbtool train --backend {begun} --resume {run.folder}.",
+        )
+
+
 def training_file(run: Run) -> Path:
     """The file that `run` was trained on. Raises InputError when it is unknown or has gone."""
     data = read_provenance(run)["data"]
@@ -209,6 +224,16 @@ def _open(folder: Path) -> Run:
 def read_provenance(run: Run) -> dict[str, Any]:
     """What `begin` wrote. Raises InputError when it is missing or damaged."""
     return records.read(dict[str, Any], run.provenance, "Train the run again.")
+
+
+def _find_versions() -> dict[str, str]:
+    """The version of each of PACKAGES, of the backend, and of TensorFlow's build where that has
+    another name."""
+    found = {}
+    for name in (*PACKAGES, "tensorflow-cpu", "jax"):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _find_git_commit() -> str | None:

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from toolkit.augment import chain
 from toolkit.core.config import Config, Phase
@@ -16,7 +15,7 @@ from toolkit.core.progress import Progress, silent
 from toolkit.data import shift
 from toolkit.data.dataset import Samples
 from toolkit.data.splitting import Split
-from toolkit.models import precision, pretrained
+from toolkit.models import backend, precision, pretrained
 from toolkit.models.network import Network
 from toolkit.models.network import build as build_network
 from toolkit.training.callbacks import (
@@ -60,7 +59,7 @@ def build_seeded_network(settings: Config, samples: Samples) -> Network:
     written.
     """
     if settings.train.deterministic:
-        tf.config.experimental.enable_op_determinism()
+        backend.make_deterministic()
     keras.utils.set_random_seed(settings.train.seed)
     chain.require_known(settings.augment)
     policy = precision.policy(settings.train.precision)
@@ -98,7 +97,9 @@ def train(
         for number, phase in enumerate(settings.train.phases):
             if number >= state.phase:
                 training.run_phase(number, phase)
-    except tf.errors.ResourceExhaustedError as error:
+    except Exception as error:
+        if not backend.is_out_of_memory(error):
+            raise
         half = max(1, settings.train.batch_size // 2)
         raise LimitError(
             "training ran out of memory.", f"Use smaller batches: --set train.batch_size={half}."
@@ -106,7 +107,7 @@ def train(
     summary = {
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - started_cpu, 1),
-        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "devices": backend.list_devices(),
         "best": state.best_row,
     }
     write_text(run.finished, json.dumps(summary, indent=2) + "\n")

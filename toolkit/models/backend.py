@@ -1,0 +1,95 @@
+"""What differs between the backends of Keras, TensorFlow and JAX.
+
+tf.data and keras-cv feed the training whatever the backend, so TensorFlow is always there.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from toolkit.core.errors import InputError
+
+# What JAX's errors of the machine say where memory ran out.
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+
+
+def name() -> str:
+    """The backend that Keras runs on in this process."""
+    return str(keras.backend.backend())
+
+
+def require(wanted: str) -> None:
+    """Raises InputError unless this process runs Keras on the backend `wanted`: Keras chooses it
+    when it is imported, from the variable KERAS_BACKEND."""
+    if name() != wanted:
+        raise InputError(
+            f"Keras runs on {name()} in this process, not on {wanted}.",
+            f"Start a new one with the environment variable KERAS_BACKEND={wanted}.",
+        )
+
+
+def make_deterministic() -> None:
+    """Has the same operations give the same bits. JAX on a CPU does so anyway; on a GPU it needs
+    XLA_FLAGS=--xla_gpu_deterministic_ops=true before it starts."""
+    tf.config.experimental.enable_op_determinism()
+
+
+def compile_prediction(model: keras.Model) -> Callable[[Any], np.ndarray]:
+    """A function from a batch to what `model` gives for it, as in prediction, as an array.
+
+    It sees the weights that the model has when it is called.
+    """
+    if name() == "tensorflow":
+
+        def run(inputs: Any) -> Any:
+            return model(inputs, training=False)
+
+        compiled = tf.function(run, reduce_retracing=True)
+
+        def predict(inputs: Any) -> np.ndarray:
+            outputs: np.ndarray = compiled(inputs).numpy()
+            return outputs
+
+        return predict
+    jax = importlib.import_module("jax")
+
+    def run_stateless(trainable: Any, fixed: Any, inputs: Any) -> Any:
+        return model.stateless_call(trainable, fixed, inputs, training=False)[0]
+
+    stateless = jax.jit(run_stateless)
+
+    def predict_stateless(inputs: Any) -> np.ndarray:
+        trainable = [variable.value for variable in model.trainable_variables]
+        fixed = [variable.value for variable in model.non_trainable_variables]
+        return np.asarray(stateless(trainable, fixed, np.asarray(inputs)))
+
+    return predict_stateless
+
+
+def list_devices() -> list[str]:
+    """The devices that a training runs on."""
+    return [str(device) for device in keras.distribution.list_devices()]
+
+
+def find_capability() -> tuple[int, int] | None:
+    """The compute capability of the first GPU; None where there is none, or nobody says."""
+    if name() == "jax":
+        device = importlib.import_module("jax").devices()[0]
+        text = str(getattr(device, "compute_capability", ""))
+        major, _, minor = text.partition(".")
+        return (int(major), int(minor or 0)) if major.isdigit() else None
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return None
+    details = tf.config.experimental.get_device_details(devices[0])
+    major, minor = details.get("compute_capability", (0, 0))
+    return int(major), int(minor)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a device's memory ran out."""
+    return isinstance(error, tf.errors.ResourceExhaustedError) or OUT_OF_MEMORY in str(error)
