@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from toolkit.core.errors import InputError, PlatformError, end_sentence
-from tools import output
+from tools import contracts, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -110,10 +110,13 @@ def note(
     score = _find_primary_score(begun, columns)
     if score is None:
         return
+    contract = contracts.current()
+    low, high = contract.score_range
     # A competition may rank by a loss or by percent, which no estimate of accuracy compares with.
-    if not 0 <= score <= 1:
+    if not low <= score <= high:
         output.hint(
-            "The submissions ledger stores only scores from 0 to 1; this score is not recorded."
+            f"{contract.metric} goes from {low:g} to {high:g}; this score is not recorded in the "
+            "submissions ledger. cbtool init describes a competition with another metric."
         )
         return
     noted = zip_ledger.OnlineScore(begun.phase_name, score, begun.url, begun.competition)

@@ -10,7 +10,7 @@ import click
 
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
-from tools import options, output
+from tools import contracts, options, output
 from tools.lazy import lazy_imports
 from tools.outcome import against_estimate
 
@@ -184,14 +184,21 @@ def _name_place(place: zip_ledger.Place, places: set[zip_ledger.Place]) -> str:
 
 @runs.command(name="note-online")
 @click.argument("wanted", metavar="ZIP|SHA256")
-@click.argument("score", type=click.FloatRange(0, 1))
+@click.argument("score", type=float)
 @click.option("--phase", default="online", show_default=True, help="The competition's phase.")
 @options.competition("The competition, needed where the zip has scores in several.")
 @options.runs_folder
 def note_online(
     wanted: str, score: float, phase: str, address: CompetitionAddress | None, folder: Path
 ) -> None:
-    """Record a zip's online score, as a share in 0..1."""
+    """Record a zip's online score: for accuracy, a share in 0..1."""
+    contract = contracts.current()
+    low, high = contract.score_range
+    if not low <= score <= high:
+        hint = "Copy it from the leaderboard."
+        if (low, high) == (0, 1) and 1 < score <= 100:
+            hint = f"If it stands for {score:g} %, give {score / 100:g}."
+        raise InputError(f"{contract.metric} goes from {low:g} to {high:g}: not {score:g}.", hint)
     noted = zip_ledger.OnlineScore(phase, score)
     if address:
         server = address.url or credentials.find_account().url

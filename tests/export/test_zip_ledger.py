@@ -72,7 +72,10 @@ def test_a_zip_is_named_by_the_beginning_of_its_sum(built):
     assert_one_sentence(
         in_process("runs", "note-online", "0" * 8, 0.5, "--runs", folder), "has no zip 00000000"
     )
-    assert in_process("runs", "note-online", wanted, 1.5, "--runs", folder).returncode == 2
+    for score, hint in ((61, "give 0.61"), (1.5, "give 0.015"), (-1, "Copy it")):
+        result = in_process("runs", "note-online", "--runs", folder, "--", wanted, score)
+        assert_one_sentence(result, f"accuracy goes from 0 to 1: not {score}.")
+        assert hint in result.stderr
 
 
 def test_a_ledger_of_an_earlier_version_is_read(tmp_path):
@@ -179,7 +182,7 @@ def test_the_table_tells_the_phases_of_two_zips_apart(ledger, second, shown):
     [
         ({"main": "high"}, "online.0.score: input should be a valid number"),
         ({"main": None}, "online.0.score: input should be a valid number"),
-        ([{"phase": "main", "score": 50}], "score: input should be less than or equal to 1"),
+        ([{"phase": "main", "score": float("inf")}], "score: input should be a finite number"),
         ([{"phase": "main", "score": 0.5, "place": 1}], "online.0.place"),
     ],
 )

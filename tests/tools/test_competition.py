@@ -111,6 +111,14 @@ def test_what_is_not_of_the_competition_is_refused(arguments, words, folder):
     assert result.returncode == 2 and words in result.stderr
 
 
+def test_scores_are_those_of_the_metric(folder):
+    """A loss may be above 1, and is not below 0."""
+    noted = run(folder, "runs", "note-online", "--", "00000000", 2.3)
+    assert_one_sentence(noted, "has no zip 00000000")
+    noted = run(folder, "runs", "note-online", "--", "00000000", -0.1)
+    assert_one_sentence(noted, "log-loss goes from 0 to inf: not -0.1.")
+
+
 def test_a_file_elsewhere_is_named(folder):
     other = folder / "other.toml"
     competition_file.write(replace(AN2DL2024, name="Other", image_shape=(8, 8, 1)), other)

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 MetricName = Literal["accuracy", "macro-f1", "balanced-accuracy", "log-loss", "quadratic-kappa"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 NEED_PROBABILITIES = ("log-loss",)
+# The values that a metric can have, but for shares of 0 to 1.
+RANGES = {"log-loss": (0.0, float("inf")), "quadratic-kappa": (-1.0, 1.0)}
 Style = Literal["class", "function", "fit"]
 Returns = Literal["labels", "one-hot", "probabilities", "logits"]
 
@@ -60,6 +62,11 @@ class Contract:
             "fit": f"a class {self.class_name} with fit(self, X, y) and {call}",
         }[self.style]
         return offered if self.returns == "labels" else f"{offered} that returns {self.returns}"
+
+    @property
+    def score_range(self) -> tuple[float, float]:
+        """The lowest and the highest score that there can be."""
+        return RANGES.get(self.metric, (0.0, 1.0))
 
     @property
     def channels(self) -> int:

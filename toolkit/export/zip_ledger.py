@@ -34,11 +34,11 @@ def _formerly(key: str) -> Any:
 @records.strict
 @dataclass(frozen=True)
 class OnlineScore:
-    """What a zip scored in a phase, as a share in 0..1. server: its address, and competition: the
-    number there; None where they are not known."""
+    """What a zip scored in a phase, by the competition's metric. server: its address, and
+    competition: the number there; None where they are not known."""
 
     phase: str
-    score: Annotated[float, Field(ge=0, le=1)]
+    score: Annotated[float, Field(allow_inf_nan=False)]
     server: str | None = None
     competition: int | None = None
 
