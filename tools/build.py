@@ -122,6 +122,13 @@ def build(
         raise click.UsageError("--preprocess is for --model; a run knows its own.")
     chosen = [run_folder.open_finished(folder) for folder in folders]
     contract = contracts.of_run(chosen[0])
+    for run in chosen:
+        if not run.inference.exists():
+            output.hint(
+                f"{run.folder} is not evaluated: its network predicts each image once, without the "
+                f"views and corrections that raise the score. First: cbtool evaluate --run "
+                f"{run.folder}"
+            )
     if time_limit is None:
         time_limit = contract.time_limit
     # The training file is large: it is read only where a package has to be made.

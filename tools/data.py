@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from toolkit.core.files import file_name
+from toolkit.core.files import file_name, format_count
 from tools import contracts, options, output
 from tools.lazy import lazy_imports
 
@@ -74,6 +74,7 @@ def inspect(file: Path, out: Path | None, classes: int | None, as_json: bool) ->
     else:
         _print(report)
     dataset.require_trainable(samples, file)
+    output.hint(f"Next: cbtool data clean {file} --out cleaning")
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -85,8 +86,8 @@ def _print(report: dict[str, Any]) -> None:
             ("values", f"{report['lowest']} to {report['highest']}, mean {report['mean']:.1f}"),
             (
                 "copies",
-                f"{report['copies']:,} of {report['different_pictures']:,} different pictures;"
-                f" the most frequent one occurs {report['most_copied']:,} times",
+                f"{report['copies']:,}, of {report['different_pictures']:,} different pictures; the"
+                f" most frequent one occurs {format_count(report['most_copied'], 'time')}",
             ),
             ("sheets", report["sheets"]),
         ],
@@ -106,7 +107,7 @@ def _print(report: dict[str, Any]) -> None:
     help="Folder for clean.csv and the two plots.",
 )
 @options.classes
-def clean(file: Path, out: Path, classes: int) -> None:
+def clean(file: Path, out: Path, classes: int | None) -> None:
     """Find outliers, copies and broken images in FILE.npz.
 
     Writes DIR/clean.csv (id, reason, score, kept) and scatter plots of the PCA before and after
@@ -120,6 +121,7 @@ def clean(file: Path, out: Path, classes: int) -> None:
         cleaning.write_csv(found, out / "clean.csv")
         plots.cleaning_pictures(found.coordinates, found.kept, out)
     output.table(("what", "images"), summary(found), title=str(out / "clean.csv"))
+    output.hint(f"Next: cbtool train --data {file}")
 
 
 def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:

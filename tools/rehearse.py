@@ -106,6 +106,8 @@ def rehearse(
     for rehearsal in rehearsals:
         if not rehearsal.has_score:
             return SubmissionError.exit_code
+    if not refused:
+        output.hint(f"Next: cbtool upload {file} --competition ID")
     return SubmissionError.exit_code if refused else 0
 
 

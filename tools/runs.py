@@ -188,8 +188,14 @@ def _name_place(place: zip_ledger.Place, places: set[zip_ledger.Place]) -> str:
 @click.option("--phase", default="online", show_default=True, help="The competition's phase.")
 @options.competition("The competition, needed where the zip has scores in several.")
 @options.runs_folder
+@options.json
 def note_online(
-    wanted: str, score: float, phase: str, address: CompetitionAddress | None, folder: Path
+    wanted: str,
+    score: float,
+    phase: str,
+    address: CompetitionAddress | None,
+    folder: Path,
+    as_json: bool,
 ) -> None:
     """Record a zip's online score: for accuracy, a share in 0..1."""
     contract = contracts.current()
@@ -204,5 +210,8 @@ def note_online(
         server = address.url or credentials.find_account().url
         noted = replace(noted, server=server, competition=address.number)
     entry = zip_ledger.note_online(folder, wanted, noted)
+    if as_json:
+        output.as_json(records.values(entry))
+        return
     difference = against_estimate(entry, score)
     click.echo(f"{entry.file} scored {score:.4f} in {phase}{difference}")

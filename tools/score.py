@@ -106,6 +106,8 @@ def score(
         output.as_json(report | score_values(found))
     else:
         print_score(found, f"{PART} part" if run else f"{len(samples):,} images", samples)
+    if not found.differing:
+        output.hint(f"Next: cbtool rehearse {file} --bundle BUNDLE; or cbtool upload {file}")
     return 1 if found.differing else 0
 
 

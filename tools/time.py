@@ -67,6 +67,7 @@ def time(
             "network, or fewer views."
         )
         return LimitError.exit_code
+    output.hint(f"Next: cbtool score {file} --data FILE")
     return 0
 
 

@@ -48,6 +48,7 @@ BACKENDS = ("tensorflow", "jax")
     help="A new folder. [default: a new one in runs/]",
 )
 @click.option("--weights", metavar="imagenet|none|PATH", help="Initial weights of the backbone.")
+@options.classes
 @options.settings
 @click.option(
     "--seeds",
@@ -69,6 +70,7 @@ def train(
     data_file: Path | None,
     folder: Path | None,
     weights: str | None,
+    classes: int | None,
     settings: tuple[str, ...],
     seeds: int | None,
     backend: str,
@@ -93,7 +95,7 @@ def train(
         )
     os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
     if resume:
-        if preset or config_file or folder or weights or settings or seeds:
+        if preset or config_file or folder or weights or classes or settings or seeds:
             raise click.UsageError(
                 "--resume allows only the option --data; all other settings come from the run."
             )
@@ -107,6 +109,8 @@ def train(
     folder = folder or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     if weights is not None:
         settings = (*settings, f"model.weights={weights}")
+    if classes is not None:
+        settings = (*settings, f"data.classes={classes}")
     if seeds is None:
         _train(folder, preset, config_file, settings, data_file)
         return
@@ -122,6 +126,8 @@ def _train(
     settings: tuple[str, ...],
     data_file: Path,
 ) -> None:
+    # What needs no import of Keras comes first.
+    run_folder.require_new(folder)
     contract = contracts.current()
     if config_file:
         chosen = config.read(config_file, settings)

@@ -9,6 +9,7 @@ from toolkit.core.files import (
     atomic,
     digest,
     format_bytes,
+    format_count,
     remove_special_files,
     remove_strays,
     write_text,
@@ -88,3 +89,11 @@ def test_digest_of_known_bytes(tmp_path):
 )
 def test_sizes_are_shown_in_the_unit_that_fits(size, words):
     assert format_bytes(size) == words
+
+
+def test_one_is_singular():
+    assert [format_count(number, "file") for number in (0, 1, 1200)] == [
+        "0 files",
+        "1 file",
+        "1,200 files",
+    ]

@@ -19,7 +19,9 @@ def built(small_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
     run = shutil.copytree(small_run, folder / "run")
     path = folder / "one.zip"
-    assert in_process("build", "--run", run, "--out", path).returncode == 0
+    result = in_process("build", "--run", run, "--out", path)
+    assert result.returncode == 0
+    assert ("is not evaluated" in result.stderr) == (not (run / "inference.json").exists())
     return folder, path
 
 
@@ -72,6 +74,9 @@ def test_a_zip_is_named_by_the_beginning_of_its_sum(built):
     assert_one_sentence(
         in_process("runs", "note-online", "0" * 8, 0.5, "--runs", folder), "has no zip 00000000"
     )
+    noted = in_process("runs", "note-online", wanted, 0.625, "--runs", folder, "--json")
+    scores = {each["phase"]: each["score"] for each in json.loads(noted.stdout)["online"]}
+    assert scores["online"] == 0.625
     for score, hint in ((61, "give 0.61"), (1.5, "give 0.015"), (-1, "Copy it")):
         result = in_process("runs", "note-online", "--runs", folder, "--", wanted, score)
         assert_one_sentence(result, f"accuracy goes from 0 to 1: not {score}.")

@@ -47,3 +47,5 @@ def test_a_class_name_is_no_path(tmp_path):
     assert result.returncode == 0, result.stderr
     assert not [path for path in tmp_path.rglob("*.png") if path.parent != out]
     assert (out / "0--evil.png").exists()
+    assert f"Next: cbtool data clean {tmp_path / 'cells.npz'}" in result.stderr
+    assert "7, of 18 different pictures; the most frequent one occurs 8 times" in result.stdout

@@ -118,6 +118,11 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w-]+", "-", text)[:NAME_LENGTH]
 
 
+def format_count(number: int, noun: str) -> str:
+    """`number` of what `noun` names, in the singular for one: "1 file", "1,200 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def format_bytes(size: int) -> str:
     """`size` as a person reads it, in decimal units: "12 bytes", "3.4 MB", "1.25 GB"."""
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):

@@ -1,7 +1,7 @@
 """Scores of predictions, with the intervals that the number of images leaves them."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -96,11 +96,14 @@ def bootstrap_mean(values: np.ndarray) -> Estimate:
     return Estimate(float(means.mean()), low, high)
 
 
+@lru_cache(maxsize=4)  # an evaluation needs those of two numbers of images, sixty times
 def bootstrap_weights(n: int, seed: int = 0) -> np.ndarray:
     """The share of each of `n` images in each round of a bootstrap: float64 [BOOTSTRAP_ROUNDS, n],
-    rows sum to 1."""
+    rows sum to 1; not to be changed."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), BOOTSTRAP_ROUNDS) / n
+    weights = rng.multinomial(n, np.full(n, 1 / n), BOOTSTRAP_ROUNDS) / n
+    weights.flags.writeable = False
+    return weights
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

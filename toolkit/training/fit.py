@@ -6,10 +6,12 @@ from pathlib import Path
 from toolkit.core import config, locks
 from toolkit.core.config import Config
 from toolkit.core.contract import AN2DL2024, Contract
+from toolkit.core.errors import InputError
 from toolkit.core.files import remove_strays
 from toolkit.core.progress import Progress, silent
 from toolkit.data import cleaning, splitting
 from toolkit.data.dataset import Samples
+from toolkit.models import backend
 from toolkit.models.network import Network
 from toolkit.training import run_folder, trainer
 from toolkit.training.prepare import Prepared, prepare
@@ -36,7 +38,7 @@ def fit(
     """
     samples = prepared.samples
     network = network or trainer.build_seeded_network(settings, samples)
-    run = run_folder.begin(folder, settings, samples, data, contract)
+    run = run_folder.begin(folder, settings, samples, data, contract, backend.name())
     with _hold(run):
         _write(run, prepared)
         trainer.train(network, run, samples, prepared.parts, settings, progress)
@@ -50,7 +52,7 @@ def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
     and what `fit` raises.
     """
     run_folder.require_data(run, samples)
-    run_folder.require_backend(run)
+    _require_backend(run)
     settings = config.read(run.config)
     with _hold(run):
         # What a writer that was killed has left: with the optimiser's state, megabytes each.
@@ -62,6 +64,19 @@ def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
             _write(run, prepare(samples, settings))
         trainer.train(network, run, samples, splitting.read(run.split), settings, progress)
     return run
+
+
+def _require_backend(run: Run) -> None:
+    """Raises InputError unless Keras runs on the backend that `run` was begun with: another one
+    draws other random numbers and keeps other variables."""
+    # Version 0.1 had only TensorFlow.
+    begun = run_folder.read_provenance(run).get("backend", "tensorflow")
+    if begun != backend.name():
+        raise InputError(
+            f"the training in {run.folder} was begun on {begun}, and Keras runs on "
+            f"{backend.name()} now.",
+            f"Continue it there: cbtool train --backend {begun} --resume {run.folder}.",
+        )
 
 
 def _hold(run: Run) -> AbstractContextManager[None]:

@@ -16,7 +16,6 @@ from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_error, write_text
 from toolkit.data.dataset import Samples
-from toolkit.models import backend
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "h5py", "scikit-learn")
 
@@ -110,11 +109,12 @@ def begin(
     samples: Samples,
     data: Path | None,
     contract: Contract = AN2DL2024,
+    backend: str = "tensorflow",
 ) -> Run:
     """Makes the run folder and writes its configuration and provenance.
 
-    data: the file of `samples`, None where there is none. contract: of the competition. Raises
-    InputError when the folder holds anything already.
+    data: the file of `samples`, None where there is none. contract: of the competition.
+    backend: that Keras runs on. Raises InputError when the folder holds anything already.
     """
     run = Run(Path(folder))
     require_new(run.folder)
@@ -132,7 +132,7 @@ def begin(
         "image_shape": samples.images.shape[1:],
         "class_names": samples.class_names,
         "seed": settings.train.seed,
-        "backend": backend.name(),
+        "backend": backend,
         "git": _find_git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
@@ -181,18 +181,6 @@ def require_data(run: Run, samples: Samples) -> None:
         raise InputError(
             "the data is not the data of this run (its pixels or labels differ).",
             "Give the file of the run: --data FILE.",
-        )
-
-
-def require_backend(run: Run) -> None:
-    """Raises InputError unless Keras runs on the backend that `run` was begun with: another one
-    draws other random numbers and keeps other variables."""
-    begun = read_provenance(run).get("backend", "tensorflow")  # version 0.1 had only that
-    if begun != backend.name():
-        raise InputError(
-            f"the training in {run.folder} was begun on {begun}, and Keras runs on "
-            f"{backend.name()} now.",
-            f"Continue it there: cbtool train --backend {begun} --resume {run.folder}.",
         )
 
 

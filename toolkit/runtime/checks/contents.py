@@ -11,7 +11,7 @@ from toolkit.core.archives import Archive
 from toolkit.core.contract import Contract
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
-from toolkit.core.files import digest_of, format_bytes
+from toolkit.core.files import digest_of, format_bytes, format_count
 from toolkit.runtime.checks.check import Check, Subject, failed, passed, skipped, warning
 from toolkit.runtime.checks.outlines import read_outlines
 
@@ -75,7 +75,7 @@ def check_entry_names(subject: Subject) -> Check:
         if entry.filename in ("metadata", "metadata.yaml"):
             found = f"{entry.filename} changes how CodaBench runs the zip"
             return warning("entries", found, "Remove it, unless the competition asks for it.")
-    return passed("entries", f"{len(subject.entries)} files")
+    return passed("entries", format_count(len(subject.entries), "file"))
 
 
 def check_size(subject: Subject) -> Check:
@@ -227,7 +227,7 @@ def check_weights(subject: Subject) -> Check:
                     )
     if not outlines:
         return passed("weights", "none in HDF5 or .keras files")
-    return passed("weights", f"{len(outlines)} files, complete")
+    return passed("weights", f"{format_count(len(outlines), 'file')}, complete")
 
 
 def _parse(subject: Subject) -> ast.Module:
