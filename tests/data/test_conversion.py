@@ -58,6 +58,15 @@ def test_other_sizes_are_cut_and_scaled_on_request(folder):
     assert found.samples.images[2][:, 1:-1].min() == 200  # its edges are smoothed
 
 
+def test_a_name_that_is_too_long_is_no_picture(folder, tmp_path):
+    rows = ["image,label", "a class/rgb.png,x", "b class/grey.png,y", f"{'9' * 5000},x"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    found = conversion.convert_table(tmp_path / "labels.csv", folder)
+    assert len(found.samples) == 2
+    (skipped,) = found.skipped
+    assert "there is no picture '999" in skipped.reason and len(skipped.reason) < 300
+
+
 def test_a_table_of_pictures(folder, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text(

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from toolkit.core.arrays import read_arrays
-from toolkit.core.damage import abridge, describe, list_names, require_file
+from toolkit.core.damage import abridge, describe, list_names, quote, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.data.dataset import CLASSES_LIMIT, SMALLEST_SIDE, Samples
@@ -101,7 +101,7 @@ def convert_table(
         if not label:
             skipped.append(Skipped(f"row {number}", "it has no label"))
         elif path is None:
-            skipped.append(Skipped(f"row {number}", f"there is no picture {name!r}"))
+            skipped.append(Skipped(f"row {number}", f"there is no picture {quote(name)}"))
         else:
             listed.append((path, label))
     classes = _sort_labels({label for _, label in listed})
@@ -224,7 +224,8 @@ def _find_picture(folder: Path, name: str) -> Path | None:
         found = Path(f"{path}{suffix}")
         # A name in a stranger's table does not lead to other files of this machine.
         inside = os.path.realpath(found).startswith(os.path.realpath(folder) + os.sep)
-        if name and inside and found.is_file():
+        # Not Path.is_file, which raises OSError for a name that is too long.
+        if name and inside and os.path.isfile(found):
             return found
     return None
 
