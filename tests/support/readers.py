@@ -18,7 +18,8 @@ from PIL import Image
 
 from tests.support.submissions import GOOD
 from toolkit.codabench import bundle, bundle_checks, commands
-from toolkit.core import config
+from toolkit.core import competition_file, config
+from toolkit.core.contract import AN2DL2024
 from toolkit.data import conversion, dataset, splitting
 from toolkit.export import manifest, saved_model, zip_ledger
 from toolkit.models import pretrained
@@ -254,6 +255,11 @@ READERS = {
         Reader("manifest", MANIFEST.encode, read_in_zip("manifest.json")),
         Reader("torch", make_torch, pretrained.read_torch),
         Reader("toml", PRESET.read_bytes, config.read),
+        Reader(
+            "competition",
+            lambda: competition_file.to_text(AN2DL2024).encode(),
+            competition_file.read,
+        ),
         Reader(
             "metadata",
             lambda: b"command: python3 $program/run.py\nx: [&a 1, *a]\n",
