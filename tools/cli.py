@@ -26,6 +26,7 @@ COMMANDS = {
     "data": Target("tools.data:data", "Inspect, clean, convert or download training data."),
     "delete": Target("tools.submissions:delete", "Delete submission ID for good."),
     "demo": Target("tools.demo:demo", "Run all stages on synthetic cells."),
+    "doctor": Target("tools.doctor:doctor", "Check this machine, and say what to mend."),
     "evaluate": Target("tools.evaluate:evaluate", "Score a run; estimate the hidden test score."),
     "init": Target("tools.init:init", "Describe a competition in competition.toml."),
     "leaderboard": Target("tools.leaderboard:leaderboard", "Show a phase's leaderboard."),

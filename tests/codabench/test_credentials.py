@@ -9,6 +9,7 @@ from tests.support import standin as recorded
 from tests.support.commands import assert_one_sentence, in_process
 from toolkit.codabench import credentials
 from toolkit.codabench.credentials import Account
+from tools import doctor
 
 PASSWORD = "pw-alice-123"
 
@@ -92,3 +93,21 @@ def test_a_damaged_file_is_told_without_what_is_in_it(home):
     result = in_process("whoami")
     assert_one_sentence(result, "cannot be read")
     assert "sss" not in result.stderr
+
+
+def test_doctor_asks_the_server_whether_it_knows_the_login(home, standin, monkeypatch):
+    monkeypatch.setenv("CODABENCH_URL", standin.url)
+    monkeypatch.setenv("CODABENCH_TOKEN", recorded.TOKEN)
+    check = doctor.check_codabench()
+    assert check.status == "ok" and f"{standin.url} answers" in check.detail
+    monkeypatch.setenv("CODABENCH_TOKEN", "0" * 40)
+    check = doctor.check_codabench()
+    assert check.status == "warning" and "cbtool login" in check.hint
+    monkeypatch.delenv("CODABENCH_TOKEN")
+    check = doctor.check_codabench()
+    assert check.status == "warning" and "answers; no login" in check.detail
+    monkeypatch.setenv("CODABENCH_URL", "http://127.0.0.1:9")
+    check = doctor.check_codabench()
+    assert check.status == "warning" and "cannot reach 127.0.0.1" in check.detail
+    monkeypatch.setenv("CODABENCH_URL", "no address")
+    assert doctor.check_codabench().status == "failed"

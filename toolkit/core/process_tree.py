@@ -79,15 +79,25 @@ def measure_peak_bytes(processes: Iterable[ProcessIdentity]) -> int:
 def is_memory_exhausted() -> bool:
     """Whether this machine has less than LEAST_SHARE_LEFT of its memory left. This also sees what
     belongs to no process, such as files in memory."""
+    known = measure_machine_memory()
+    if known is None:
+        return False
+    total, free = known
+    return free < LEAST_SHARE_LEFT * total
+
+
+def measure_machine_memory() -> tuple[int, int] | None:
+    """All bytes of this machine's memory, and those that are free; None where there is no Linux to
+    say so."""
     values = {}
     with suppress(OSError):
         for line in (PROC / "meminfo").read_text().splitlines():
             name, _, value = line.partition(":")
             if name in ("MemTotal", "MemAvailable"):
-                values[name] = int(value.split()[0])
+                values[name] = int(value.split()[0]) * 1024
     if len(values) < 2:
-        return False
-    return values["MemAvailable"] < LEAST_SHARE_LEFT * values["MemTotal"]
+        return None
+    return values["MemTotal"], values["MemAvailable"]
 
 
 def _identify(number: int) -> ProcessIdentity | None:
