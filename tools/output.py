@@ -128,6 +128,13 @@ class Stages:
     def __init__(self, bars: progress.Progress | None = None):
         self.bars = bars
 
+    def line(self, text: str) -> None:
+        """Prints `text` on stderr, above the bars where there are some."""
+        if self.bars is None:
+            hint(text)
+        else:
+            self.bars.console.print(rich_text.Text(plain(text)))
+
     @contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
         """Shows stage `name` while the block runs; yields the function that reports progress."""
@@ -186,13 +193,30 @@ def status() -> Iterator[Callable[[str], None]]:
 
 
 def _lines(name: str) -> Progress:
-    last = time.monotonic()
+    started = last = time.monotonic()
+    first: int | None = None
 
     def report(done: int, total: int, note: str = "") -> None:
-        nonlocal last
-        if time.monotonic() - last >= SILENT_SECONDS:
-            last = time.monotonic()
+        nonlocal last, first
+        now = time.monotonic()
+        if first is None:
+            first = done  # a resumed stage does not begin at 0
+        if now - last >= SILENT_SECONDS:
+            last = now
             text = f"{name}: {100 * done / max(total, 1):.0f} %"
+            if done > first:
+                left = (now - started) * (total - done) / (done - first)
+                text += f", about {duration(left)} left"
             click.echo(f"{text}, {note}" if note else text, err=True)
 
     return report
+
+
+def duration(seconds: float) -> str:
+    """`seconds` as a person reads them: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -164,7 +165,7 @@ def _resume(folder: Path, data_file: Path | None) -> None:
     path = data_file or run_folder.training_file(run)
     samples = dataset.load(path, chosen.data.classes, contract)
     with _resumable(folder), output.stages() as stages, stages.stage("train") as progress:
-        fit.resume(run, samples, progress)
+        fit.resume(run, samples, progress, _report_epochs(stages, chosen))
     _report(run)
 
 
@@ -201,8 +202,40 @@ def train_run(
             network = trainer.build_seeded_network(chosen, samples)
         prepared = prepare.prepare(samples, chosen)
     with stages.stage("train") as progress:
-        run = fit.fit(prepared, chosen, folder, data_file, network, progress, contract)
+        report = _report_epochs(stages, chosen)
+        run = fit.fit(prepared, chosen, folder, data_file, network, progress, contract, report)
     return run, prepared.cleaning
+
+
+def _report_epochs(
+    stages: output.Stages, chosen: config.Config
+) -> Callable[[dict[str, Any]], None]:
+    """What prints a line for each epoch of a training by `chosen`."""
+
+    def report(row: dict[str, Any]) -> None:
+        stages.line(describe_epoch(row, chosen))
+
+    return report
+
+
+def describe_epoch(row: dict[str, Any], chosen: config.Config) -> str:
+    """The `row` of the history on a line: where the training stands, what it measured, and how long
+    it will go on if no phase ends early."""
+    phases = chosen.train.phases
+    phase = phases[row["phase"]]
+    left = phase.epochs - row["epoch"] - 1
+    left += sum(later.epochs for later in phases[row["phase"] + 1 :])
+    measured = (
+        f"phase {row['phase'] + 1} of {len(phases)}, epoch {row['epoch'] + 1} of {phase.epochs}: "
+        f"loss {row['loss']:.4f}, validation {row['val_accuracy']:.4f}, corrupted "
+        f"{row['val_shift_accuracy']:.4f}"
+    )
+    if chosen.train.monitor not in ("val_accuracy", "val_shift_accuracy"):
+        measured += f", {chosen.train.monitor} {row['monitored']:.4f}"
+    kept = ", kept" if row["best"] else ""
+    rate = f"{row['learning_rate']:.1e}"
+    time = f"{output.duration(row['seconds'])}, about {output.duration(left * row['seconds'])} left"
+    return f"{measured}{kept}; learning rate {rate}; {time}"
 
 
 def _report(run: run_folder.Run) -> None:

@@ -57,6 +57,7 @@ def test_from_the_description_to_a_rehearsed_score(folder):
         folder, "train", "--preset", "tiny", "--data", "train.npz", "--run", "run", *settings
     )
     assert trained.returncode == 0, trained.stderr
+    assert "phase 1 of 1, epoch 2 of 2: loss " in trained.stderr
     assert 'monitor = "val_loss"' in (folder / "run" / "config.toml").read_text()
     evaluated = run(folder, "evaluate", "--run", "run", "--no-views", "--json")
     assert evaluated.returncode == 0, evaluated.stderr

@@ -3,6 +3,7 @@
 import csv
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ HISTORY_COLUMNS = ("phase", "epoch", "seconds", "learning_rate", *METRICS, "moni
 EXPLODED = 100.0
 
 Logs = dict[str, Any] | None
+# Is called with the row of the history of each epoch, as `HISTORY_COLUMNS` name its values.
+ReportEpoch = Callable[[dict[str, Any]], None]
 
 
 class LearningRateSchedule(keras.callbacks.Callback):
@@ -107,6 +110,17 @@ class HistoryWriter(keras.callbacks.Callback):
         # Appended at once, so that an interrupted training leaves every whole epoch.
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, HISTORY_COLUMNS).writerow(row)
+
+
+class EpochReporter(keras.callbacks.Callback):
+    """Passes the row of the history that an epoch has added to `report`."""
+
+    def __init__(self, report: ReportEpoch, state: State):
+        super().__init__()
+        self.report, self.state = report, state
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.report(self.state.rows[-1])
 
 
 class PlateauAndPatience(keras.callbacks.Callback):

@@ -14,6 +14,7 @@ from toolkit.data.dataset import Samples
 from toolkit.models import backend
 from toolkit.models.network import Network
 from toolkit.training import run_folder, trainer
+from toolkit.training.callbacks import ReportEpoch
 from toolkit.training.prepare import Prepared, prepare
 from toolkit.training.run_folder import Run
 
@@ -26,12 +27,14 @@ def fit(
     network: Network | None = None,
     progress: Progress = silent,
     contract: Contract = AN2DL2024,
+    report_epoch: ReportEpoch | None = None,
 ) -> Run:
     """Trains the network of `settings` into `folder`, a new one, and returns the finished run.
 
     data: the file that the samples were read from, which is noted in the run. network: what
     `trainer.build_seeded_network` made of the same settings and samples; None: built here.
-    contract: of the competition, noted in the run. Raises
+    contract: of the competition, noted in the run. report_epoch: is called with each
+    epoch's row of the history. Raises
     InputError for settings that do not fit the samples, a folder that is not empty, or a training
     that diverges; LimitError when memory runs out. What an interrupted training has reached is
     kept in `folder`: see `resume`.
@@ -41,11 +44,16 @@ def fit(
     run = run_folder.begin(folder, settings, samples, data, contract, backend.name())
     with _hold(run):
         _write(run, prepared)
-        trainer.train(network, run, samples, prepared.parts, settings, progress)
+        trainer.train(network, run, samples, prepared.parts, settings, progress, report_epoch)
     return run
 
 
-def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
+def resume(
+    run: Run,
+    samples: Samples,
+    progress: Progress = silent,
+    report_epoch: ReportEpoch | None = None,
+) -> Run:
     """Continues the training of `run` after its last whole epoch, as if it had never stopped.
 
     samples: those the run was begun with. Raises InputError for other samples or a damaged state,
@@ -62,7 +70,8 @@ def resume(run: Run, samples: Samples, progress: Progress = silent) -> Run:
         if not run.split.exists():
             # Interrupted before it was prepared to the end.
             _write(run, prepare(samples, settings))
-        trainer.train(network, run, samples, splitting.read(run.split), settings, progress)
+        parts = splitting.read(run.split)
+        trainer.train(network, run, samples, parts, settings, progress, report_epoch)
     return run
 
 

@@ -20,10 +20,12 @@ from toolkit.models.network import Network
 from toolkit.models.network import build as build_network
 from toolkit.training.callbacks import (
     DivergenceCheck,
+    EpochReporter,
     HistoryWriter,
     LearningRateSchedule,
     PlateauAndPatience,
     ProgressReporter,
+    ReportEpoch,
     begin_history,
 )
 from toolkit.training.checkpointing import (
@@ -79,20 +81,21 @@ def train(
     parts: Split,
     settings: Config,
     progress: Progress = silent,
+    report_epoch: ReportEpoch | None = None,
 ) -> list[dict[str, Any]]:
     """Trains `network` on the train part and keeps the best epoch by the monitored metric.
 
     Each phase starts from the best weights so far, with a new optimiser. Resumes after the last
     epoch that `run` holds, if it holds any. Writes history.csv line by line, the best weights and
-    what resuming needs after each epoch, and at the end training.json. Returns the rows of the
-    history. Raises InputError when training diverges, LimitError when memory runs out.
+    what resuming needs after each epoch, and at the end training.json. report_epoch: is called with
+    the row of each. Returns the rows of the history. Raises InputError when training diverges, LimitError when memory runs out.
     """
     state = read_state(run.state)
     begin_history(run.history, state.rows)
     # As if the epochs before an interruption had run just now.
     started = time.perf_counter() - state.seconds
     started_cpu = time.process_time() - state.cpu_seconds
-    training = _Training(network, run, samples, parts, settings, state, progress)
+    training = _Training(network, run, samples, parts, settings, state, progress, report_epoch)
     try:
         for number, phase in enumerate(settings.train.phases):
             if number >= state.phase:
@@ -128,9 +131,11 @@ class _Training:
         settings: Config,
         state: State,
         progress: Progress,
+        report_epoch: ReportEpoch | None,
     ):
         self.network, self.run, self.samples = network, run, samples
         self.settings, self.state, self.progress = settings, state, progress
+        self.report_epoch = report_epoch
         self.train_rows = parts.rows("train", samples)
         self.validation_rows = parts.rows("validation", samples)
         held_out = samples.take(self.validation_rows)
@@ -194,6 +199,9 @@ class _Training:
             Checkpointer(run.state, self.network, state),
             ProgressReporter(self.progress, train.phases, feed.steps, state),
         ]
+        if self.report_epoch:
+            # After the epoch's state is saved: what is reported is done for good.
+            ordered.append(EpochReporter(self.report_epoch, state))
         if train.ema:
             # Last: the best weights are saved while the averages are still in the model.
             ordered.append(keras.callbacks.SwapEMAWeights())
