@@ -88,7 +88,8 @@ def train(
     Each phase starts from the best weights so far, with a new optimiser. Resumes after the last
     epoch that `run` holds, if it holds any. Writes history.csv line by line, the best weights and
     what resuming needs after each epoch, and at the end training.json. report_epoch: is called with
-    the row of each. Returns the rows of the history. Raises InputError when training diverges, LimitError when memory runs out.
+    the row of each. Returns the rows of the history. Raises InputError when training diverges,
+    LimitError when memory runs out.
     """
     state = read_state(run.state)
     begin_history(run.history, state.rows)
