@@ -93,7 +93,7 @@ def small_evaluation(small_data, tmp_path_factory) -> tuple[Path, str]:
     provenance = json.loads((folder / "provenance.json").read_text())
     provenance["data"] = str(small_data)
     (folder / "provenance.json").write_text(json.dumps(provenance))
-    result = in_process("evaluate", "--run", folder)
+    result = in_process("evaluate", "--run", folder, "--full")
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 

@@ -27,9 +27,12 @@ with lazy_imports():
 @click.option(
     "--no-views", is_flag=True, help="Use no test-time augmentation, for large networks on CPUs."
 )
+@click.option(
+    "--full", is_flag=True, help="Print every table: families, classes, confidence, views."
+)
 @options.json
 def evaluate(
-    folder: Path, data_file: Path | None, part: str, no_views: bool, as_json: bool
+    folder: Path, data_file: Path | None, part: str, no_views: bool, full: bool, as_json: bool
 ) -> None:
     """Score a run; estimate the hidden test score.
 
@@ -62,17 +65,23 @@ def evaluate(
             }
         )
         return
+    if full:
+        for name, found in evaluated.parts.items():
+            print_details(f"{name} part", found.result, samples.class_names)
+            print_calibration(name, found.calibration)
+        if evaluated.views:
+            print_views(evaluated.views)
+        print_post_processing(evaluated.post_processing, evaluated.parts[part].result.metric)
+    # Last, so that it is still on the screen.
     for name, found in evaluated.parts.items():
-        print_benchmark(f"{name} part", found.result, samples.class_names)
-        print_calibration(name, found.calibration)
-    if evaluated.views:
-        print_views(evaluated.views)
-    print_post_processing(evaluated.post_processing, evaluated.parts[part].result.metric)
+        print_headline(f"{name} part", found.result, samples.class_names)
     click.echo(
         f"The test part was opened {openings} times."
         if openings != 1
         else "The test part was opened once."
     )
+    if not full:
+        output.hint("By family, severity and class, with confidence and views: --full.")
     output.hint(f"Next: cbtool build --run {run.folder} --out submission.zip")
 
 
@@ -86,17 +95,15 @@ def load_data(run: run_folder.Run, data_file: Path | None) -> dataset.Samples:
 def print_benchmark(
     title: str, found: shift_benchmark.BenchmarkResult, class_names: tuple[str, ...]
 ) -> None:
-    """Prints the scores of the shift benchmark: the headline, by family, by class, and the worst of
-    both."""
-    rows = [
-        ("clean", *_interval(found.clean)),
-        ("shift: chains of corruptions", *_interval(found.shift)),
-        ("estimated for a hidden test set", *_interval(found.estimate.score)),
-    ]
-    output.table((found.metric, "", "95 % interval"), rows, title=f"Scores, {title}")
-    if found.estimate.absent:
-        absent = ", ".join(found.estimate.absent)
-        click.echo(f"Families that the training did not include: {absent}.")
+    """Prints all scores of the shift benchmark: by family, by class, and at last the headline."""
+    print_details(title, found, class_names)
+    print_headline(title, found, class_names)
+
+
+def print_details(
+    title: str, found: shift_benchmark.BenchmarkResult, class_names: tuple[str, ...]
+) -> None:
+    """Prints the scores by family and severity, and by class."""
     severities = len(next(iter(found.families.values())))
     families = [
         (family, *(f"{each.value:.3f} ±{(each.high - each.low) / 2:.3f}" for each in row))
@@ -110,8 +117,29 @@ def print_benchmark(
     )
     for condition, scores in found.scores.items():
         print_classes(f"{title}, {condition}", scores, class_names)
+
+
+def print_headline(
+    title: str, found: shift_benchmark.BenchmarkResult, class_names: tuple[str, ...]
+) -> None:
+    """Prints the scores of the shift benchmark on one screen: the three numbers, and where most is
+    lost."""
+    rows = [
+        ("clean", *_interval(found.clean)),
+        ("shift: chains of corruptions", *_interval(found.shift)),
+        ("estimated for a hidden test set", *_interval(found.estimate.score)),
+    ]
+    output.table((found.metric, "", "95 % interval"), rows, title=f"Scores, {title}")
+    if found.estimate.absent:
+        absent = ", ".join(found.estimate.absent)
+        click.echo(f"Families that the training did not include: {absent}.")
     worst = [f"{family} {mean:.3f}" for family, mean in found.worst_families()]
     click.echo(f"Worst families: {', '.join(worst)}.")
+    classes = [
+        f"{class_names[label]} {recall:.3f}"
+        for label, recall in found.worst_classes(shift_benchmark.CHAINED)
+    ]
+    click.echo(f"Worst classes under corruptions, by recall: {', '.join(classes)}.")
     for condition in found.scores:
         confusions = [
             f"{class_names[truth]} as {class_names[wrong]} ({count})"

@@ -85,6 +85,11 @@ class BenchmarkResult:
         lower_is_better = self.metric in LOWER_IS_BETTER
         return sorted(means.items(), key=lambda item: item[1], reverse=lower_is_better)[:most]
 
+    def worst_classes(self, condition: str, most: int = 3) -> list[tuple[int, float]]:
+        """The classes of which the smallest shares were found, worst first: (class, recall)."""
+        recalls = [(label, row[1]) for label, row in enumerate(self.scores[condition].per_class)]
+        return sorted(recalls, key=lambda entry: entry[1])[:most]
+
     def worst_confusions(self, condition: str, most: int = 3) -> list[tuple[int, int, int]]:
         """The commonest errors: (true class, predicted class, images), most first."""
         errors = self.scores[condition].confusion.copy()
