@@ -59,12 +59,13 @@ def test_other_sizes_are_cut_and_scaled_on_request(folder):
 
 
 def test_a_name_that_is_too_long_is_no_picture(folder, tmp_path):
-    rows = ["image,label", "a class/rgb.png,x", "b class/grey.png,y", f"{'9' * 5000},x"]
+    rows = ["image,label", "a class/rgb.png,x", "b class/grey.png,y", f"{'9' * 5000},x", "a\0b,x"]
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     found = conversion.convert_table(tmp_path / "labels.csv", folder)
     assert len(found.samples) == 2
-    (skipped,) = found.skipped
-    assert "there is no picture '999" in skipped.reason and len(skipped.reason) < 300
+    first, second = found.skipped
+    assert "there is no picture '999" in first.reason and len(first.reason) < 300
+    assert second.reason == r"there is no picture 'a\x00b'"
 
 
 def test_a_table_of_pictures(folder, tmp_path):

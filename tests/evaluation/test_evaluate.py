@@ -159,13 +159,10 @@ def test_the_headline_comes_last_and_fits_a_screen(small_evaluation):
     _, text = small_evaluation
     headline = text[text.rindex("Scores, validation part") :]
     assert "Classes, " not in headline and "severity" not in headline
-    for words in (
-        "estimated for a hidden test set",
-        "Worst classes under corruptions, by recall: ",
-    ):
-        assert words in headline
-    lines = headline.splitlines()
-    assert len(lines) < 20 and max(map(len, lines)) <= 120, headline
+    assert "Worst classes under corruptions, by recall: " in headline
+    table, _, sentences = headline.partition("Families that")
+    assert len(headline.splitlines()) < 20 and sentences
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_views_are_chosen_on_shifted_validation_images(small_run):

@@ -219,13 +219,15 @@ def _find_size(listed: list[tuple[Path, str]]) -> tuple[int, int]:
 
 def _find_picture(folder: Path, name: str) -> Path | None:
     """The picture `name` in `folder`, with its ending or without; None where there is none."""
+    if not name or "\0" in name:  # which no path may hold
+        return None
     path = folder / name
     for suffix in ("", *SUFFIXES):
         found = Path(f"{path}{suffix}")
         # A name in a stranger's table does not lead to other files of this machine.
         inside = os.path.realpath(found).startswith(os.path.realpath(folder) + os.sep)
         # Not Path.is_file, which raises OSError for a name that is too long.
-        if name and inside and os.path.isfile(found):
+        if inside and os.path.isfile(found):
             return found
     return None
 
