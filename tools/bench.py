@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tools import options, output
+from tools import contracts, options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -87,7 +87,11 @@ def augment(
     Times a preset's augmentations and plain keras-cv layers.
     """
     chosen = config.preset(preset, settings)
-    samples = dataset.load(data_file, chosen.data.classes) if data_file else synthetic.draw(40)
+    samples = (
+        dataset.load(data_file, chosen.data.classes, contracts.current())
+        if data_file
+        else synthetic.draw(40)
+    )
     with output.stages() as stages, stages.stage("bench") as progress:
         measured = training_benchmark.time_augmentation(chosen.augment, samples, seconds, progress)
     _print({"preset": preset} | measured, as_json)

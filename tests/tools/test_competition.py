@@ -98,7 +98,7 @@ def test_a_function_of_somebody_elses_is_checked_by_the_contract(folder):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("data", "inspect", "cells.npz"), "(5, 8, 8, 3), not (n, height, width, 1)"),
+        (("data", "inspect", "rgba.npz"), "(5, 8, 8, 4), not (n, height, width, 1)"),
         (("data", "inspect", "large.npz"), "16×16 pixels, those of Digits 8×8"),
         (("bundle", "--out", "b"), "give --data FILE: the hidden images of Digits"),
         (("upload", "s.zip"), "give ZIP and --competition ID"),
@@ -106,10 +106,24 @@ def test_a_function_of_somebody_elses_is_checked_by_the_contract(folder):
 )
 def test_what_is_not_of_the_competition_is_refused(arguments, words, folder):
     labels = np.arange(5)
-    np.savez(folder / "cells.npz", images=np.zeros((5, 8, 8, 3), np.uint8), labels=labels)
+    np.savez(folder / "rgba.npz", images=np.zeros((5, 8, 8, 4), np.uint8), labels=labels)
     np.savez(folder / "large.npz", images=np.zeros((5, 16, 16), np.uint8), labels=labels)
     result = run(folder, *arguments)
     assert result.returncode == 2 and words in result.stderr
+
+
+def test_rgb_training_files_of_a_grey_competition_are_read(folder):
+    """`data convert` makes them; what is shown to a submission is grey."""
+    with np.load(folder / "hidden.npz") as grey:
+        images = np.repeat(grey["images"][..., None], 3, axis=3)
+        np.savez(folder / "rgb.npz", images=images, labels=grey["labels"])
+    (folder / "s.zip").write_bytes(make_zip({"model.py": FUNCTION.encode()}))
+    reports = [
+        run(folder, "score", "s.zip", "--data", name, "--json").stdout
+        for name in ("hidden.npz", "rgb.npz")
+    ]
+    first, second = (json.loads(text)["score"] for text in reports)
+    assert first == second
 
 
 def test_scores_are_those_of_the_metric(folder):

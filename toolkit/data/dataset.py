@@ -163,7 +163,8 @@ def _check_images(path: Path, images: np.ndarray, contract: Contract) -> np.ndar
         )
     if contract.channels == 1 and images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or images.shape[3] != contract.channels:
+    # RGB is always welcome: pictures are converted to it, whatever the competition shows.
+    if images.ndim != 4 or images.shape[3] not in (3, contract.channels):
         raise InputError(
             f"images in {path} have the shape {images.shape}, not (n, height, width, "
             f"{contract.channels}).",
