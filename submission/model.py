@@ -360,6 +360,15 @@ def _gelu(values: tf.Tensor) -> tf.Tensor:
     return 0.5 * values * (1.0 + tf.math.erf(values * 0.7071067811865476))
 
 
+def _gelu_tanh(values: tf.Tensor) -> tf.Tensor:
+    """The approximation of `_gelu`."""
+    return tf.nn.gelu(values, approximate=True)
+
+
+def _softmax(values: tf.Tensor) -> tf.Tensor:
+    return tf.nn.softmax(tf.cast(values, tf.float32))
+
+
 def _hard_sigmoid(values: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu6(values + 3.0) / 6.0
 
@@ -373,6 +382,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
     "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
     "silu": tf.nn.silu,
     "sigmoid": tf.nn.sigmoid,
     "hard_silu": _hard_silu,
@@ -381,6 +391,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "elu": tf.nn.elu,
     "selu": tf.nn.selu,
     "softplus": tf.nn.softplus,
+    "softmax": _softmax,
 }
 
 
@@ -393,9 +404,18 @@ def _finish_product(product: tf.Tensor, entry: dict[str, Any], weights: Weights)
 def _conv(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
     kernel = weights["kernel"]
     values = tf.cast(inputs[0], kernel.dtype)
-    product = tf.nn.conv2d(
-        values, kernel, entry["strides"], entry["padding"], dilations=entry.get("dilation")
+    convolve = partial(
+        tf.nn.conv2d,
+        strides=entry["strides"],
+        padding=entry["padding"],
+        dilations=entry.get("dilation"),
     )
+    groups = entry.get("groups", 1)
+    if groups == 1:
+        return _finish_product(convolve(values, kernel), entry, weights)
+    # One by one: not every TensorFlow convolves groups of channels on a CPU.
+    parts = zip(tf.split(values, groups, -1), tf.split(kernel, groups, -1))
+    product = tf.concat([convolve(*part) for part in parts], -1)
     return _finish_product(product, entry, weights)
 
 
@@ -456,12 +476,12 @@ def _crop(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> t
 
 
 def _max(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
-    return tf.reduce_max(inputs[0], axis=[1, 2], keepdims=entry["keep"])
+    return tf.reduce_max(inputs[0], axis=entry.get("axes", [1, 2]), keepdims=entry["keep"])
 
 
 def _mean(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
     values = tf.cast(inputs[0], tf.float32)
-    return tf.reduce_mean(values, axis=[1, 2], keepdims=entry["keep"])
+    return tf.reduce_mean(values, axis=entry.get("axes", [1, 2]), keepdims=entry["keep"])
 
 
 def _flatten(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
@@ -472,12 +492,63 @@ def _reshape(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -
     return tf.reshape(inputs[0], [-1, *entry["shape"]])
 
 
+def _transpose_axes(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.transpose(inputs[0], [0, *entry["axes"]])
+
+
+def _select(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """Of each axis but the first, one place (which removes the axis) or [start, stop, step]."""
+    places = [item if isinstance(item, int) else slice(*item) for item in entry["items"]]
+    return inputs[0][(slice(None), *places)]
+
+
+def _constant(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """The same for every image: [1, ...]."""
+    return weights["values"][tf.newaxis]
+
+
+def _embedding(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.gather(weights["table"], tf.cast(inputs[0], tf.int32))
+
+
+def _attention(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    """Of queries, keys and values [n, ..., positions, heads · size], those of each head side by
+    side: softmax(query · key / √size) · value (Vaswani et al., arXiv:1706.03762)."""
+
+    def split_heads(values: tf.Tensor) -> tf.Tensor:
+        """[n, heads, positions, size]; the axes before `axis` belong to n."""
+        *sides, channels = values.shape[entry["axis"] :]
+        shape = [-1, int(np.prod(sides)), entry["heads"], channels // entry["heads"]]
+        return tf.transpose(tf.reshape(values, shape), [0, 2, 1, 3])
+
+    query, key, value = map(split_heads, inputs)
+    scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+    shares = tf.nn.softmax(scores * query.shape[-1] ** -0.5)
+    found = tf.matmul(tf.cast(shares, value.dtype), value)
+    shape = [-1, *inputs[0].shape[1:-1], inputs[2].shape[-1]]
+    return tf.reshape(tf.transpose(found, [0, 2, 1, 3]), shape)
+
+
+def _matmul(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.matmul(*[tf.cast(values, tf.float32) for values in inputs])
+
+
 def _add(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
-    return tf.add_n([tf.cast(values, tf.float32) for values in inputs])
+    terms = [tf.cast(values, tf.float32) for values in inputs]
+    if all(values.shape.as_list() == terms[0].shape.as_list() for values in terms):
+        return tf.add_n(terms)
+    return sum(terms[1:], terms[0])  # which repeats what is narrower
+
+
+def _subtract(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.cast(inputs[0], tf.float32) - tf.cast(inputs[1], tf.float32)
 
 
 def _multiply(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
-    return inputs[0] * tf.cast(inputs[1], inputs[0].dtype)
+    product = inputs[0]
+    for values in inputs[1:]:
+        product *= tf.cast(values, product.dtype)
+    return product
 
 
 def _maximum(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
@@ -488,8 +559,14 @@ def _maximum(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -
 
 
 def _concatenate(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
-    """Along the channels."""
-    return tf.concat([tf.cast(values, tf.float32) for values in inputs], -1)
+    """Along the channels, where no other axis is given."""
+    return tf.concat([tf.cast(values, tf.float32) for values in inputs], entry.get("axis", -1))
+
+
+def _prelu(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
+    return tf.nn.relu(inputs[0]) - tf.cast(weights["slope"], inputs[0].dtype) * tf.nn.relu(
+        -inputs[0]
+    )
 
 
 def _leaky_relu(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
@@ -520,11 +597,19 @@ OPERATIONS: dict[str, Operation] = {
     "max": _max,
     "flatten": _flatten,
     "reshape": _reshape,
+    "transpose": _transpose_axes,
+    "select": _select,
+    "constant": _constant,
+    "embedding": _embedding,
+    "attention": _attention,
+    "matmul": _matmul,
     "add": _add,
+    "subtract": _subtract,
     "multiply": _multiply,
     "maximum": _maximum,
     "concatenate": _concatenate,
     "leaky_relu": _leaky_relu,
+    "prelu": _prelu,
     **{name: _activation_operation(function) for name, function in ACTIVATIONS.items()},
 }
 

@@ -102,6 +102,40 @@ def test_preprocessing_is_that_of_keras(kind, images):
     np.testing.assert_allclose(scores, reference, rtol=1e-3, atol=1e-4)
 
 
+def transformer_model():
+    """Patches, a class token, positions both as a constant and from a layer, and attention."""
+    inputs = keras.Input(SHAPE)
+    x = layers.Reshape((-1, 16))(layers.Conv2D(16, 8, 8)(layers.Rescaling(1 / 255)(inputs)))
+    x = x + layers.Embedding(16, 16)(keras.ops.arange(16))
+    numbers = keras.ops.zeros_like(x[:, :, 0]) + keras.ops.arange(16, dtype="float32")
+    x = layers.Add()([x, layers.Embedding(16, 16)(numbers)])
+    token = layers.Embedding(1, 16)(keras.ops.zeros_like(x[:, :1, 0]))
+    x = layers.Concatenate(axis=1)([token, x])
+    y = layers.LayerNormalization(epsilon=1e-6)(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(y, y)])
+    y = layers.LayerNormalization(epsilon=1e-6)(x)
+    x = x + layers.Dense(16)(layers.Dense(32, activation="gelu")(y))
+    return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(x[:, 0]))
+
+
+def test_a_transformer_is_read_and_its_parts_are_data(images, tmp_path):
+    """Also where a constant in the file names a type that is none."""
+    model = transformer_model()
+    for layer in model.layers:
+        layer.set_weights([5 * value for value in layer.get_weights()])
+    path = saved(model, tmp_path / "model.keras")
+    assert_read(model, path, images)
+
+    def change(config):
+        for layer in config["config"]["layers"]:
+            for node in layer.get("inbound_nodes", []):
+                for value in node["args"]:
+                    if isinstance(value, dict) and value["class_name"] == "__tensor__":
+                        value["config"]["dtype"] = "no type"
+
+    assert_read(model, changed(path, change), images)
+
+
 FAMILIES = {
     "MobileNetV3Small": False,
     "MobileNetV2": False,
@@ -163,6 +197,11 @@ class Doubled(layers.Layer):
         return inputs * 2
 
 
+@keras.saving.register_keras_serializable("tests")
+def doubled(values):
+    return values * 2
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
@@ -187,9 +226,12 @@ def test_what_cannot_be_exported_is_named(tmp_path):
         ),
         "doubled in 'small' .* is of the class Doubled": small_model(Doubled(name="doubled")),
         "is a subclassed model": subclassed,
+        "layer own in 'small' .* no plain function": small_model(
+            layers.Conv2D(4, 1, activation=doubled, name="own")
+        ),
+        "function cos .* cannot be exported": small_model(keras.ops.cos),
         "has 2 inputs": two,
         "not one score a class": keras.Model(inputs, layers.Conv2D(3, 3)(inputs)),
-        "2 groups of channels": small_model(layers.Conv2D(8, 3, groups=2)),
         "used more than once": keras.Model(inputs, layers.Dense(CLASSES)(twice)),
         "takes images of 16 × 16 × 3": keras.Sequential(
             [keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(CLASSES)]

@@ -10,14 +10,24 @@ import keras
 
 from submission.model import ACTIVATIONS
 from toolkit.core.errors import InputError
+from toolkit.export.attention import bind_inputs, translate_attention
+from toolkit.export.functions import is_constant, merge, translate_function
 from toolkit.export.layers import (
-    HINT,
     TRAINING_LAYERS,
     Operation,
     make_scale,
+    refuse,
     require_channels_last,
     translate,
 )
+
+# Layers that merge results, by what they compute.
+MERGES = {
+    keras.layers.Add: "add",
+    keras.layers.Subtract: "subtract",
+    keras.layers.Multiply: "multiply",
+    keras.layers.Maximum: "maximum",
+}
 
 
 def operations(model: keras.Model) -> list[Operation]:
@@ -51,18 +61,55 @@ def _add_model(model: keras.Model, source: str, done: list[Operation]) -> str:
     # tensor, the name of the operation that makes it.
     results: dict[int, str] = {}
     for node in _nodes(model):
-        inputs = [results[id(tensor)] for tensor in node.input_tensors]
         if isinstance(node.operation, keras.layers.InputLayer):
             result = source
         elif isinstance(node.operation, keras.Model):
             inner = _with_sides(node.operation, node.input_tensors[0].shape)
-            result = _add_model(inner, inputs[0], done)
-        elif isinstance(node.operation, keras.layers.Layer):
-            result = _add(node.operation, inputs, done)
+            result = _add_model(inner, results[id(node.input_tensors[0])], done)
         else:
-            result = _add_arithmetic(node, inputs, done)
+            result = _add_node(node, results, done)
         results[id(node.output_tensors[0])] = result
     return results[id(model.outputs[0])]
+
+
+def _add_node(node: Any, results: dict[int, str], done: list[Operation]) -> str:
+    """Adds what the layer or function of `node` does to `results`; returns the name of its own."""
+    called = node.operation
+    if isinstance(called, keras.layers.MultiHeadAttention):
+        inputs = [results[id(tensor)] for tensor in bind_inputs(node)]
+        done += translate_attention(called, inputs)
+        return done[-1].name
+    arguments = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+    values = [results.get(id(value), value) for value in arguments]
+    if not isinstance(called, keras.layers.Layer):
+        done += translate_function(node, values)
+        return done[-1].name
+    names = [value for value in values if isinstance(value, str)]
+    constants = [value for value in arguments if is_constant(value)]
+    merge_kind = MERGES.get(type(called))
+    if merge_kind is None:
+        if constants:
+            raise refuse(called, "a constant among its inputs")
+        return _add(called, names, done)
+    merged = [value for value in values if isinstance(value, str) or is_constant(value)]
+    shapes = [value.shape for value in arguments if hasattr(value, "shape")]
+    done += _merge_layers(merge_kind, called.name, merged, shapes)
+    return done[-1].name
+
+
+def _merge_layers(
+    op: str, name: str, values: list[Any], shapes: list[tuple[int, ...]]
+) -> list[Operation]:
+    """Keras' merging layers give inputs of fewer axes more of them after the images' one, unlike
+    `keras.ops`."""
+    rank = max(len(shape) for shape in shapes)
+    done = []
+    for number, (value, shape) in enumerate(zip(values, shapes, strict=True)):
+        if isinstance(value, str) and len(shape) < rank:
+            wider = [1] * (rank - len(shape)) + list(shape[1:])
+            done.append(Operation(f"{name}_input_{number}", "reshape", [value], {"shape": wider}))
+            values = [*values[:number], done[-1].name, *values[number + 1 :]]
+    return done + merge(op, name, values, shapes)
 
 
 def _with_sides(model: keras.Model, shape: tuple[int | None, ...]) -> keras.Model:
@@ -110,24 +157,6 @@ def _add(layer: keras.layers.Layer, inputs: list[str], done: list[Operation]) ->
         done.append(replace(operation, inputs=names))
         names = [operation.name]
     return _activate(layer, done, names[0], f"{layer.name}_activation")
-
-
-def _add_arithmetic(node: Any, inputs: list[str], done: list[Operation]) -> str:
-    """Adds a sum or product that a network forms without a layer, of two results or of one and a
-    number."""
-    name, kind = node.operation.name, type(node.operation).__name__.lower()
-    numbers = [value for value in node.arguments.args if isinstance(value, (int, float))]
-    if kind not in ("add", "multiply") or len(inputs) + len(numbers) != 2:
-        raise InputError(
-            f"the operation {name} cannot be exported.",
-            HINT,
-        )
-    if not numbers:
-        done.append(Operation(name, kind, inputs))
-    else:
-        scale, offset = (1.0, numbers[0]) if kind == "add" else (numbers[0], 0.0)
-        done.append(replace(make_scale(name, scale, offset), inputs=inputs))
-    return name
 
 
 def _activate(layer: keras.layers.Layer, done: list[Operation], source: str, name: str) -> str:

@@ -74,7 +74,8 @@ def translate(layer: keras.layers.Layer) -> list[Operation]:
 def require_channels_last(layer: keras.layers.Layer) -> None:
     """Raises InputError for a layer whose channels do not come last."""
     rank = len(layer.output.shape)
-    axis = getattr(layer, "axis", -1)
+    merges = isinstance(layer, (keras.layers.Concatenate, keras.layers.Softmax))
+    axis = -1 if merges else getattr(layer, "axis", -1)
     last = axis in (-1, rank - 1) or list(np.atleast_1d(axis)) in ([-1], [rank - 1])
     if getattr(layer, "data_format", "channels_last") != "channels_last" or not last:
         raise InputError(
@@ -83,7 +84,8 @@ def require_channels_last(layer: keras.layers.Layer) -> None:
         )
 
 
-def _refuse(layer: keras.layers.Layer, what: str) -> InputError:
+def refuse(layer: keras.layers.Layer, what: str) -> InputError:
+    """The error about `layer`, which has `what`."""
     return InputError(f"the layer {layer.name} has {what} and cannot be exported.", HINT)
 
 
@@ -118,7 +120,7 @@ def _layer_norm(layer: keras.layers.LayerNormalization) -> list[Operation]:
     """The norm, whose mean and variance depend on the image, and its gamma and beta, which do not
     and can be folded."""
     if getattr(layer, "rms_scaling", False):
-        raise _refuse(layer, "RMS scaling")
+        raise refuse(layer, "RMS scaling")
     factors = layer.get_weights()
     gamma = factors.pop(0) if layer.scale else 1.0
     beta = factors.pop(0) if layer.center else 0.0
@@ -134,7 +136,7 @@ def _convolution(op: str) -> Callable[[keras.layers.Layer], list[Operation]]:
         kernel = product.weights["kernel"]
         # As many groups as channels, one filter each, are a depthwise convolution.
         if not layer.groups == layer.filters == layer.input.shape[-1]:
-            raise _refuse(layer, f"{layer.groups} groups of channels")
+            return [replace(product, attributes=product.attributes | {"groups": layer.groups})]
         weights = product.weights | {"kernel": kernel.transpose(0, 1, 3, 2)}
         return [replace(product, op="depthwise", weights=weights)]
 
@@ -169,7 +171,7 @@ def _separable(layer: keras.layers.SeparableConv2D) -> list[Operation]:
 def _normalize(layer: keras.layers.Normalization) -> list[Operation]:
     """(x - mean) / sqrt(variance), of constants or of what `adapt` found."""
     if layer.invert:
-        raise _refuse(layer, "invert=True")
+        raise refuse(layer, "invert=True")
     mean, variance = (
         np.asarray(value, np.float64).ravel() for value in (layer.mean, layer.variance)
     )
@@ -229,13 +231,13 @@ def _leaky_relu(layer: keras.layers.LeakyReLU) -> list[Operation]:
 
 def _elu(layer: keras.layers.ELU) -> list[Operation]:
     if layer.alpha != 1:
-        raise _refuse(layer, "an alpha other than 1")
+        raise refuse(layer, "an alpha other than 1")
     return [Operation(layer.name, "elu", [])]
 
 
-def _global_pool(op: str) -> Callable[[keras.layers.Layer], list[Operation]]:
+def _global_pool(op: str, **axes: list[int]) -> Callable[[keras.layers.Layer], list[Operation]]:
     def translate(layer: keras.layers.Layer) -> list[Operation]:
-        return [Operation(layer.name, op, [], {"keep": bool(layer.keepdims)})]
+        return [Operation(layer.name, op, [], {"keep": bool(layer.keepdims), **axes})]
 
     return translate
 
@@ -248,13 +250,45 @@ def _average(layer: keras.layers.Average) -> list[Operation]:
 
 
 def _reshape(layer: keras.layers.Reshape) -> list[Operation]:
-    return [Operation(layer.name, "reshape", [], {"shape": list(layer.target_shape)})]
+    shape = list(layer.output.shape[1:])  # target_shape may leave a side open
+    return [Operation(layer.name, "reshape", [], {"shape": shape})]
+
+
+def _permute(layer: keras.layers.Permute) -> list[Operation]:
+    return [Operation(layer.name, "transpose", [], {"axes": list(layer.dims)})]
+
+
+def _concatenate(layer: keras.layers.Concatenate) -> list[Operation]:
+    rank = len(layer.output.shape)
+    axis = layer.axis % rank
+    if axis == 0:
+        raise refuse(layer, "an axis of images")
+    return [Operation(layer.name, "concatenate", [], {} if axis == rank - 1 else {"axis": axis})]
+
+
+def _softmax(layer: keras.layers.Softmax) -> list[Operation]:
+    if layer.axis not in (-1, len(layer.output.shape) - 1):
+        raise refuse(layer, "another axis than the last")
+    return [Operation(layer.name, "softmax", [])]
+
+
+def _embedding(layer: keras.layers.Embedding) -> list[Operation]:
+    if layer.mask_zero:
+        raise refuse(layer, "mask_zero=True")
+    (table,) = layer.get_weights()
+    weights = {"table": np.asarray(table, np.float32)}
+    return [Operation(layer.name, "embedding", [], {}, weights)]
+
+
+def _prelu(layer: keras.layers.PReLU) -> list[Operation]:
+    (slope,) = layer.get_weights()
+    return [Operation(layer.name, "prelu", [], {}, {"slope": np.asarray(slope, np.float32)})]
 
 
 def _resize(layer: keras.layers.Resizing) -> list[Operation]:
     plain = layer.interpolation == "bilinear" and not layer.crop_to_aspect_ratio
     if not plain or getattr(layer, "pad_to_aspect_ratio", False):
-        raise _refuse(layer, "another interpolation than bilinear, or crops or pads")
+        raise refuse(layer, "another interpolation than bilinear, or crops or pads")
     return [Operation(layer.name, "resize", [], {"size": [layer.height, layer.width]})]
 
 
@@ -284,13 +318,20 @@ TRANSLATIONS: dict[type, Callable[[Any], list[Operation]]] = {
     keras.layers.AveragePooling2D: _pool("avg_pool"),
     keras.layers.GlobalAveragePooling2D: _global_pool("mean"),
     keras.layers.GlobalMaxPooling2D: _global_pool("max"),
+    keras.layers.GlobalAveragePooling1D: _global_pool("mean", axes=[1]),
+    keras.layers.GlobalMaxPooling1D: _global_pool("max", axes=[1]),
     keras.layers.Flatten: _plain("flatten"),
     keras.layers.Reshape: _reshape,
+    keras.layers.Permute: _permute,
+    keras.layers.Embedding: _embedding,
     keras.layers.Add: _plain("add"),
     keras.layers.Multiply: _plain("multiply"),
     keras.layers.Maximum: _plain("maximum"),
     keras.layers.Average: _average,
-    keras.layers.Concatenate: _plain("concatenate"),
+    keras.layers.Subtract: _plain("subtract"),
+    keras.layers.Concatenate: _concatenate,
     keras.layers.LeakyReLU: _leaky_relu,
+    keras.layers.PReLU: _prelu,
     keras.layers.ELU: _elu,
+    keras.layers.Softmax: _softmax,
 }

@@ -36,11 +36,14 @@ def fold_scales_forward(operations: list[Operation]) -> list[Operation]:
     uses = _count_uses(operations)
     done: dict[str, Operation] = {}
     for operation in operations:
-        before = done.get(operation.inputs[0])
+        before = done.get(operation.inputs[0]) if operation.inputs else None
         # Depthwise convolutions are left as they are: those of our backbones pad zeros themselves,
         # or follow a padding.
         unpadded = operation.op == "dense" or (
-            operation.op == "conv" and operation.attributes["padding"] == "VALID"
+            operation.op == "conv"
+            and operation.attributes["padding"] == "VALID"
+            # A kernel of groups sees channels of its own group only.
+            and "groups" not in operation.attributes
         )
         # A scale that something else reads, too, has to stay.
         if unpadded and before is not None and before.op == "scale" and uses[before.name] == 1:
@@ -61,6 +64,8 @@ def pointwise_as_dense(operations: list[Operation]) -> list[Operation]:
 
 def _as_dense(operation: Operation) -> Operation:
     if operation.op != "conv" or operation.attributes["strides"] != [1, 1]:
+        return operation
+    if "groups" in operation.attributes:
         return operation
     kernel = operation.weights["kernel"]
     if kernel.shape[:2] != (1, 1):
@@ -121,6 +126,9 @@ def _join_to_products(
     # An operation that vanishes hands its users over to the product: its name, the product's name.
     renamed: dict[str, str] = {}
     for operation in operations:
+        if not operation.inputs:  # a constant
+            done[operation.name] = operation
+            continue
         only_use = uses[operation.inputs[0]] == 1
         operation = replace(
             operation, inputs=[renamed.get(name, name) for name in operation.inputs]

@@ -21,6 +21,7 @@ import numpy as np
 from toolkit.core import archives, documents, hdf5
 from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
+from toolkit.export.functions import FUNCTIONS
 from toolkit.export.layers import TRAINING_LAYERS, TRANSLATIONS
 
 CONFIG_LIMIT = 50_000_000  # bytes of a model's description
@@ -33,8 +34,14 @@ PRIVATE = {
     "StochasticDepth": "keras.src.applications.convnext",
     "CustomScaleLayer": "keras.src.applications.inception_resnet_v2",
 }
-ARITHMETIC = {"Add", "Multiply"}  # of two tensors, or a tensor and a number, without a layer
-ARITHMETIC_MODULES = ("keras.src.ops.numpy", "keras.ops.numpy")
+# Of functions that a network calls without a layer, by where this Keras has them.
+FUNCTION_MODULES = {
+    "keras.src.ops.numpy": "keras.src.ops.numpy",
+    "keras.ops.numpy": "keras.src.ops.numpy",
+    "keras.src.ops.nn": "keras.src.ops.nn",
+    "keras.ops.nn": "keras.src.ops.nn",
+}
+CONSTANT_TYPES = ("float16", "bfloat16", "float32", "float64", "int32", "int64", "uint8")
 # Settings that only training needs; some are functions.
 DROPPED = ("_initializer", "_regularizer", "_constraint")
 AGAIN = "Save the model again: model.save('model.keras')."
@@ -156,9 +163,9 @@ def _clean(config: Any, where: str, path: Path) -> Any:
     name = config.get("name") or settings.get("name")
     if kind in CONTAINERS:
         return _clean_container(config, kind, path)
-    if kind in ARITHMETIC and config.get("module") in ARITHMETIC_MODULES:
-        module = ARITHMETIC_MODULES[0]
-        settings = {"name": str(name)}
+    if config.get("module") in FUNCTION_MODULES:
+        module = FUNCTION_MODULES[config["module"]]
+        settings = _clean_function(kind, module, name, settings, where, path)
     elif kind in PRIVATE:
         module = PRIVATE[kind]
         settings = _keep_plain(settings)
@@ -173,11 +180,25 @@ def _clean(config: Any, where: str, path: Path) -> Any:
     return cleaned
 
 
+def _clean_function(
+    kind: object, module: str, name: object, settings: dict[str, Any], where: str, path: Path
+) -> dict[str, Any]:
+    function = getattr(importlib.import_module(module), str(kind), None)
+    if kind not in FUNCTIONS or function is None:
+        raise InputError(
+            f"the function {name} ({kind}) in {where} of {path} cannot be exported.",
+            "Replace it by layers of Keras that docs/manifest.md lists.",
+        )
+    taken = set(inspect.signature(function.__init__).parameters) - {"dtype"}
+    kept = {key: value for key, value in settings.items() if key in taken}
+    return _keep_plain(kept) | {"name": str(name)}
+
+
 def _clean_layer(
     kind: object, name: object, settings: dict[str, Any], where: str, path: Path
 ) -> dict[str, Any]:
     known = {each.__name__ for each in TRANSLATIONS} | set(TRAINING_LAYERS)
-    known |= {"InputLayer", "Activation", "Softmax"}
+    known |= {"InputLayer", "Activation", "MultiHeadAttention"}
     if kind not in known or not hasattr(keras.layers, str(kind)):
         what = "a Lambda layer, which is code" if kind == "Lambda" else f"of the class {kind}"
         raise InputError(
@@ -191,6 +212,12 @@ def _clean_layer(
     kept = {key: value for key, value in settings.items() if key in taken}
     # A policy of mixed precision is for training; a package chooses its own types.
     kept.pop("dtype", None)
+    if isinstance(kept.get("activation"), dict):
+        raise InputError(
+            f"the layer {name} in {where} of {path} has an activation that is no plain function of "
+            "Keras: it cannot be exported.",
+            "Give the activation by its name; or as a layer of its own.",
+        )
     axis = kept.get("axis")
     if isinstance(axis, list) and len(axis) == 1:  # as Keras 2 writes it
         kept["axis"] = axis[0]
@@ -259,6 +286,12 @@ def _clean_nodes(nodes: Any) -> Any:
             "keras_history": settings.get("keras_history"),
         }
         return {"class_name": "__keras_tensor__", "config": settings}
+    if nodes.get("class_name") in ("__tensor__", "__numpy__"):
+        return _clean_constant(nodes.get("config", {}))
+    if nodes.get("class_name") == "__slice__":
+        settings = nodes.get("config", {})
+        bounds = {key: settings.get(key) for key in ("start", "stop", "step")}
+        return {"class_name": "__slice__", "config": bounds}
     if "class_name" in nodes:
         return None
     return {
@@ -266,6 +299,16 @@ def _clean_nodes(nodes: Any) -> Any:
         for key, value in nodes.items()
         if key not in ("mask", "training")
     }
+
+
+def _clean_constant(settings: dict[str, Any]) -> dict[str, Any]:
+    """An array that a network carries along, as an embedding of positions may be."""
+    dtype = settings.get("dtype")
+    kept = {
+        "value": np.asarray(settings.get("value"), np.float64).tolist(),
+        "dtype": dtype if dtype in CONSTANT_TYPES else "float32",
+    }
+    return {"class_name": "__tensor__", "config": kept}
 
 
 def _set_input(config: dict[str, Any], image_shape: tuple[int, int, int], path: Path) -> None:
