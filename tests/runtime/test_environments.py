@@ -60,3 +60,21 @@ def test_without_a_network_the_sentence_says_what_is_missing(command, zip_file, 
     assert_one_sentence(result, "the evaluator oldest is missing", "tensorflow")
     assert "--python PATH" in result.stderr
     assert not any(tmp_path.rglob("evaluators/*"))
+
+
+def test_packages_that_a_file_names_are_not_built_here(monkeypatch, tmp_path):
+    """Building a package runs its code."""
+    commands = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(environments, "_run", lambda command, *_: commands.append(command))
+    monkeypatch.setattr(environments.Path, "touch", lambda path: None)
+    environments.find_python("mine", packages=("tensorflow==2.17.0", "pillow==11.0.0"))
+    environments.find_python("oldest")
+    _, described, _, known = commands
+    assert described[-4:] == [
+        "--only-binary",
+        ":all:",
+        f"{environments.TENSORFLOW}==2.17.0",
+        "pillow==11.0.0",
+    ]
+    assert "--only-binary" not in known

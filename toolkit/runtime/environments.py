@@ -39,6 +39,8 @@ def find_python(name: str, progress: Progress = silent, packages: tuple[str, ...
     packages: what pip installs there, by default what is known by the name. Takes a minute or two
     and the network, once. Raises InputError when it cannot be made: what was half done is gone.
     """
+    # What a stranger's competition.toml names is not built here: building runs a package's code.
+    options = ["--only-binary", ":all:"] if packages else []
     packages = packages or EVALUATORS.get(name, ())
     if not packages:
         raise InputError(
@@ -61,7 +63,7 @@ def find_python(name: str, progress: Progress = silent, packages: tuple[str, ...
         _run([sys.executable, "-m", "venv", str(folder)], name, packages)
         progress(1, 2, f"installing {' '.join(packages)}")
         pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, *packages], name, packages)
+        _run([*pip, *options, *packages], name, packages)
         ready.touch()
     except BaseException:  # Ctrl-C too: half an environment would be taken for a whole one
         shutil.rmtree(folder, ignore_errors=True)
