@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 from unicodedata import category
 
 import click
@@ -27,6 +27,8 @@ CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": 
 # Of Unicode: control characters, formats such as a change of the writing direction, surrogates, and
 # the separators of lines and paragraphs.
 CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+PIPE_WIDTH = 200  # characters of a table where there is no terminal
+WIDEST = 10_000  # characters, in which every table fits
 TAIL_LINES = 15  # of a log that is not shown whole
 SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 
@@ -68,8 +70,36 @@ def as_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, indent=2))
 
 
-def table(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """Prints a table; columns after the first are right-aligned when they hold numbers."""
+def table(
+    columns: tuple[str, ...],
+    rows: Sequence[Sequence[Any]],
+    title: str = "",
+    spare: Sequence[str] = (),
+) -> None:
+    """Prints a table; columns after the first are right-aligned when they hold numbers.
+
+    spare: columns that are left out where the terminal is too narrow for all, the first of them
+    first; a line says so.
+    """
+    # Without a terminal nothing may be cut, so that scripts can read every column.
+    screen = console.Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    left_out: list[str] = []
+    drawn = _draw_table(columns, rows, title)
+    for name in spare:
+        if console.Console(width=WIDEST).measure(drawn).maximum <= screen.width:
+            break
+        left_out.append(name)
+        kept = [place for place, column in enumerate(columns) if column not in left_out]
+        some = [[row[place] for place in kept] for row in rows]
+        drawn = _draw_table(tuple(columns[place] for place in kept), some, title)
+    screen.print(drawn)
+    if left_out:
+        hint(f"Left out, because the terminal is narrow: {', '.join(left_out)}.")
+
+
+def _draw_table(
+    columns: tuple[str, ...], rows: Sequence[Sequence[Any]], title: str
+) -> rich_table.Table:
     drawn = rich_table.Table(
         title=rich_text.Text(plain(title)) if title else None,
         box=box.SIMPLE_HEAD,
@@ -81,13 +111,12 @@ def table(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], title: str = 
     for position, name in enumerate(columns):
         numeric = position > 0 and all(isinstance(row[position], (int, float)) for row in rows)
         heading = rich_text.Text(plain(name))
-        drawn.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        drawn.add_column(heading, justify=justify, overflow="fold", no_wrap=numeric)
     for row in rows:
         # As Text: in a string, rich takes words in brackets for its own markup.
         drawn.add_row(*(rich_text.Text(plain(_cell(value))) for value in row))
-    # Without a terminal nothing may be cut, so that scripts can read every column.
-    width = None if sys.stdout.isatty() else 200
-    console.Console(width=width).print(drawn)
+    return drawn
 
 
 def checks(found: Sequence[runtime_checks.Check], title: str = "") -> None:

@@ -25,6 +25,20 @@ with lazy_imports():
 if TYPE_CHECKING:
     from toolkit.codabench.address import CompetitionAddress
 
+# Columns that a narrow terminal leaves out, the first of them first.
+SPARE_OF_RUNS = (
+    "test-openings",
+    "precision",
+    "recall",
+    "augmentation",
+    "fine-tuning",
+    "f1",
+    "seconds",
+    "megabytes",
+    "backbone",
+    "part",
+)
+SPARE_OF_ZIPS = ("part", "runs", "time", "clean", "95 % interval", "shift")
 folder_argument = click.argument("folder", type=options.PATH, default="runs")
 
 
@@ -54,9 +68,8 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
         output.as_json({"runs": [vars(row) for row in table]})
         return
     cells = [list(map(_cell, vars(row).values())) for row in table]
-    output.table(
-        tuple(column.replace("_", "-") for column in run_table.COLUMNS), cells, title=str(folder)
-    )
+    columns = tuple(column.replace("_", "-") for column in run_table.COLUMNS)
+    output.table(columns, cells, title=str(folder), spare=SPARE_OF_RUNS)
 
 
 @runs.command()
@@ -70,15 +83,16 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
     Uses a paired bootstrap over the images on which both runs were evaluated: clean, and under
     chains of corruptions.
     """
-    found = comparison.compare(
-        run_folder.open_finished(first), run_folder.open_finished(second), part
-    )
+    better, other = run_folder.open_finished(first), run_folder.open_finished(second)
+    found = comparison.compare(better, other, part)
+    metric = run_folder.read_contract(better).metric
     if as_json:
         verdicts = {
             name: records.values(each) | {"verdict": verdict(each, "A", "B")}
             for name, each in found.items()
         }
-        output.as_json({"a": str(first), "b": str(second), "split": part} | verdicts)
+        compared = {"a": str(first), "b": str(second), "split": part, "metric": metric}
+        output.as_json(compared | verdicts)
         return
     rows = [
         (
@@ -90,7 +104,7 @@ def compare(first: Path, second: Path, part: str, as_json: bool) -> None:
         for name, each in found.items()
     ]
     output.table(
-        ("accuracy", "A - B", "95 % interval", "better"),
+        (metric, "A better by", "95 % interval", "better"),
         rows,
         title=f"{first} compared with {second}, {part} part",
     )
@@ -140,7 +154,7 @@ def zips(folder: Path, as_json: bool) -> None:
     )
     places = {each.place for entry in entries for each in entry.online}
     rows = [_zip_row(entry, places) for entry in entries]
-    output.table(columns, rows, title=f"Zips of {folder}")
+    output.table(columns, rows, title=f"Zips of {folder}", spare=SPARE_OF_ZIPS)
     if error is not None:
         click.echo(f"The mean absolute error of the estimated scores is {error:.4f}.")
 

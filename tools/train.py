@@ -259,4 +259,9 @@ def print_history(run: run_folder.Run) -> None:
         )
         for row in rows
     ]
-    output.table(("phase", "epoch", "seconds", *measures, "kept"), lines, title="Training")
+    output.table(
+        ("phase", "epoch", "seconds", *measures, "kept"),
+        lines,
+        title="Training",
+        spare=("seconds", "accuracy", "val_loss", "loss"),
+    )

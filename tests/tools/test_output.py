@@ -1,6 +1,10 @@
 """What strangers wrote is shown as text, and steers neither the terminal nor the tables."""
 
+import sys
+
+import click
 import numpy as np
+import pytest
 
 from tests.support.commands import in_process
 from toolkit.core.errors import InputError
@@ -34,6 +38,20 @@ def test_control_characters_are_written_out(capsys):
         r"hint\x1b[2J",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(("width", "shown"), [(120, 4), (60, 3), (40, 2)])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(width, shown, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    columns = ("run", "accuracy on all images", "seconds of training", "remark")
+    rows = [("first", 0.123456, 1234567, "x" * 12), ("second", 0.5, 2, "")]
+    output.table(columns, rows, spare=("remark", "seconds of training"))
+    printed = capsys.readouterr()
+    text = click.unstyle(printed.out)
+    assert "0.1235" in text and sum(name in text for name in columns) == shown
+    assert max(map(len, text.splitlines())) <= width
+    assert ("terminal is narrow: remark" in printed.err) == (shown < 4)
 
 
 def test_a_class_name_is_no_path(tmp_path):

@@ -1,6 +1,7 @@
 """HDF5 files of others: read in a limited process first, because the library can crash or loop for
 ever in one that is damaged."""
 
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +13,10 @@ from toolkit.core.damage import abridge
 from toolkit.core.errors import InputError
 from toolkit.core.processes import Limits
 
-SECONDS = 10.0  # of time, and more for each byte
+WORK_SECONDS = 5  # of processor time, and more for each byte
+SECONDS = (
+    10.0  # by the clock, as starting alone takes seconds on a busy machine; more for each byte
+)
 BYTES_PER_SECOND = 50_000_000  # a disk reads and a machine unpacks at least as fast
 MEMORY = 500_000_000  # bytes
 OUTPUT = 10_000  # bytes
@@ -27,12 +31,13 @@ def require_readable(path: Path, hint: str, name: str | None = None) -> None:
         raise InputError(f"{name} is no HDF5 file.", hint)
     with tempfile.TemporaryDirectory(prefix="cbtool-") as folder:
         found, errors = Path(folder) / "found", Path(folder) / "errors"
-        seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
+        more = path.stat().st_size / BYTES_PER_SECOND
+        work = str(WORK_SECONDS + math.ceil(more))
         end = processes.run_limited(
-            [sys.executable, "-I", "-B", hdf5_child.__file__, path.resolve()],
+            [sys.executable, "-I", "-B", hdf5_child.__file__, path.resolve(), work],
             found,
             errors,
-            Limits(seconds, OUTPUT, MEMORY),
+            Limits(SECONDS + more, OUTPUT, MEMORY),
             folder=Path(folder),
         )
         if end.code != 0:

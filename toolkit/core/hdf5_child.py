@@ -1,11 +1,12 @@
 """Runs in a process of its own: reads all that an HDF5 file holds, and says what is wrong with it.
 
 The HDF5 library can crash, or never come back, in a file that is made for that. Standard library
-and h5py only. Usage: python -I hdf5_child.py FILE; prints a JSON text: null for a file that can be
-read, or else the reason.
+and h5py only. Usage: python -I hdf5_child.py FILE SECONDS, of processor time at most; prints a JSON
+text: null for a file that can be read, or else the reason.
 """
 
 import json
+import resource
 import sys
 from typing import Any
 
@@ -62,6 +63,8 @@ def read_all(dataset: Any) -> None:
 
 
 def main() -> None:
+    seconds = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     fault = find_fault(sys.argv[1])
     json.dump(fault and fault[:REASON_LENGTH], sys.stdout)
 
