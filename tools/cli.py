@@ -39,6 +39,7 @@ COMMANDS = {
     "status": Target("tools.submissions:status", "Show the status and score of submission ID."),
     "time": Target("tools.time:time", "Time ZIP, and project to N images."),
     "train": Target("tools.train:train", "Clean, split and train."),
+    "tune": Target("tools.tune:tune", "Search for good settings within some hours."),
     "upload": Target("tools.upload:upload", "Upload ZIP to CodaBench and follow it to its score."),
     "validate": Target("tools.validate:validate", "Check ZIP's layout, code and behaviour."),
     "whoami": Target("tools.account:whoami", "Show your CodaBench account and free storage."),

@@ -25,10 +25,11 @@ from toolkit.export import manifest, saved_model, zip_ledger
 from toolkit.models import pretrained
 from toolkit.runtime import checks
 from toolkit.runtime.checks import contents, saved_models
-from toolkit.training import checkpointing, headline, run_folder, run_table
+from toolkit.training import checkpointing, headline, run_folder, run_table, tune_space
 
 IMAGE_SHAPE = (16, 16, 3)
 PRESET = Path(config.__file__).parents[1] / "presets" / "tiny.toml"
+SPACE = PRESET.parent / "spaces" / "tiny.toml"
 YAML = """version: 2
 title: Small
 image: logo.png
@@ -110,6 +111,11 @@ def make_saved_model(ending: str = ".keras") -> bytes:
         path = Path(folder) / f"model{ending}"
         model.save(path)
         return path.read_bytes()
+
+
+def read_space(path: Path) -> None:
+    """The file of a space, for the preset that the valid one is made for."""
+    tune_space.require_valid(tune_space.read(path), lambda more: config.preset("tiny", more))
 
 
 def read_saved_hdf5(path: Path) -> None:
@@ -255,6 +261,7 @@ READERS = {
         Reader("manifest", MANIFEST.encode, read_in_zip("manifest.json")),
         Reader("torch", make_torch, pretrained.read_torch),
         Reader("toml", PRESET.read_bytes, config.read),
+        Reader("space", SPACE.read_bytes, read_space),
         Reader(
             "competition",
             lambda: competition_file.to_text(AN2DL2024).encode(),

@@ -57,10 +57,15 @@ def read(path: Path, settings: tuple[str, ...] = ()) -> Config:
 
 def write(config: Config, path: Path) -> None:
     """Writes every value of `config`, defaults included, as TOML."""
+    write_text(path, to_text(config))
+
+
+def to_text(config: Config) -> str:
+    """Every value of `config`, defaults included, as TOML."""
     values = dataclasses.asdict(config)
     if values["train"]["blocks"] is None:
         del values["train"]["blocks"]  # TOML has no word for nothing
-    write_text(path, tomli_w.dumps(values))
+    return tomli_w.dumps(values)
 
 
 def _build(text: str, source: str, settings: tuple[str, ...]) -> Config:
