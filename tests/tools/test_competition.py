@@ -1,6 +1,7 @@
 """A competition of one's own, from its description to a rehearsed score: scikit-learn's digits, in
 grey, function style, scored by the log loss."""
 
+import io
 import json
 import os
 import re
@@ -46,6 +47,24 @@ def test_the_file_says_what_the_training_file_shows(folder):
     assert found.image_shape == (8, 8, 1) and found.classes == 10
     assert found.metric == "log-loss" and found.returns == "probabilities"
     assert_one_sentence(run(folder, "init", "--name", "Digits", "--data", "train.npz"), "exists")
+
+
+class Terminal(io.StringIO):
+    """What a person types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_asked_for_what_no_option_says(tmp_path, monkeypatch):
+    answers = ["Leaves", "64", "48", "5", "", "macro-f1", "one-hot", "n", "120"]
+    monkeypatch.setattr("tests.support.commands.io.StringIO", Terminal)
+    made = run(tmp_path, "init", "--channels", 1, input="\n".join(answers) + "\n")
+    assert made.returncode == 0, made.stderr
+    found = competition_file.read(tmp_path / "competition.toml")
+    assert found.name == "Leaves" and found.image_shape == (64, 48, 1) and found.classes == 5
+    assert (found.style, found.metric, found.returns) == ("class", "macro-f1", "one-hot")
+    assert found.time_limit == 120 and not found.corrupted
 
 
 def test_from_the_description_to_a_rehearsed_score(folder):
