@@ -570,7 +570,9 @@ def _prelu(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> 
 
 
 def _leaky_relu(inputs: list[tf.Tensor], entry: dict[str, Any], weights: Weights) -> tf.Tensor:
-    return tf.nn.leaky_relu(inputs[0], entry["slope"])
+    """Not tf.nn.leaky_relu: TensorFlow 2.21 on CPUs runs convolution, bias, sum and leaky ReLU as
+    one operation, whose slope is always 0.2."""
+    return tf.maximum(inputs[0], entry["slope"] * inputs[0])
 
 
 def _activation_operation(activation: Activation) -> Operation:

@@ -14,7 +14,7 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.data import dataset
-    from toolkit.export import equivalence, manifest, package, saved_model
+    from toolkit.export import equivalence, keras_package, manifest, package, saved_model
     from toolkit.training import run_folder
 
 PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
@@ -44,6 +44,17 @@ PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
     help=(
         "What --model expects of pixels in 0..255, where no layer of it does that: rescale to "
         "0..1, or preprocess_input in the mode tf, imagenet (torch) or caffe."
+    ),
+)
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["operations", "keras"]),
+    default="operations",
+    show_default=True,
+    help=(
+        "With --model: plain operations of TensorFlow, faster and the same in every version; or "
+        "code that builds the network with Keras, for layers that these lack."
     ),
 )
 @click.option(
@@ -96,6 +107,7 @@ def build(
     folders: tuple[Path, ...],
     model_file: Path | None,
     preprocess: str,
+    form: str,
     out: Path,
     weights: str | None,
     time_limit: float | None,
@@ -112,9 +124,16 @@ def build(
 
     With --model, a network that Keras saved is rewritten and compared in the same way, on the
     images of --data. No code of its file is run: Lambda layers and classes of your own are refused.
+    With --as keras, other layers of Keras are accepted, too: the zip's model.py builds the network
+    with Keras. Validate it: versions of Keras differ.
     """
     if bool(folders) == (model_file is not None):
         raise click.UsageError("give either --run DIR or --model FILE.")
+    if form == "keras":
+        _build_with_keras(
+            model_file, preprocess, out, data_file, classes, weights or time_limit or images
+        )
+        return
     if model_file is not None:
         _build_model(model_file, preprocess, out, weights, time_limit, images, data_file, classes)
         return
@@ -180,6 +199,41 @@ def _build_model(
         output.hint(
             "If that is less than you know of the model, say what it expects: --preprocess."
         )
+
+
+def _build_with_keras(
+    model_file: Path | None,
+    preprocess: str,
+    out: Path,
+    data_file: Path | None,
+    classes: int | None,
+    others: object,
+) -> None:
+    """others: whether options were given that only operations have."""
+    if model_file is None or data_file is None:
+        raise click.UsageError("--as keras needs --model FILE and --data FILE.")
+    if others:
+        raise click.UsageError("--weights, --time-limit and --images are not for --as keras.")
+    contract = contracts.current()
+    samples = dataset.load(data_file, classes, contract)
+    with output.stages() as stages, stages.stage("build") as progress:
+        progress(0, 1, f"reading {model_file}")
+        shape = samples.images.shape[1:]
+        model = saved_model.read_model(model_file, shape, any_layer=True)
+        model = saved_model.add_preprocessing(model, preprocess, shape)
+        digest, step, accuracy = keras_package.write_zip(model, samples, out, contract)
+    output.table(
+        ("", ""),
+        [
+            ("zip", str(out)),
+            ("bytes", out.stat().st_size),
+            ("sha256", digest),
+            ("largest relative difference", f"{step.max_relative_difference:.1e}"),
+            ("labels agree", step.label_agreement),
+        ],
+    )
+    click.echo(f"accuracy {accuracy:.4f} on {len(samples):,} images of {data_file}")
+    output.hint(f"Next, in the evaluator's versions of Keras: cbtool validate {out}")
 
 
 def _show_comparison(comparison: equivalence.Comparison, what: str, where: str) -> None:

@@ -73,3 +73,14 @@ def test_a_tie_that_tips_is_no_change():
 def test_one_label_or_one_in_a_thousand_may_change():
     assert not equivalence.exceeds_limit(1, 10) and equivalence.exceeds_limit(2, 1999)
     assert not equivalence.exceeds_limit(3, 3000) and equivalence.exceeds_limit(4, 3000)
+
+
+def test_the_reference_has_the_slope_of_a_leaky_relu():
+    """TensorFlow gives that of a sum with a convolution the slope 0.2 in a graph."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Add()([keras.layers.Conv2D(3, 3, padding="same")(x), x])
+    x = keras.layers.Flatten()(keras.layers.LeakyReLU(0.4)(x))
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3)).astype(np.uint8)
+    _, comparison = equivalence.rewrite_and_compare(keras.Model(inputs, x), images, list)
+    assert comparison.steps[0].max_relative_difference < 1e-5

@@ -49,6 +49,8 @@ def constant(values):
         lambda x: ops.softmax(x, axis=1) + ops.softmax(x, axis=2),
         lambda x: ops.matmul(x, ops.transpose(x, (0, 1, 3, 2))),
         lambda x: layers.PReLU()(x),
+        # Which TensorFlow 2.21 runs as one operation with the slope 0.2.
+        lambda x: layers.LeakyReLU(0.3)(layers.Add()([layers.Conv2D(3, 3, padding="same")(x), x])),
         lambda x: layers.Dense(4, activation="softmax")(x),
         lambda x: layers.Conv2D(6, 3, groups=3, activation="relu")(layers.Rescaling(0.5, 1)(x)),
         lambda x: layers.Conv2D(6, 1, groups=3)(x),

@@ -226,7 +226,10 @@ def _relu(layer: keras.layers.ReLU) -> list[Operation]:
 
 
 def _leaky_relu(layer: keras.layers.LeakyReLU) -> list[Operation]:
-    return [Operation(layer.name, "leaky_relu", [], {"slope": float(layer.negative_slope)})]
+    slope = float(layer.negative_slope)
+    if slope > 1:
+        raise refuse(layer, "a slope above 1")
+    return [Operation(layer.name, "leaky_relu", [], {"slope": slope})]
 
 
 def _elu(layer: keras.layers.ELU) -> list[Operation]:

@@ -282,12 +282,12 @@ def write_zip(
     merged = replace(merged, time_limit=time_limit, images=images if time_limit else 0)
     with atomic(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(_entry(manifest.FILE), manifest.manifest_text(merged))
-            archive.writestr(_entry("model.py"), write_source(contract))
+            archive.writestr(zip_entry(manifest.FILE), manifest.manifest_text(merged))
+            archive.writestr(zip_entry("model.py"), write_source(contract))
             for name, file in files.items():
                 with (
                     file.open("rb") as source,
-                    archive.open(_entry(name), "w", force_zip64=True) as target,
+                    archive.open(zip_entry(name), "w", force_zip64=True) as target,
                 ):
                     shutil.copyfileobj(source, target, 1 << 20)
         return digest(temporary)
@@ -326,7 +326,8 @@ def _merge(folders: list[Path]) -> tuple[Manifest, dict[str, Path]]:
     return replace(first, class_shares=class_shares, networks=tuple(networks)), files
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
+def zip_entry(name: str) -> zipfile.ZipInfo:
+    """The entry `name` of a zip, the same on every machine."""
     info = zipfile.ZipInfo(name, ZIP_DATE)
     info.external_attr = 0o644 << 16
     return info

@@ -6,7 +6,6 @@ they are named. So a file of another version of Keras is read, too, as long as i
 """
 
 import importlib
-import inspect
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -21,43 +20,27 @@ import numpy as np
 from toolkit.core import archives, documents, hdf5
 from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
-from toolkit.export.functions import FUNCTIONS
-from toolkit.export.layers import TRAINING_LAYERS, TRANSLATIONS
+from toolkit.export.description import AGAIN, CONTAINERS, PRIVATE, Place, clean, subclassed
 
 CONFIG_LIMIT = 50_000_000  # bytes of a model's description
 VALUES_LIMIT = 1_000_000  # of a description; that of NASNet has a twentieth of it
 WEIGHTS_LIMIT = 4_000_000_000  # bytes
-CONTAINERS = ("Functional", "Sequential", "Model")
-# Private layers of keras.applications, by the module that has them.
-PRIVATE = {
-    "LayerScale": "keras.src.applications.convnext",
-    "StochasticDepth": "keras.src.applications.convnext",
-    "CustomScaleLayer": "keras.src.applications.inception_resnet_v2",
-}
-# Of functions that a network calls without a layer, by where this Keras has them.
-FUNCTION_MODULES = {
-    "keras.src.ops.numpy": "keras.src.ops.numpy",
-    "keras.ops.numpy": "keras.src.ops.numpy",
-    "keras.src.ops.nn": "keras.src.ops.nn",
-    "keras.ops.nn": "keras.src.ops.nn",
-}
-CONSTANT_TYPES = ("float16", "bfloat16", "float32", "float64", "int32", "int64", "uint8")
-# Settings that only training needs; some are functions.
-DROPPED = ("_initializer", "_regularizer", "_constraint")
-AGAIN = "Save the model again: model.save('model.keras')."
 # Means and standard deviations of ImageNet's images, of channels in 0..1 and, in the other order,
 # in 0..255 (keras.applications.imagenet_utils).
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
-def read_model(path: Path, image_shape: tuple[int, int, int]) -> keras.Model:
+def read_model(
+    path: Path, image_shape: tuple[int, int, int], any_layer: bool = False
+) -> keras.Model:
     """The model in the .keras or .h5 file at `path`, for images of `image_shape`, (height, width,
     channels).
 
-    Its softmax is left out: it gives scores [n, classes]. Raises InputError for a file that is
-    damaged or no such model, a layer that cannot be exported, more than one input or output, and
-    images of another size than the model takes.
+    any_layer: also layers and functions of Keras that have no translation, but for those that run
+    code of the file. The model's softmax is left out: it gives scores [n, classes]. Raises
+    InputError for a file that is damaged or no such model, a layer that cannot be exported, more
+    than one input or output, and images of another size than the model takes.
     """
     path = Path(path)
     if path.is_dir():
@@ -68,9 +51,9 @@ def read_model(path: Path, image_shape: tuple[int, int, int]) -> keras.Model:
     require_file(path)
     with _open(path) as (description, weights):
         if isinstance(description, dict) and description.get("class_name") not in CONTAINERS:
-            raise _subclassed(path, description.get("class_name"))
+            raise subclassed(path, description.get("class_name"))
         with guard(path, AGAIN, "does not describe a model of Keras"):
-            config = _clean(description, "the model", path)
+            config = clean(description, Place("the model", path, any_layer))
             _set_input(config, image_shape, path)
         private = {
             name: getattr(importlib.import_module(module), name) for name, module in PRIVATE.items()
@@ -152,163 +135,6 @@ def _open(path: Path) -> Iterator[tuple[Any, Path]]:
             f"{path} is an HDF5 file under another ending.", "Rename it to end in .h5."
         )
     yield description, path
-
-
-def _clean(config: Any, where: str, path: Path) -> Any:
-    """`config` of a layer or model with known classes and plain settings only. where: for the
-    sentence about another. Raises InputError for a class that is not known."""
-    if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
-        raise InputError(f"{path} does not describe {where}.", AGAIN)
-    kind, settings = config.get("class_name"), config["config"]
-    name = config.get("name") or settings.get("name")
-    if kind in CONTAINERS:
-        return _clean_container(config, kind, path)
-    if config.get("module") in FUNCTION_MODULES:
-        module = FUNCTION_MODULES[config["module"]]
-        settings = _clean_function(kind, module, name, settings, where, path)
-    elif kind in PRIVATE:
-        module = PRIVATE[kind]
-        settings = _keep_plain(settings)
-    else:
-        module = "keras.layers"
-        settings = _clean_layer(kind, name, settings, where, path)
-    cleaned = {"class_name": kind, "config": settings, "name": name}
-    if "inbound_nodes" in config:
-        cleaned["inbound_nodes"] = _clean_nodes(config["inbound_nodes"])
-    if "module" in config:
-        cleaned |= {"module": module, "registered_name": None}
-    return cleaned
-
-
-def _clean_function(
-    kind: object, module: str, name: object, settings: dict[str, Any], where: str, path: Path
-) -> dict[str, Any]:
-    function = getattr(importlib.import_module(module), str(kind), None)
-    if kind not in FUNCTIONS or function is None:
-        raise InputError(
-            f"the function {name} ({kind}) in {where} of {path} cannot be exported.",
-            "Replace it by layers of Keras that docs/manifest.md lists.",
-        )
-    taken = set(inspect.signature(function.__init__).parameters) - {"dtype"}
-    kept = {key: value for key, value in settings.items() if key in taken}
-    return _keep_plain(kept) | {"name": str(name)}
-
-
-def _clean_layer(
-    kind: object, name: object, settings: dict[str, Any], where: str, path: Path
-) -> dict[str, Any]:
-    known = {each.__name__ for each in TRANSLATIONS} | set(TRAINING_LAYERS)
-    known |= {"InputLayer", "Activation", "MultiHeadAttention"}
-    if kind not in known or not hasattr(keras.layers, str(kind)):
-        what = "a Lambda layer, which is code" if kind == "Lambda" else f"of the class {kind}"
-        raise InputError(
-            f"the layer {name} in {where} of {path} is {what}: it cannot be exported.",
-            "Replace it by layers of Keras that docs/manifest.md lists.",
-        )
-    layer = getattr(keras.layers, str(kind))
-    taken = set(inspect.signature(layer.__init__).parameters) | {"name"}
-    if kind == "InputLayer":
-        taken |= {"batch_input_shape"}
-    kept = {key: value for key, value in settings.items() if key in taken}
-    # A policy of mixed precision is for training; a package chooses its own types.
-    kept.pop("dtype", None)
-    if isinstance(kept.get("activation"), dict):
-        raise InputError(
-            f"the layer {name} in {where} of {path} has an activation that is no plain function of "
-            "Keras: it cannot be exported.",
-            "Give the activation by its name; or as a layer of its own.",
-        )
-    axis = kept.get("axis")
-    if isinstance(axis, list) and len(axis) == 1:  # as Keras 2 writes it
-        kept["axis"] = axis[0]
-    return _keep_plain(kept)
-
-
-def _keep_plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """`settings` without those that only training needs, and without objects."""
-    kept = {}
-    for key, value in settings.items():
-        if key.endswith(DROPPED) or key in ("dtype", "build_config"):
-            continue
-        if isinstance(value, dict):
-            continue
-        kept[key] = value
-    return kept
-
-
-def _clean_container(config: dict[str, Any], kind: str, path: Path) -> dict[str, Any]:
-    settings = config["config"]
-    name = str(settings.get("name") or config.get("name") or "model")
-    layers = settings.get("layers")
-    if not isinstance(layers, list):
-        raise _subclassed(path, name)
-    cleaned: dict[str, Any] = {
-        "name": name,
-        "layers": [_clean(layer, f"'{name}'", path) for layer in layers],
-    }
-    for key in ("input_layers", "output_layers"):
-        if key in settings:
-            places = settings[key]
-            # Keras 2 writes a list where there is one, and Keras 3 would give a list back.
-            only = len(places) == 1 and isinstance(places[0], list)
-            cleaned[key] = places[0] if only else places
-    found: dict[str, Any] = {
-        "class_name": "Functional" if kind == "Model" else kind,
-        "config": cleaned,
-        "name": name,
-    }
-    if "inbound_nodes" in config:
-        found["inbound_nodes"] = _clean_nodes(config["inbound_nodes"])
-    if "module" in config:
-        module = "keras" if kind == "Sequential" else "keras.src.models.functional"
-        found |= {"module": module, "registered_name": None}
-    return found
-
-
-def _subclassed(path: Path, name: object) -> InputError:
-    return InputError(
-        f"{name} in {path} is a subclassed model: its code is not in the file.",
-        "Build the same network with keras.Model(inputs, outputs), and save that.",
-    )
-
-
-def _clean_nodes(nodes: Any) -> Any:
-    """The places of a layer in the graph: tensors, numbers, texts and lists of such."""
-    if isinstance(nodes, list):
-        return [_clean_nodes(value) for value in nodes]
-    if not isinstance(nodes, dict):
-        return nodes
-    if nodes.get("class_name") == "__keras_tensor__":
-        settings = nodes.get("config", {})
-        settings = {
-            "shape": settings.get("shape"),
-            "dtype": "float32",
-            "keras_history": settings.get("keras_history"),
-        }
-        return {"class_name": "__keras_tensor__", "config": settings}
-    if nodes.get("class_name") in ("__tensor__", "__numpy__"):
-        return _clean_constant(nodes.get("config", {}))
-    if nodes.get("class_name") == "__slice__":
-        settings = nodes.get("config", {})
-        bounds = {key: settings.get(key) for key in ("start", "stop", "step")}
-        return {"class_name": "__slice__", "config": bounds}
-    if "class_name" in nodes:
-        return None
-    return {
-        str(key): _clean_nodes(value)
-        for key, value in nodes.items()
-        if key not in ("mask", "training")
-    }
-
-
-def _clean_constant(settings: dict[str, Any]) -> dict[str, Any]:
-    """An array that a network carries along, as an embedding of positions may be."""
-    dtype = settings.get("dtype")
-    kept = {
-        "value": np.asarray(settings.get("value"), np.float64).tolist(),
-        "dtype": dtype if dtype in CONSTANT_TYPES else "float32",
-    }
-    return {"class_name": "__tensor__", "config": kept}
 
 
 def _set_input(config: dict[str, Any], image_shape: tuple[int, int, int], path: Path) -> None:
