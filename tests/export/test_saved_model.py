@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.support import foreign
 from tests.support.commands import assert_one_sentence, in_process
 from tests.support.readers import make_hdf5, make_zip
 from toolkit.core.errors import InputError
@@ -174,6 +175,24 @@ def test_each_family_of_keras_applications(family, tmp_path):
             variable.assign(rng.normal(0, 0.1, variable.shape))
     model.save(tmp_path / "model.keras")
     assert_read(model, tmp_path / "model.keras", synthetic.draw(1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", foreign.NETWORKS)
+def test_networks_that_others_wrote(name, tmp_path):
+    """As their sources list them; those with code of their own are refused by that layer's name."""
+    drawn = synthetic.draw(2)
+    model = foreign.make_network(name, drawn.images.astype(np.float32))
+    model.save(tmp_path / "model.keras")
+    if name.endswith("as_written"):
+        with pytest.raises(InputError, match=r"patch_encoder|a Lambda layer"):
+            saved_model.read_model(tmp_path / "model.keras", foreign.SHAPE)
+        return
+    pixels = drawn.images[:8].astype(np.float32)
+    read = saved_model.read_model(tmp_path / "model.keras", foreign.SHAPE)
+    scores = equivalence.scores(graph.operations(read), pixels)
+    step = equivalence.compare_scores(name, scores, np.asarray(read(pixels, training=False)))
+    assert step.max_relative_difference < 1e-4
 
 
 def saved(model, path):
