@@ -353,7 +353,7 @@ def make_network(name: str, pixels: np.ndarray) -> keras.Model:
     last = model.layers[-1]
     if isinstance(last, layers.Dense) and last.use_bias:
         kernel, bias = last.get_weights()
-        features = keras.Model(model.inputs, last.input)(pixels[::2])
+        features = keras.Model(model.inputs[0], last.input)(pixels[::2])
         scores = np.asarray(features) @ kernel + bias
         mean, deviation = scores.mean(0), scores.std(0)
         last.set_weights([kernel / deviation, (bias - mean) / deviation])
