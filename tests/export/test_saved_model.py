@@ -1,6 +1,7 @@
 """Models that somebody saved with Keras: read without running code, rewritten, and the same."""
 
 import json
+import re
 import zipfile
 
 import keras
@@ -345,6 +346,7 @@ def test_the_settings_of_keras_2(images, tmp_path):
 
 def test_from_a_keras_file_to_a_zip_that_predicts_the_same(images, tmp_path):
     """The command, and the zip in a clean process."""
+    keras.utils.set_random_seed(0)
     model = small_model()
     saved(model, tmp_path / "mine.keras")
     dataset.save(images, tmp_path / "held_out.npz")
@@ -353,10 +355,12 @@ def test_from_a_keras_file_to_a_zip_that_predicts_the_same(images, tmp_path):
     result = in_process("build", *names, "--out", out)
     assert result.returncode == 0, result.stderr
     expected = model.predict(images.images.astype(np.float32), verbose=0).argmax(1)
-    assert f"accuracy {np.mean(expected == images.labels):.4f}" in result.stdout
+    printed = float(re.search(r"accuracy (\d\.\d+) on", result.stdout)[1])
+    # float16 weights may tip one label of so few.
+    assert printed == pytest.approx(np.mean(expected == images.labels), abs=0.05)
     assert "--preprocess" in result.stderr
     labels = sandbox.run(out, {"all": images.images}).labels("all")
-    assert np.mean(labels == expected) >= 0.95  # float16 weights may tip one of so few
+    assert np.mean(labels == expected) >= 0.95
     both = in_process("build", *names, "--run", tmp_path)
     assert both.returncode == 2 and "either --run" in both.stderr
     alone = in_process("build", "--model", tmp_path / "mine.keras")
