@@ -17,7 +17,7 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.augment import pipeline
     from toolkit.core import config
-    from toolkit.data import bloodmnist, cleaning, conversion, dataset
+    from toolkit.data import array_conversion, bloodmnist, cleaning, conversion, dataset
     from toolkit.report import plots
 
 SHOWN = 20  # skipped pictures that are listed
@@ -215,21 +215,22 @@ def convert(
     labels_key: str | None,
     as_json: bool,
 ) -> None:
-    """Write a training file from pictures, or from another npz.
+    """Write a training file from pictures or arrays.
 
     DIR has a folder of pictures for each class, or --labels names a table of its pictures. FILE is
-    an npz with other names, types or layouts: grey, RGBA, channels first, 16 bits, numbers in 0..1,
-    labels as names. Every image becomes 8-bit RGB. What cannot be read is skipped, and listed.
+    an npz or HDF5 file with other names, types or layouts: grey, RGBA, channels first, 16 bits,
+    numbers in 0..1, labels as names; in HDF5, a key is a dataset's whole name, such as
+    train/images. Every image becomes 8-bit RGB. What cannot be read is skipped, and listed.
     """
     if source.is_dir() and images_key and not labels:
-        raise click.UsageError("--images-key is for an npz, or for the table of --labels.")
+        raise click.UsageError("--images-key is for arrays, or for the table of --labels.")
     with output.stages() as stages, stages.stage("convert") as progress:
         if source.is_dir() and labels:
             found = conversion.convert_table(labels, source, images_key, labels_key, size, progress)
         elif source.is_dir():
             found = conversion.convert_folder(source, size, progress)
         else:
-            found = conversion.convert_npz(source, images_key, labels_key)
+            found = array_conversion.convert_arrays(source, images_key, labels_key)
         dataset.save(found.samples, out)
     counts = dict(zip(found.samples.class_names, found.samples.counts.tolist()))
     report = {

@@ -2,13 +2,14 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core.errors import InputError
-from toolkit.data import conversion, dataset, synthetic
+from toolkit.data import array_conversion, conversion, dataset, synthetic
 
 RGB = synthetic.draw(1, side=32).images[:3]
 LABELS = np.array([0, 1, 0])
@@ -101,7 +102,7 @@ def test_a_table_of_pictures(folder, tmp_path):
 )
 def test_an_npz_of_another_kind(images, expected, tmp_path):
     np.savez(tmp_path / "x.npz", x_train=images, y_train=np.array(["cat", "dog", "cat"]))
-    samples = conversion.convert_npz(tmp_path / "x.npz").samples
+    samples = array_conversion.convert_arrays(tmp_path / "x.npz").samples
     assert np.array_equal(samples.images, expected)
     assert samples.class_names == ("cat", "dog") and samples.labels.tolist() == [0, 1, 0]
 
@@ -117,7 +118,7 @@ def test_an_npz_of_another_kind(images, expected, tmp_path):
 )
 def test_labels_of_another_kind(labels, names, tmp_path):
     np.savez(tmp_path / "x.npz", x=RGB, y=labels)
-    samples = conversion.convert_npz(tmp_path / "x.npz").samples
+    samples = array_conversion.convert_arrays(tmp_path / "x.npz").samples
     assert samples.labels.tolist() == [0, 1, 0] and samples.class_names == names
 
 
@@ -125,14 +126,14 @@ def test_what_is_not_clear_is_asked(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, train=RGB, test=RGB, y=LABELS)
     with pytest.raises(InputError, match="not clear which array") as caught:
-        conversion.convert_npz(path)
+        array_conversion.convert_arrays(path)
     assert "--images-key" in caught.value.hint
-    assert len(conversion.convert_npz(path, images_key="test").samples) == 3
+    assert len(array_conversion.convert_arrays(path, images_key="test").samples) == 3
     with pytest.raises(InputError, match="no array 'none'"):
-        conversion.convert_npz(path, images_key="none")
+        array_conversion.convert_arrays(path, images_key="none")
     np.savez(path, x=RGB.astype(np.float32) * 300, y=LABELS)
     with pytest.raises(InputError, match="go up to"):
-        conversion.convert_npz(path)
+        array_conversion.convert_arrays(path)
 
 
 def test_the_command_writes_a_training_file(folder, tmp_path):
@@ -147,3 +148,37 @@ def test_the_command_writes_a_training_file(folder, tmp_path):
     assert_one_sentence(in_process("data", "convert", tmp_path / "none"), "there is no file")
     (tmp_path / "empty").mkdir()
     assert_one_sentence(in_process("data", "convert", tmp_path / "empty"), "0 folders")
+
+
+def test_hdf5_files_are_read_as_npz_files_are(tmp_path):
+    path = tmp_path / "cells.h5"
+    with h5py.File(path, "w") as file:
+        file["train/X"] = RGB.transpose(0, 3, 1, 2) / np.float32(255)
+        file["train/y"] = ["b", "a", "b"]
+        file["version"] = 3
+    samples = array_conversion.convert_arrays(path).samples
+    assert np.array_equal(samples.images, RGB)
+    assert samples.class_names == ("a", "b") and samples.labels.tolist() == [1, 0, 1]
+    with h5py.File(path, "a") as file:
+        file["test/X"] = RGB
+    with pytest.raises(InputError, match=r"it contains: test/X \(3, 32, 32, 3\), train/X"):
+        array_conversion.convert_arrays(path)
+    result = in_process(
+        "data", "convert", path, "--images-key", "test/X", "--out", tmp_path / "x.npz"
+    )
+    assert result.returncode == 0, result.stderr
+    assert np.array_equal(dataset.load(tmp_path / "x.npz").images, RGB)
+
+
+def test_hdf5_files_that_cannot_be_read_are_one_sentence(tmp_path, monkeypatch):
+    path = tmp_path / "cells.h5"
+    path.write_bytes(b"no HDF5")
+    assert_one_sentence(in_process("data", "convert", path), "is no HDF5 file")
+    assert_one_sentence(in_process("data", "convert", tmp_path / "none.h5"), "there is no file")
+    with h5py.File(path, "w") as file:
+        file["elsewhere"] = h5py.ExternalLink("/etc/other.h5", "/values")
+    assert_one_sentence(in_process("data", "convert", path), "elsewhere is a link")
+    with h5py.File(path, "w") as file:
+        file["X"], file["y"] = RGB, LABELS
+    monkeypatch.setattr(array_conversion, "UNPACKED_LIMIT", 1000)
+    assert_one_sentence(in_process("data", "convert", path), "holds 9.24 kB of values")

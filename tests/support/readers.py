@@ -20,7 +20,7 @@ from tests.support.submissions import GOOD
 from toolkit.codabench import bundle, bundle_checks, commands
 from toolkit.core import competition_file, config
 from toolkit.core.contract import AN2DL2024
-from toolkit.data import conversion, dataset, splitting
+from toolkit.data import array_conversion, conversion, dataset, splitting
 from toolkit.export import manifest, saved_model, zip_ledger
 from toolkit.models import pretrained
 from toolkit.runtime import checks
@@ -87,6 +87,14 @@ def make_hdf5() -> bytes:
         weights["layers/dense/vars/0"] = np.arange(6.0).reshape(2, 3)
         weights.attrs["keras_version"] = "3.4.1"
         weights.attrs["model_config"] = '{"class_name": "Sequential"}'
+    return file.getvalue()
+
+
+def make_hdf5_arrays() -> bytes:
+    file = io.BytesIO()
+    with h5py.File(file, "w") as arrays:
+        arrays["images"] = np.zeros((2, 8, 8, 3), np.uint8)
+        arrays["labels"] = ["a", "b"]
     return file.getvalue()
 
 
@@ -254,7 +262,13 @@ READERS = {
         Reader(
             "arrays",
             lambda: make_npz(X=np.zeros((2, 3, 8, 8), np.float32), y=np.array(["a", "b"])),
-            conversion.convert_npz,
+            array_conversion.convert_arrays,
+        ),
+        Reader(
+            "hdf5-arrays",
+            make_hdf5_arrays,
+            lambda path: array_conversion.convert_arrays(path.replace(path.with_name("x.h5"))),
+            starts_process=True,
         ),
         Reader("picture", make_picture, read_picture),
         Reader("table", lambda: b'image,label\nvalid.png,a\n"valid.png",b\n', read_table),

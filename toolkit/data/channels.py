@@ -1,7 +1,12 @@
-"""Grey and RGBA images: all that cbtool does is done with RGB, and a competition's own number of
-channels is made where images come in and where a submission is shown them."""
+"""Pixels of other kinds: grey and RGBA images, 16 bits, numbers in 0..1.
+
+All that cbtool does is done with RGB of 8 bits. A competition's own number of channels is made where
+images come in and where a submission is shown them.
+"""
 
 import numpy as np
+
+from toolkit.core.errors import InputError
 
 
 def to_rgb(images: np.ndarray) -> np.ndarray:
@@ -22,3 +27,27 @@ def from_rgb(images: np.ndarray, channels: int) -> np.ndarray:
         return images.mean(axis=3, keepdims=True).round().astype(images.dtype)
     opaque = np.full((*images.shape[:3], 1), 255, images.dtype)
     return np.concatenate([images, opaque], axis=3)
+
+
+def to_bytes(values: np.ndarray, what: str) -> np.ndarray:
+    """`values` as uint8: 16 bits and numbers in 0..1 scaled, numbers in 0..255 rounded.
+
+    what: they are, for the sentence. Raises InputError for other numbers.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * 255
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or values.min() < 0:
+        raise InputError(
+            f"{what} are {values.dtype}, not numbers from 0 on.", "Save them as uint8, 0 to 255."
+        )
+    highest = float(values.max())
+    scale = 1.0
+    if values.dtype.kind == "f" and highest <= 1:
+        scale = 255.0
+    elif highest > 255:
+        scale = 255 / 65535
+    if highest * scale > 255:
+        raise InputError(f"{what} go up to {highest:g}.", "Save them as uint8, 0 to 255.")
+    return np.round(values * scale).astype(np.uint8)

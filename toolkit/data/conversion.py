@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from toolkit.core.arrays import read_arrays
-from toolkit.core.damage import abridge, describe, list_names, quote, require_file
+from toolkit.core.damage import describe, quote, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
+from toolkit.data.channels import to_bytes
 from toolkit.data.dataset import CLASSES_LIMIT, SMALLEST_SIDE, Samples
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -108,34 +108,6 @@ def convert_table(
     return _read_pictures(listed, classes, tuple(skipped), size, progress)
 
 
-def convert_npz(
-    path: Path, images_key: str | None = None, labels_key: str | None = None
-) -> Conversion:
-    """The images and labels in an npz file, whatever their names, types and layout.
-
-    Without keys, the images are the array of pictures, the labels the other one of the same length.
-    Raises InputError when it is not clear which these are.
-    """
-    arrays = read_arrays(path)
-    key = images_key or _choose_array(path, arrays, [3, 4], None, "--images-key")
-    images = _take(path, arrays, key)
-    if images.ndim not in (3, 4) or len(images) == 0:
-        raise InputError(
-            f"'{key}' in {path} has the shape {images.shape}: no pictures.",
-            "Name the array of the images: --images-key NAME.",
-        )
-    found = labels_key or _choose_array(path, arrays, [1, 2], len(images), "--labels-key", key)
-    labels = _take(path, arrays, found)
-    if len(labels) != len(images):
-        raise InputError(
-            f"'{found}' in {path} has {len(labels)} labels for {len(images)} images.",
-            "Name the array of the labels: --labels-key NAME.",
-        )
-    numbers, names = _number_labels(path, found, labels)
-    pixels = _as_rgb(path, key, images)
-    return Conversion(Samples(pixels, numbers, np.arange(len(pixels)), names), ())
-
-
 def _read_pictures(
     listed: list[tuple[Path, str]],
     classes: list[str],
@@ -189,7 +161,7 @@ def read_picture(path: Path) -> Image.Image:
             values = np.asarray(turned, np.float64) / 257
             return Image.fromarray(values.round().clip(0, 255).astype(np.uint8)).convert("RGB")
         if turned.mode == "F":
-            return Image.fromarray(_to_bytes(np.asarray(turned), str(path))).convert("RGB")
+            return Image.fromarray(to_bytes(np.asarray(turned), str(path))).convert("RGB")
         if turned.mode == "P":
             turned = turned.convert("RGBA")
         return turned.convert("RGB")
@@ -255,94 +227,3 @@ def _sort_labels(labels: set[str]) -> list[str]:
     if all(label.isdecimal() for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)
-
-
-def _choose_array(
-    path: Path,
-    arrays: dict[str, np.ndarray],
-    ranks: list[int],
-    length: int | None,
-    option: str,
-    taken: str = "",
-) -> str:
-    found = [
-        key
-        for key, array in arrays.items()
-        if key != taken and array.ndim in ranks and length in (None, len(array))
-    ]
-    if len(found) != 1:
-        shapes = ", ".join(f"{key} {array.shape}" for key, array in sorted(arrays.items())[:20])
-        raise InputError(
-            f"it is not clear which array of {path} is meant; it contains: {shapes or 'nothing'}.",
-            f"Name it: {option} NAME.",
-        )
-    return found[0]
-
-
-def _take(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
-    if key not in arrays or arrays[key].ndim == 0:
-        raise InputError(
-            f"{path} has no array '{abridge(key)}'; it contains: {list_names(arrays)}.",
-            "Check the name.",
-        )
-    return arrays[key]
-
-
-def _number_labels(path: Path, key: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The labels as numbers int64 [n], and the names of the classes."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        labels = labels.argmax(axis=1)  # one-hot, or scores
-    labels = labels.reshape(len(labels))
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
-    if labels.dtype.kind not in "iub" and labels.dtype.kind != "U":
-        raise InputError(
-            f"'{key}' in {path} are {labels.dtype}, neither numbers of classes nor names.",
-            "Name the array of the labels: --labels-key NAME.",
-        )
-    classes, numbers = np.unique(labels, return_inverse=True)
-    if len(classes) > CLASSES_LIMIT:
-        raise InputError(
-            f"'{key}' in {path} has {len(classes):,} different labels; the limit is "
-            f"{CLASSES_LIMIT}.",
-            "Name the array of the labels: --labels-key NAME.",
-        )
-    if labels.dtype.kind == "U":
-        return numbers.reshape(-1), tuple(str(name) for name in classes)
-    return numbers.reshape(-1), tuple(f"class {number}" for number in classes.tolist())
-
-
-def _as_rgb(path: Path, key: str, images: np.ndarray) -> np.ndarray:
-    """`images` as uint8 [n, height, width, 3]."""
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.shape[3] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
-        images = images.transpose(0, 2, 3, 1)
-    if images.shape[3] not in (1, 3, 4):
-        raise InputError(
-            f"'{key}' in {path} has the shape {images.shape}: no channels of grey, RGB or RGBA.",
-            "Name the array of the images: --images-key NAME.",
-        )
-    pixels = _to_bytes(images[..., :3], f"'{key}' in {path}")
-    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else np.ascontiguousarray(pixels)
-
-
-def _to_bytes(values: np.ndarray, what: str) -> np.ndarray:
-    """`values` as uint8: 16 bits and numbers in 0..1 scaled, numbers in 0..255 rounded."""
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * 255
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or values.min() < 0:
-        raise InputError(
-            f"{what} are {values.dtype}, not numbers from 0 on.", "Save them as uint8, 0 to 255."
-        )
-    highest = float(values.max())
-    scale = 1.0
-    if values.dtype.kind == "f" and highest <= 1:
-        scale = 255.0
-    elif highest > 255:
-        scale = 255 / 65535
-    if highest * scale > 255:
-        raise InputError(f"{what} go up to {highest:g}.", "Save them as uint8, 0 to 255.")
-    return np.round(values * scale).astype(np.uint8)

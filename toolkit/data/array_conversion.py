@@ -1,0 +1,155 @@
+"""Arrays of images and labels as people have them, in npz and HDF5 files, made into samples.
+
+Every image becomes 8-bit RGB: grey is repeated, transparency dropped, 16 bits and numbers in 0..1
+are scaled to 0..255.
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from toolkit.core import hdf5
+from toolkit.core.archives import UNPACKED_LIMIT
+from toolkit.core.arrays import read_arrays
+from toolkit.core.damage import abridge, guard, list_names, require_file
+from toolkit.core.errors import InputError
+from toolkit.core.files import format_bytes
+from toolkit.data.channels import to_bytes
+from toolkit.data.conversion import Conversion
+from toolkit.data.dataset import CLASSES_LIMIT, Samples
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
+AGAIN = "Download or write it again."
+
+
+def convert_arrays(
+    path: Path, images_key: str | None = None, labels_key: str | None = None
+) -> Conversion:
+    """The images and labels in an npz or HDF5 file, whatever their names, types and layout.
+
+    Without keys, the images are the array of pictures, the labels the other one of the same length.
+    In HDF5, a key is the dataset's whole name: "train/images". Raises InputError when it is not
+    clear which these are.
+    """
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        arrays = read_hdf5(path)
+    else:
+        arrays = read_arrays(path)
+    key = images_key or _choose_array(path, arrays, [3, 4], None, "--images-key")
+    images = _take(path, arrays, key)
+    if images.ndim not in (3, 4) or len(images) == 0:
+        raise InputError(
+            f"'{key}' in {path} has the shape {images.shape}: no pictures.",
+            "Name the array of the images: --images-key NAME.",
+        )
+    found = labels_key or _choose_array(path, arrays, [1, 2], len(images), "--labels-key", key)
+    labels = _take(path, arrays, found)
+    if len(labels) != len(images):
+        raise InputError(
+            f"'{found}' in {path} has {len(labels)} labels for {len(images)} images.",
+            "Name the array of the labels: --labels-key NAME.",
+        )
+    numbers, names = _number_labels(path, found, labels)
+    pixels = _as_rgb(path, key, images)
+    return Conversion(Samples(pixels, numbers, np.arange(len(pixels)), names), ())
+
+
+def read_hdf5(path: Path) -> dict[str, np.ndarray]:
+    """The datasets of the HDF5 file at `path`, by their whole names. Raises InputError when it
+    cannot be read, or holds more than memory should."""
+    require_file(path)
+    hdf5.require_readable(path, AGAIN)
+    arrays = {}
+    with guard(path, AGAIN), h5py.File(path, "r") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        datasets = {name: file[name] for name in names if _is_array(file[name])}
+        size = sum(dataset.nbytes for dataset in datasets.values())
+        if size > UNPACKED_LIMIT:
+            raise InputError(
+                f"{path} holds {format_bytes(size)} of values; the limit is "
+                f"{format_bytes(UNPACKED_LIMIT)}.",
+                "Give a part of it.",
+            )
+        for name, dataset in datasets.items():
+            is_text = h5py.check_string_dtype(dataset.dtype) is not None
+            arrays[name] = np.array(dataset.asstr()[()], str) if is_text else dataset[()]
+    return arrays
+
+
+def _is_array(value: object) -> bool:
+    """Whether `value` of an HDF5 file is an array of numbers or texts."""
+    if not isinstance(value, h5py.Dataset) or not value.shape:
+        return False
+    return value.dtype.kind in "biufS" or h5py.check_string_dtype(value.dtype) is not None
+
+
+def _choose_array(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    ranks: list[int],
+    length: int | None,
+    option: str,
+    taken: str = "",
+) -> str:
+    found = [
+        key
+        for key, array in arrays.items()
+        if key != taken and array.ndim in ranks and length in (None, len(array))
+    ]
+    if len(found) != 1:
+        shapes = ", ".join(f"{key} {array.shape}" for key, array in sorted(arrays.items())[:20])
+        raise InputError(
+            f"it is not clear which array of {path} is meant; it contains: {shapes or 'nothing'}.",
+            f"Name it: {option} NAME.",
+        )
+    return found[0]
+
+
+def _take(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
+    if key not in arrays or arrays[key].ndim == 0:
+        raise InputError(
+            f"{path} has no array '{abridge(key)}'; it contains: {list_names(arrays)}.",
+            "Check the name.",
+        )
+    return arrays[key]
+
+
+def _number_labels(path: Path, key: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels as numbers int64 [n], and the names of the classes."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.argmax(axis=1)  # one-hot, or scores
+    labels = labels.reshape(len(labels))
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    if labels.dtype.kind not in "iub" and labels.dtype.kind != "U":
+        raise InputError(
+            f"'{key}' in {path} are {labels.dtype}, neither numbers of classes nor names.",
+            "Name the array of the labels: --labels-key NAME.",
+        )
+    classes, numbers = np.unique(labels, return_inverse=True)
+    if len(classes) > CLASSES_LIMIT:
+        raise InputError(
+            f"'{key}' in {path} has {len(classes):,} different labels; the limit is "
+            f"{CLASSES_LIMIT}.",
+            "Name the array of the labels: --labels-key NAME.",
+        )
+    if labels.dtype.kind == "U":
+        return numbers.reshape(-1), tuple(str(name) for name in classes)
+    return numbers.reshape(-1), tuple(f"class {number}" for number in classes.tolist())
+
+
+def _as_rgb(path: Path, key: str, images: np.ndarray) -> np.ndarray:
+    """`images` as uint8 [n, height, width, 3]."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.shape[3] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
+        images = images.transpose(0, 2, 3, 1)
+    if images.shape[3] not in (1, 3, 4):
+        raise InputError(
+            f"'{key}' in {path} has the shape {images.shape}: no channels of grey, RGB or RGBA.",
+            "Name the array of the images: --images-key NAME.",
+        )
+    pixels = to_bytes(images[..., :3], f"'{key}' in {path}")
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else np.ascontiguousarray(pixels)
