@@ -47,6 +47,21 @@ def test_a_folder_a_class(folder):
     assert "cannot identify" in found.skipped[0].reason
 
 
+def test_no_other_program_is_started_for_a_picture(folder):
+    """Whatever its ending is: for EPS, Pillow would run Ghostscript."""
+    picture = Image.fromarray(RGB[0])
+    picture.save(folder / "a class" / "drawing.eps")
+    (folder / "a class" / "drawing.eps").rename(folder / "a class" / "drawing.png")
+    found = conversion.convert_folder(folder)
+    assert [each.where.rpartition("/")[2] for each in found.skipped] == [
+        "drawing.png",
+        "broken.jpg",
+    ]
+    for kind in ("bmp", "gif", "jpeg", "ppm", "tiff", "webp"):
+        picture.save(folder / "a class" / f"other.{kind}")
+    assert len(conversion.convert_folder(folder).samples) == len(found.samples) + 6
+
+
 def test_other_sizes_are_cut_and_scaled_on_request(folder):
     wide = np.zeros((40, 80, 3), np.uint8)
     wide[:, 20:60] = 200  # the square in the middle

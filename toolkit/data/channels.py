@@ -1,6 +1,6 @@
 """Pixels of other kinds: grey and RGBA images, 16 bits, numbers in 0..1.
 
-All that cbtool does is done with RGB of 8 bits. A competition's own number of channels is made where
+All that cbtool does is done with RGB of 8 bits; a competition's own channels are made where
 images come in and where a submission is shown them.
 """
 

@@ -22,6 +22,9 @@ from toolkit.data.channels import to_bytes
 from toolkit.data.dataset import CLASSES_LIMIT, SMALLEST_SIDE, Samples
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Pillow looks at the content, not at the ending; for some formats, such as EPS, it starts another
+# program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 PIXELS_LIMIT = 50_000_000  # of a picture; a larger one is taken for a bomb
 IMAGE_COLUMNS = ("image", "images", "file", "filename", "file_name", "path", "image_id", "id")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "target", "category")
@@ -152,7 +155,7 @@ def _read_pictures(
 def read_picture(path: Path) -> Image.Image:
     """The picture at `path` as 8-bit RGB, turned as its camera says. Raises OSError and ValueError
     when it cannot be read."""
-    with warnings.catch_warnings(), Image.open(path) as picture:
+    with warnings.catch_warnings(), _open_picture(path) as picture:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         if picture.width * picture.height > PIXELS_LIMIT:
             raise ValueError(f"it has {picture.width} × {picture.height} pixels, too many")
@@ -167,12 +170,17 @@ def read_picture(path: Path) -> Image.Image:
         return turned.convert("RGB")
 
 
+def _open_picture(path: Path) -> Image.Image:
+    Image.init()  # else Pillow does not know all of the formats yet
+    return Image.open(path, formats=FORMATS)
+
+
 def _find_size(listed: list[tuple[Path, str]]) -> tuple[int, int]:
     """The size (width, height) that all pictures have. Raises InputError when they differ."""
     sizes: Counter[tuple[int, int]] = Counter()
     for path, _ in listed:
         try:
-            with Image.open(path) as picture:
+            with _open_picture(path) as picture:
                 sizes[picture.size] += 1
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue  # it will be skipped
