@@ -17,7 +17,14 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.augment import pipeline
     from toolkit.core import config
-    from toolkit.data import array_conversion, bloodmnist, cleaning, conversion, dataset
+    from toolkit.data import (
+        array_conversion,
+        bloodmnist,
+        cleaning,
+        conversion,
+        dataset,
+        parquet_conversion,
+    )
     from toolkit.report import plots
 
 SHOWN = 20  # skipped pictures that are listed
@@ -220,7 +227,8 @@ def convert(
     DIR has a folder of pictures for each class, or --labels names a table of its pictures. FILE is
     an npz or HDF5 file with other names, types or layouts: grey, RGBA, channels first, 16 bits,
     numbers in 0..1, labels as names; in HDF5, a key is a dataset's whole name, such as
-    train/images. Every image becomes 8-bit RGB. What cannot be read is skipped, and listed.
+    train/images. FILE may also be a Parquet table of pictures, as Hugging Face has them. Every
+    image becomes 8-bit RGB. What cannot be read is skipped, and listed.
     """
     if source.is_dir() and images_key and not labels:
         raise click.UsageError("--images-key is for arrays, or for the table of --labels.")
@@ -229,6 +237,10 @@ def convert(
             found = conversion.convert_table(labels, source, images_key, labels_key, size, progress)
         elif source.is_dir():
             found = conversion.convert_folder(source, size, progress)
+        elif source.suffix.lower() in parquet_conversion.SUFFIXES:
+            found = parquet_conversion.convert_parquet(
+                source, images_key, labels_key, size, progress
+            )
         else:
             found = array_conversion.convert_arrays(source, images_key, labels_key)
         dataset.save(found.samples, out)

@@ -1,9 +1,12 @@
 """Pictures and npz files as people have them become samples; what cannot be read is told."""
 
+import io
 import json
 
 import h5py
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -197,3 +200,46 @@ def test_hdf5_files_that_cannot_be_read_are_one_sentence(tmp_path, monkeypatch):
         file["X"], file["y"] = RGB, LABELS
     monkeypatch.setattr(array_conversion, "UNPACKED_LIMIT", 1000)
     assert_one_sentence(in_process("data", "convert", path), "holds 9.24 kB of values")
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """A table as the `datasets` library writes it: pictures as records, numbered labels."""
+    rows = []
+    for pixels, label in zip(RGB, (1, 0, 1)):
+        memory = io.BytesIO()
+        Image.fromarray(pixels).save(memory, "PNG")
+        rows.append({"image": {"bytes": memory.getvalue(), "path": "x.png"}, "label": label})
+    rows += [
+        {"image": {"bytes": b"no picture", "path": None}, "label": 0},
+        {"image": None, "label": 0},
+        {"image": rows[0]["image"], "label": None},
+    ]
+    features = {"label": {"names": ["cat", "dog", "never"], "_type": "ClassLabel"}}
+    described = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pyarrow.Table.from_pylist(rows).replace_schema_metadata(described)
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    return tmp_path / "train.parquet"
+
+
+def test_a_parquet_table_of_pictures(parquet, tmp_path):
+    result = in_process("data", "convert", parquet, "--out", tmp_path / "x.npz", "--json")
+    assert result.returncode == 0, result.stderr
+    samples = dataset.load(tmp_path / "x.npz")
+    assert np.array_equal(samples.images, RGB)
+    assert samples.class_names == ("cat", "dog") and samples.labels.tolist() == [1, 0, 1]
+    skipped = {each["where"]: each["reason"] for each in json.loads(result.stdout)["skipped"]}
+    assert set(skipped) == {"row 4", "row 5", "row 6"}
+    assert "cannot identify" in skipped["row 4"] and skipped["row 6"] == "it has no label"
+
+
+def test_parquet_files_that_are_none_are_one_sentence(parquet, tmp_path, monkeypatch):
+    convert = ("data", "convert", parquet, "--out", tmp_path / "x.npz")
+    assert_one_sentence(in_process(*convert, "--labels-key", "kind"), "has no column kind")
+    content = parquet.read_bytes()
+    for size in (0, 10, len(content) // 2):
+        parquet.write_bytes(content[:size])
+        assert_one_sentence(in_process(*convert), "train.parquet is damaged")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert_one_sentence(in_process(*convert), "pyarrow, which reads Parquet, is not installed")
+    assert not (tmp_path / "x.npz").exists()

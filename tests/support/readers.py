@@ -14,13 +14,21 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 from PIL import Image
 
 from tests.support.submissions import GOOD
 from toolkit.codabench import bundle, bundle_checks, commands
 from toolkit.core import competition_file, config
 from toolkit.core.contract import AN2DL2024
-from toolkit.data import array_conversion, conversion, dataset, splitting
+from toolkit.data import (
+    array_conversion,
+    conversion,
+    dataset,
+    parquet_conversion,
+    splitting,
+)
 from toolkit.export import manifest, saved_model, zip_ledger
 from toolkit.models import pretrained
 from toolkit.runtime import checks
@@ -95,6 +103,13 @@ def make_hdf5_arrays() -> bytes:
     with h5py.File(file, "w") as arrays:
         arrays["images"] = np.zeros((2, 8, 8, 3), np.uint8)
         arrays["labels"] = ["a", "b"]
+    return file.getvalue()
+
+
+def make_parquet() -> bytes:
+    file = io.BytesIO()
+    rows = [{"image": make_picture(), "label": label} for label in ("a", "b")]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     return file.getvalue()
 
 
@@ -270,6 +285,7 @@ READERS = {
             lambda path: array_conversion.convert_arrays(path.replace(path.with_name("x.h5"))),
             starts_process=True,
         ),
+        Reader("parquet", make_parquet, parquet_conversion.convert_parquet),
         Reader("picture", make_picture, read_picture),
         Reader("table", lambda: b'image,label\nvalid.png,a\n"valid.png",b\n', read_table),
         Reader("manifest", MANIFEST.encode, read_in_zip("manifest.json")),

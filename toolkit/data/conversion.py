@@ -74,7 +74,7 @@ def convert_folder(
         for path in sorted((folder / name).rglob("*")):
             if path.suffix.lower() in SUFFIXES:
                 listed.append((path, name))
-    return _read_pictures(listed, classes, (), size, progress)
+    return read_pictures(listed, classes, (), size, progress)
 
 
 def convert_table(
@@ -107,17 +107,22 @@ def convert_table(
             skipped.append(Skipped(f"row {number}", f"there is no picture {quote(name)}"))
         else:
             listed.append((path, label))
-    classes = _sort_labels({label for _, label in listed})
-    return _read_pictures(listed, classes, tuple(skipped), size, progress)
+    classes = sort_labels({label for _, label in listed})
+    return read_pictures(listed, classes, tuple(skipped), size, progress)
 
 
-def _read_pictures(
+def read_pictures(
     listed: list[tuple[Path, str]],
     classes: list[str],
     skipped: tuple[Skipped, ...],
     size: int | None,
     progress: Progress,
 ) -> Conversion:
+    """The samples of the pictures that are `listed`, with their labels, which are among `classes`.
+
+    skipped: what was left out before. size: of the sides, None for that of all pictures. Raises
+    InputError when there are too many classes, several sizes, or no picture that can be read.
+    """
     if len(classes) > CLASSES_LIMIT:
         raise InputError(
             f"there are {len(classes):,} different labels; the limit is {CLASSES_LIMIT}.",
@@ -231,7 +236,7 @@ def _choose_column(
     )
 
 
-def _sort_labels(labels: set[str]) -> list[str]:
+def sort_labels(labels: set[str]) -> list[str]:
     if all(label.isdecimal() for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)
