@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tools import contracts, options, output
+from tools import contracts, options, output, recent
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -27,7 +27,10 @@ PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
     type=options.PATH,
     multiple=True,
     metavar="DIR",
-    help="The run folder. May be repeated: the zip averages the networks.",
+    help=(
+        "The run folder. May be repeated: the zip averages the networks. [default: the latest "
+        "complete one in runs/]"
+    ),
 )
 @click.option(
     "--model",
@@ -127,7 +130,7 @@ def build(
     With --as keras, other layers of Keras are accepted, too: the zip's model.py builds the network
     with Keras. Validate it: versions of Keras differ.
     """
-    if bool(folders) == (model_file is not None):
+    if folders and model_file is not None:
         raise click.UsageError("give either --run DIR or --model FILE.")
     if form == "keras":
         _build_with_keras(
@@ -139,6 +142,7 @@ def build(
         return
     if preprocess != "none":
         raise click.UsageError("--preprocess is for --model; a run knows its own.")
+    folders = folders or (recent.choose_run(None),)
     chosen = [run_folder.open_finished(folder) for folder in folders]
     contract = contracts.of_run(chosen[0])
     for run in chosen:

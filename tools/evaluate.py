@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tools import options, output
+from tools import options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -32,7 +32,12 @@ with lazy_imports():
 )
 @options.json
 def evaluate(
-    folder: Path, data_file: Path | None, part: str, no_views: bool, full: bool, as_json: bool
+    folder: Path | None,
+    data_file: Path | None,
+    part: str,
+    no_views: bool,
+    full: bool,
+    as_json: bool,
 ) -> None:
     """Score a run; estimate the hidden test score.
 
@@ -47,7 +52,7 @@ def evaluate(
     Runs the code that is submitted, and exports the package first if there is none. Writes the
     predictions, metrics.json and a picture of each confusion matrix into the run folder.
     """
-    run = run_folder.open_finished(folder)
+    run = run_folder.open_finished(recent.choose_run(folder))
     samples = load_data(run, data_file)
     with output.stages() as stages, stages.stage("evaluate") as progress:
         evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)

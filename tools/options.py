@@ -140,8 +140,14 @@ classes = click.option(
     help="Number of classes, if the file has no names of them. [default: the competition's]",
 )
 run = click.option(
-    "--run", "folder", type=PATH, required=True, metavar="DIR", help="The run folder."
+    "--run",
+    "folder",
+    type=PATH,
+    metavar="DIR",
+    help="The run folder. [default: the latest complete one in runs/]",
 )
+# `tools.recent` chooses where it is left out.
+zip_file = click.argument("file", metavar="[ZIP]", type=PATH, required=False)
 training_file = click.option(
     "--data",
     "data_file",

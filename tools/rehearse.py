@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from toolkit.core.errors import InputError, LimitError, SubmissionError
-from tools import options, output
+from tools import options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -23,7 +23,7 @@ RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may b
 
 
 @click.command()
-@click.argument("file", metavar="ZIP", type=options.PATH)
+@options.zip_file
 @click.option(
     "--bundle",
     "source",
@@ -49,7 +49,7 @@ RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may b
 )
 @options.json
 def rehearse(
-    file: Path,
+    file: Path | None,
     source: Path,
     wanted: str | None,
     backend: str | None,
@@ -60,12 +60,15 @@ def rehearse(
 ) -> int:
     """Run ZIP through a competition's programs.
 
+    Without ZIP, runs the last one that was built from a run in runs/.
+
     Runs the ingestion and scoring programs by the rules of CodaBench's compute worker: its folders,
     commands without a shell, exit codes, scores and time limit, with the network off. Docker and
     podman run the competition's image; bubblewrap and plain processes run this machine's programs,
     with the Python that --evaluator or --python names. Exits with 1 when CodaBench would refuse the
     bundle or show no score, with 4 when a step exceeds the time limit.
     """
+    file = recent.choose_zip(file)
     # First, so that a folder which may not be emptied is known before anything has run.
     _empty(out)
     with output.stages() as stages, bundles.open_bundle(source) as bundle:

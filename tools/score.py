@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.metrics import take_labels
-from tools import contracts, evaluate, options, output
+from tools import contracts, evaluate, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -26,7 +26,7 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
 
 
 @click.command()
-@click.argument("file", metavar="ZIP", type=options.PATH)
+@options.zip_file
 @click.option(
     "--data",
     "data_file",
@@ -54,7 +54,7 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
 @options.limit
 @options.json
 def score(
-    file: Path,
+    file: Path | None,
     data_file: Path,
     run_folder: Path | None,
     folder: Path,
@@ -68,10 +68,13 @@ def score(
 ) -> int:
     """Run ZIP on FILE.npz and score its labels.
 
+    Without ZIP, scores the last one that was built from a run in --runs.
+
     Runs only the zip, in a clean process, without the training code. With --run, exits with 1 when
     a label differs from that of `evaluate`. With --shift, computes the numbers of `evaluate` from
     the zip alone; of more than 1,000 images, 1,000 are sampled.
     """
+    file = recent.choose_zip(file, folder)
     contract = contracts.current()
     samples = dataset.load(data_file, classes, contract)
     run = run_folders.open_finished(run_folder) if run_folder else None

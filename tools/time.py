@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toolkit.core.errors import LimitError
-from tools import contracts, options, output
+from tools import contracts, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -18,7 +18,7 @@ with lazy_imports():
 
 
 @click.command()
-@click.argument("file", metavar="ZIP", type=options.PATH)
+@options.zip_file
 @click.option(
     "--images",
     type=click.IntRange(min=1),
@@ -32,7 +32,7 @@ with lazy_imports():
 @options.runs_folder
 @options.json
 def time(
-    file: Path,
+    file: Path | None,
     images: int,
     evaluator: str | None,
     python: str | None,
@@ -43,11 +43,14 @@ def time(
 ) -> int:
     """Time ZIP, and project to N images.
 
+    Without ZIP, times the last one that was built from a run in --runs.
+
     Runs ZIP on this machine in a new process, and measures the speed of one call of at most 512
     images. Also shows the speed of the machine's float32 matrix product, as a ceiling. Exits with 4
     when the projection exceeds the limit. For a zip with an own time limit up to that limit, the
     projection for the exit code uses one view.
     """
+    file = recent.choose_zip(file, folder)
     contract = contracts.current()
     limit = limit or contract.time_limit
     isolation = options.choose_isolation(backend)

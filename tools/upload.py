@@ -11,7 +11,7 @@ import click
 from toolkit.core.archives import open_zip
 from toolkit.core.contract import Contract
 from toolkit.core.errors import PlatformError, SubmissionError, end_sentence
-from tools import contracts, options, outcome, output, plans, unfinished
+from tools import contracts, options, outcome, output, plans, recent, unfinished
 from tools.account import connect
 from tools.lazy import lazy_imports
 from tools.leaderboard import enter
@@ -26,7 +26,7 @@ with lazy_imports():
 
 
 @click.command()
-@click.argument("file", metavar="[ZIP]", type=options.PATH, required=False)
+@options.zip_file
 @options.competition(
     "The competition's number, or its web address. [default: that in competition.toml]"
 )
@@ -82,16 +82,19 @@ def upload(
 
     Asks CodaBench whether it would accept ZIP, validates it, shows the plan, and asks for
     confirmation. After an interruption at any point, `cbtool upload --resume` continues; the zip is
-    entered only once. Records the online score in the submissions ledger of --runs. Exits with 3
-    when CodaBench refuses the zip or the submission fails, with 1 when the zip fails `validate`.
+    entered only once. Without ZIP, takes the last one that was built from a run in --runs. Records
+    the online score in the submissions ledger there. Exits with 3 when CodaBench refuses the zip or
+    the submission fails, with 1 when the zip fails `validate`.
     """
     contract = contracts.current()
-    if file is not None and not (address or resume or abandon):
+    if not (address or resume or abandon):
         address = contracts.find_address(contract)
-    if [resume, abandon, bool(address)].count(True) != 1 or (address and file is None):
+    if [resume, abandon, bool(address)].count(True) != 1:
         raise click.UsageError("give ZIP and --competition ID, or --resume, or --abandon.")
     if dry_run and not address:
         raise click.UsageError("--dry-run is for a new upload: give ZIP and --competition ID.")
+    if address:
+        file = recent.choose_zip(file, folder)
     client = connect()
     if abandon:
         unfinished.abandon(upload_records.find_unfinished(client, file), as_json)

@@ -8,7 +8,7 @@ import click
 
 from toolkit.core.archives import open_zip
 from toolkit.core.contract import AN2DL2024, Contract
-from tools import contracts, options, output
+from tools import contracts, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -19,7 +19,7 @@ with lazy_imports():
 
 
 @click.command()
-@click.argument("file", metavar="ZIP", type=options.PATH)
+@options.zip_file
 @options.checked_interpreter
 @options.backend
 @options.limit
@@ -30,7 +30,7 @@ with lazy_imports():
 )
 @options.json
 def validate(
-    file: Path,
+    file: Path | None,
     evaluator: str | None,
     python: str | None,
     backend: EngineName | None,
@@ -40,12 +40,15 @@ def validate(
 ) -> int:
     """Check ZIP's layout, code and behaviour.
 
+    Without ZIP, checks the last one that was built from a run in runs/.
+
     Runs ZIP in a clean process, isolated from this machine where that is possible, in the
     competition's environment (for AN2DL 2024 TensorFlow 2.17.0, Keras 3.4.1), which is installed on
     first use: what loads in a newer Keras may not load there. Exits with 1 when a check fails.
     Where that environment cannot be installed, the check `environment` fails, unless cbtool built
     ZIP.
     """
+    file = recent.choose_zip(file)
     contract = contracts.current()
     isolation = isolations.choose_isolation(backend)  # a check tells what it is
     found = run_checks(file, evaluator, python, contract, limit, isolation)

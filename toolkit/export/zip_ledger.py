@@ -65,7 +65,7 @@ class Entry:
 
     runs: the names of its networks' runs. part: the held-out part of clean, shift and the
     estimated score, whose 95 % interval is from low to high. seconds: projected for `images`.
-    online: one for each phase.
+    path: where it was written, absolute. online: one for each phase.
     """
 
     sha256: str
@@ -80,6 +80,7 @@ class Entry:
     estimated_high: Annotated[float | None, _formerly("estimated_high")] = None
     seconds: float | None = None
     images: int | None = None
+    path: str | None = None
     online: Annotated[tuple[OnlineScore, ...], BeforeValidator(_read_online)] = ()
 
 
@@ -92,11 +93,36 @@ def read(folder: Path) -> list[Entry]:
     return records.read(list[Entry], path, "Correct this ledger of zips, or move it elsewhere.")
 
 
+def find_last(folder: Path) -> Path:
+    """The zip that was built last from runs in `folder`. Raises InputError when there is none, or
+    when it is not where it was written, or is another file now."""
+    entries = read(folder)
+    if not entries:
+        raise InputError(
+            f"no zip was built from runs in {folder}.",
+            "Build one: cbtool build --run DIR --out FILE; or name one.",
+        )
+    last = entries[-1]
+    path = Path(last.path or last.file)  # version 0.1 noted the name alone
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())  # as a person would name it
+    if not path.is_file():
+        fault = "is not there any more"
+    elif digest(path) != last.sha256:
+        fault = "was changed since"
+    else:
+        return path
+    raise InputError(
+        f"the zip that was built last, {path}, {fault}.", "Name one; or build it again."
+    )
+
+
 def note_build(runs: list[Run], path: Path, sha256: str) -> None:
     """Notes that `path` was built of `runs`, with the scores that `evaluate` gave a single one."""
     folder = runs[0].folder.absolute().parent
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    entry = Entry(sha256, Path(path).name, now, tuple(run.folder.name for run in runs))
+    names = tuple(run.folder.name for run in runs)
+    entry = Entry(sha256, Path(path).name, now, names, path=str(Path(path).absolute()))
     if len(runs) == 1:
         part, values = headline.read_part(runs[0])
         entry = replace(entry, part=part, **asdict(headline.take_headline(values)))

@@ -164,6 +164,26 @@ def open_finished(folder: Path) -> Run:
     return run
 
 
+def find_latest(folder: Path) -> Run:
+    """The run directly in `folder` whose training ended last. Raises InputError when no training
+    there has come to its end."""
+    finished, training = [], []
+    for path in sorted(Path(folder).glob("*/config.toml")):
+        run = Run(path.parent)
+        if locks.find_holder(run.lock) is not None:
+            training.append(run.folder)
+        elif run.finished.exists():
+            finished.append(run)
+    if finished:
+        return max(finished, key=_find_end)
+    live = f": {training[0]} is still training" if training else ""
+    raise InputError(
+        f"there is no complete run in {folder}{live}.",
+        "Train one: cbtool train --preset lite --data FILE; or name one of another folder with "
+        "--run DIR.",
+    )
+
+
 def open_unfinished(folder: Path) -> Run:
     """The run in `folder`. Raises InputError when there is none, or when it is trained to its end
     already."""
@@ -197,6 +217,10 @@ def training_file(run: Run) -> Path:
             f"the training file is not at {data} any more.", "Give it with --data FILE."
         )
     return Path(data)
+
+
+def _find_end(run: Run) -> float:
+    return run.finished.stat().st_mtime
 
 
 def _open(folder: Path) -> Run:
