@@ -179,6 +179,21 @@ def test_two_workers_share_a_study(tmp_path):
     assert len(set(dropouts)) == len(dropouts)
 
 
+def test_a_trial_that_ends_while_another_worker_looks_is_not_continued(tmp_path, monkeypatch):
+    """It was running when its state was read, and not held any more when its lock was tried."""
+    study = tune.open_study(make_plan(tmp_path))
+    trial = study.optuna.ask()
+    trial.set_user_attr("worker", study.worker)
+
+    def end_then_find(lock):
+        study.optuna.tell(trial, 0.5)
+
+    monkeypatch.setattr("toolkit.training.tune_study.locks.find_holder", end_then_find)
+    assert not study.has_interrupted()
+    with study.take(None) as taken:
+        assert taken.number == trial.number + 1
+
+
 def test_trials_that_fail_are_told_and_end_the_study_when_all_do(tmp_path):
     def fail(settings, folder, watch):
         if watch.trial.number != 1:

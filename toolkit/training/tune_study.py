@@ -142,7 +142,7 @@ class Study:
 
     def has_interrupted(self) -> bool:
         """Whether `take` would continue a trial."""
-        return self._find_interrupted() is not None
+        return bool(self._list_interrupted())
 
     def spans(self) -> list[Span]:
         """When trials were trained, in seconds since 1970; they overlap where several were."""
@@ -191,7 +191,8 @@ class Study:
 
     def rows(self) -> list[Row]:
         """All trials as a table shows them."""
-        return [self._make_row(trial) for trial in self.trials()]
+        interrupted = {trial.number for trial in self._list_interrupted()}
+        return [self._make_row(trial, trial.number in interrupted) for trial in self.trials()]
 
     def run(self, number: int) -> Run:
         """The run folder of a trial."""
@@ -205,7 +206,7 @@ class Study:
             if own and trial.state in FINISHED and trial.number not in kept:
                 shutil.rmtree(self.run(trial.number).checkpoint.parent, ignore_errors=True)
 
-    def _make_row(self, trial: FrozenTrial) -> Row:
+    def _make_row(self, trial: FrozenTrial, is_interrupted: bool) -> Row:
         states = {
             TrialState.COMPLETE: "complete",
             TrialState.PRUNED: "pruned",
@@ -214,7 +215,7 @@ class Study:
         }
         state = states.get(trial.state)
         if state is None:
-            state = "interrupted" if self._is_interrupted(trial) else "running"
+            state = "interrupted" if is_interrupted else "running"
         values = trial.intermediate_values.values()
         best = None
         if values:
@@ -241,16 +242,24 @@ class Study:
         return trial
 
     def _find_interrupted(self) -> Trial | None:
-        for trial in self.trials():
-            if self._is_interrupted(trial):
-                return Trial(self.optuna, trial._trial_id)
+        for trial in self._list_interrupted():
+            return Trial(self.optuna, trial._trial_id)
         return None
 
-    def _is_interrupted(self, trial: FrozenTrial) -> bool:
-        """Whether `trial` was begun in this folder, and its process has gone."""
-        if trial.state != TrialState.RUNNING or trial.user_attrs.get("worker") != self.worker:
-            return False
-        return locks.find_holder(self._lock_file(trial.number)) is None
+    def _list_interrupted(self) -> list[FrozenTrial]:
+        """The trials that were begun in this folder, and whose processes have gone."""
+        left = {trial.number for trial in self._list_open() if not self._is_held(trial)}
+        # A process ends its trial before it lets go of it: what was seen running and then not held
+        # may have ended in between, so its state counts once more.
+        return [trial for trial in self._list_open() if trial.number in left]
+
+    def _list_open(self) -> list[FrozenTrial]:
+        """The trials begun in this folder that have not ended."""
+        own = [each for each in self.trials() if each.user_attrs.get("worker") == self.worker]
+        return [trial for trial in own if trial.state == TrialState.RUNNING]
+
+    def _is_held(self, trial: FrozenTrial) -> bool:
+        return locks.find_holder(self._lock_file(trial.number)) is not None
 
     def _hold(self, number: int) -> AbstractContextManager[None]:
         return locks.hold(self._lock_file(number), f"trains trial {number}", "Wait for its end.")
