@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tools import contracts, options, output
+from tools import completion, contracts, options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -32,6 +32,7 @@ def bench() -> None:
     "--backbone",
     required=True,
     metavar="NAME",
+    shell_complete=completion.backbones,
     help="A backbone that keras.applications also has, e.g. convnext-tiny.",
 )
 @click.option(
@@ -57,12 +58,7 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
 
 
 @bench.command()
-@click.option(
-    "--preset",
-    required=True,
-    metavar="NAME",
-    help="The preset whose augmentations are timed.",
-)
+@options.preset("The preset whose augmentations are timed.", required=True)
 @options.settings
 @click.option(
     "--data",
@@ -99,7 +95,10 @@ def augment(
 
 @bench.command()
 @click.option(
-    "--backbone", metavar="NAME", help="A backbone with random weights, e.g. convnext-tiny."
+    "--backbone",
+    metavar="NAME",
+    shell_complete=completion.backbones,
+    help="A backbone with random weights, e.g. convnext-tiny.",
 )
 @click.option(
     "--run",

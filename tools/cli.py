@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # The help lines repeat the first lines of the commands' docstrings, so that the list of commands
 # is shown without importing them; a test compares the two.
 COMMANDS = {
+    "augmentations": Target("tools.lists:augmentations", "List the augmentations."),
+    "backbones": Target("tools.lists:backbones", "List the backbones."),
     "bench": Target("tools.bench:bench", "Compare speed with stock code; backtest estimates."),
     "build": Target("tools.build:build", "Write submission.zip from runs or a Keras model."),
     "bundle": Target("tools.bundle:bundle", "Write a competition for CodaBench."),
@@ -33,6 +35,7 @@ COMMANDS = {
     "login": Target("tools.account:login", "Log in at CodaBench, once."),
     "logout": Target("tools.account:logout", "Remove the stored token of a server."),
     "logs": Target("tools.submissions:logs", "Print the logs of submission ID."),
+    "presets": Target("tools.lists:presets", "List the presets of train, or print one."),
     "rehearse": Target("tools.rehearse:rehearse", "Run ZIP through a competition's programs."),
     "runs": Target("tools.runs:runs", "Compare runs; keep the submissions ledger."),
     "score": Target("tools.score:score", "Run ZIP on FILE.npz and score its labels."),

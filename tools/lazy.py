@@ -146,6 +146,10 @@ class _LazyModule(ModuleType):
                 if execution.is_running:  # in this thread: the module's own code asks
                     raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
                 if PENDING in self.__dict__:  # no other thread has executed it meanwhile
+                    # `from package import module` asks the package first: it need not be executed.
+                    inner = f"{self.__name__}.{name}"
+                    if PathFinder.find_spec(inner, self.__dict__.get("__path__", [])):
+                        return importlib.import_module(inner)
                     self._execute(execution)
         return object.__getattribute__(self, name)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import click
 
 from toolkit.core.contract import Contract
-from tools import output
+from tools import completion, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -36,6 +36,17 @@ def competition(help_text: str) -> Callable[[Command], Command]:
     )
 
 
+def preset(help_text: str, required: bool = False) -> Callable[[Command], Command]:
+    """--preset: the name of a configuration that comes with cbtool."""
+    return click.option(
+        "--preset",
+        required=required,
+        metavar="NAME",
+        shell_complete=completion.presets,
+        help=help_text,
+    )
+
+
 def part(help_text: str) -> Callable[[Command], Command]:
     """--split: the held-out part a command is about."""
     choice = click.Choice(["validation", "test"])
@@ -58,6 +69,7 @@ def _add_interpreter(command: Command, default: str) -> Command:
     evaluator = click.option(
         "--evaluator",
         metavar="NAME",
+        shell_complete=completion.evaluators,
         help=(
             "Run the zip in this evaluator's environment: an2dl2024, oldest or latest. It is "
             f"installed on first use. {default}"
@@ -73,7 +85,7 @@ def choose_python(stages: output.Stages, evaluator: str | None, python: str | No
     Installs the evaluator's environment where it is missing. Raises UsageError when both are given.
     """
     _require_one(evaluator, python)
-    if not evaluator or evaluator == environment.NONE:
+    if not evaluator or evaluator == environments.NONE:
         return python or sys.executable
     with stages.stage("evaluator") as progress:
         return environments.find_python(evaluator, progress)
@@ -160,5 +172,6 @@ settings = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=completion.setting_keys,
     help="Change one value, e.g. train.phases.0.epochs=3. May be repeated.",
 )

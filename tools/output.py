@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": 
 # Of Unicode: control characters, formats such as a change of the writing direction, surrogates, and
 # the separators of lines and paragraphs.
 CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 PIPE_WIDTH = 200  # characters of a table where there is no terminal
 WIDEST = 10_000  # characters, in which every table fits
 TAIL_LINES = 15  # of a log that is not shown whole
@@ -109,7 +111,7 @@ def _draw_table(
         pad_edge=False,
     )
     for position, name in enumerate(columns):
-        numeric = position > 0 and all(isinstance(row[position], (int, float)) for row in rows)
+        numeric = position > 0 and all(_is_number(row[position]) for row in rows)
         heading = rich_text.Text(plain(name))
         justify: Literal["left", "right"] = "right" if numeric else "left"
         drawn.add_column(heading, justify=justify, overflow="fold", no_wrap=numeric)
@@ -117,6 +119,11 @@ def _draw_table(
         # As Text: in a string, rich takes words in brackets for its own markup.
         drawn.add_row(*(rich_text.Text(plain(_cell(value))) for value in row))
     return drawn
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a cell is a number, or one in words, such as "0.25" or "1,800"."""
+    return isinstance(value, (int, float)) or NUMBER.fullmatch(str(value)) is not None
 
 
 def checks(found: Sequence[runtime_checks.Check], title: str = "") -> None:

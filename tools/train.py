@@ -30,7 +30,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 @click.command()
-@click.option("--preset", help="A named configuration; see the list above. [default: lite]")
+@options.preset("A named configuration; see the list above, or cbtool presets. [default: lite]")
 @click.option(
     "--config",
     "config_file",

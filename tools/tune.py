@@ -24,7 +24,7 @@ with lazy_imports():
 
 
 @click.command()
-@click.option("--preset", metavar="NAME", help="The preset to improve. [default: lite]")
+@options.preset("The preset to improve. [default: lite]")
 @click.option(
     "--config",
     "config_file",

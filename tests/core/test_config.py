@@ -87,8 +87,11 @@ def test_broken_files_are_errors(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--set", "augment.0.name=spin"], "no augmentation 'spin'"),
-        (["--set", "model.backbone=resnet"], "no backbone 'resnet'"),
+        (["--set", "augment.0.name=spin"], "is 'spin': no augmentation has that name"),
+        (
+            ["--set", "model.backbone=resnet"],
+            "model.backbone in preset tiny is 'resnet': no backbone",
+        ),
         (["--weights", "missing.h5"], "no weights file missing.h5"),
         (["--weights", "imagenet"], "no ImageNet weights for simple-cnn"),
     ],

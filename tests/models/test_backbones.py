@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.commands import assert_one_sentence, in_process
+from toolkit.core import catalogue
 from toolkit.core.config import ModelConfig
 from toolkit.core.errors import InputError
 from toolkit.models import backbones, pretrained
@@ -25,10 +26,16 @@ def built(name, **options):
     return build_network(ModelConfig(backbone=name, weights="none", **options), (96, 96, 3), 8)
 
 
+def test_the_catalogue_has_every_backbone():
+    assert list(catalogue.BACKBONES) == list(BACKBONES)
+    for name, entry in BACKBONES.items():
+        assert (entry.read is None) == (catalogue.BACKBONES[name].weights == "none")
+
+
 @pytest.mark.parametrize("name", slow_unless_quick(BACKBONES))
 def test_every_backbone_has_the_parameters_the_table_says(name):
     assert built(name).trunk.count_params() / 1e6 == pytest.approx(
-        BACKBONES[name].parameters, rel=0.05, abs=0.05
+        catalogue.BACKBONES[name].parameters, rel=0.05, abs=0.05
     )
 
 

@@ -63,6 +63,21 @@ def test_a_module_is_executed_at_its_first_use_and_quietly(package, capfd):
         one.other  # noqa: B018
 
 
+def test_a_package_is_not_executed_for_its_modules(package, tmp_path):
+    (tmp_path / package / "__init__.py").write_text("touched = True\n")
+    with lazy.lazy_imports():
+        import lazy_example
+        from lazy_example import one
+    assert one.value == 1
+    assert "touched" not in vars(lazy_example)
+    assert lazy_example.touched
+
+
+def test_what_commands_share_imports_little():
+    """A shell completes names within a moment only if the options need no array library."""
+    assert not imports_of("import tools.options") & (HEAVY | {"numpy", "PIL", "pydantic"})
+
+
 def test_threads_that_ask_at_once_get_the_whole_module(package, tmp_path):
     """The second waits while the first executes it, which takes a moment here."""
     source = "import time\nasked = hasattr(__import__('sys').modules[__name__], 'value')\n"

@@ -34,10 +34,7 @@ Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 def build_chain(operations: tuple[Operation, ...], size: Size) -> Chain:
     """The `operations` in turn, for eager use and tf.data; the same seed gives the same pixels and
     labels.
-
-    Raises InputError for an operation that does not exist.
     """
-    require_known(operations)
     active = [operation for operation in operations if operation.rate and operation.factor]
     rng = SeededRng()
     with _lend_global_generator():
@@ -66,7 +63,6 @@ def build_random_apply_chain(operations: tuple[Operation, ...], size: Size) -> C
 
     Its pixels follow no seed. Mixing operations are left out: RandomApply cannot hold them.
     """
-    require_known(operations)
     applied = [
         layers.RandomApply(OPERATIONS[operation.name](operation.factor, size), operation.rate)
         for operation in operations
@@ -81,16 +77,6 @@ def build_random_apply_chain(operations: tuple[Operation, ...], size: Size) -> C
         return tf.clip_by_value(images, *VALUE_RANGE), labels
 
     return augment
-
-
-def require_known(operations: tuple[Operation, ...]) -> None:
-    """Raises InputError for an operation that does not exist."""
-    for operation in operations:
-        if operation.name not in OPERATIONS:
-            raise InputError(
-                f"there is no augmentation '{operation.name}'.",
-                f"Augmentations: {', '.join(OPERATIONS)}.",
-            )
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The configuration of a run, read from named presets or TOML files; config_schema has its keys."""
 
 import dataclasses
-import difflib
 import typing
 from importlib import resources
 from pathlib import Path
@@ -22,7 +21,7 @@ from toolkit.core.config_schema import Phase as Phase
 from toolkit.core.config_schema import SplitConfig as SplitConfig
 from toolkit.core.config_schema import TrainConfig as TrainConfig
 from toolkit.core.config_schema import without_weights as without_weights
-from toolkit.core.damage import abridge, quote
+from toolkit.core.damage import abridge, find_similar, quote
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 
@@ -40,7 +39,7 @@ def preset(name: str, settings: tuple[str, ...] = ()) -> Config:
     """The named preset with `settings` ("train.phases.0.epochs=3") applied."""
     if name not in preset_names():
         raise InputError(
-            f"there is no preset '{name}'.{_nearest(name, preset_names())}",
+            f"there is no preset '{name}'.{_suggest(name, preset_names())}",
             f"Presets: {', '.join(preset_names())}.",
         )
     return _build(
@@ -132,7 +131,7 @@ def _sentence(error: ErrorDetails, source: str, kind: Any) -> str:
     place = abridge(".".join(str(part) for part in error["loc"]))
     if error["type"] == "unexpected_keyword_argument":
         *parents, name = error["loc"]
-        return f"unknown key {place} in {source}.{_nearest(str(name), _keys_at(parents, kind))}"
+        return f"unknown key {place} in {source}.{_suggest(str(name), _keys_at(parents, kind))}"
     if error["type"] == "missing":
         return f"{source} lacks the key {place}."
     reason = error["msg"].removeprefix("Value error, ")
@@ -153,6 +152,6 @@ def _keys_at(parents: list[str | int], kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
+def _suggest(name: str, names: list[str]) -> str:
+    near = find_similar(name, names)
+    return f" Did you mean {near}?" if near else ""

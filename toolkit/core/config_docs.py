@@ -39,17 +39,33 @@ def configuration_markdown() -> str:
     return "\n".join(sections)
 
 
+def list_keys() -> dict[str, str]:
+    """The dotted keys outside of lists, such as train.seed, with their meanings."""
+    return {
+        f"{table.strip('[]')}.{name}": field.description or ""
+        for table, kind in TABLES.items()
+        if not table.startswith("[[")
+        for name, field in _fields_of(kind).items()
+        if not _tables_of(field.annotation)
+    }
+
+
 def _section(table: str, kind: Any) -> str:
     summary = " ".join(line.strip() for line in kind.__doc__.strip().splitlines())
     summary = summary.replace("  ", "\n\n")
     lines = [f"## `{table}`", "", summary, "", "| key | value | default | meaning |"]
     lines.append("| --- | --- | --- | --- |")
-    for name, field in kind.__pydantic_fields__.items():
+    for name, field in _fields_of(kind).items():
         if get_args(field.annotation) and _tables_of(field.annotation):
             continue  # it has a section of its own
         cells = (f"`{name}`", _values(field), _default(field), field.description or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _fields_of(kind: Any) -> dict[str, FieldInfo]:
+    """The fields of a pydantic dataclass, by name."""
+    return dict(kind.__pydantic_fields__)
 
 
 def _tables_of(annotation: Any) -> list[Any]:

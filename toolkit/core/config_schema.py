@@ -3,8 +3,10 @@
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from toolkit.core.catalogue import require_augmentation, require_backbone
 
 
 def _trainable(value: Any) -> Any:
@@ -94,7 +96,8 @@ class ModelConfig:
 
     backbone: Annotated[
         str,
-        _doc('Name of the backbone, such as "efficientnet-lite0"; a wrong name lists all of them.'),
+        AfterValidator(require_backbone),
+        _doc('Name of the backbone, such as "efficientnet-lite0"; `cbtool backbones` lists them.'),
     ]
     weights: Annotated[
         str,
@@ -127,7 +130,9 @@ class Operation:
     """One augmentation. The list `augment` applies its operations in order."""
 
     name: Annotated[
-        str, _doc('Name of the augmentation, such as "flip"; a wrong name lists all of them.')
+        str,
+        AfterValidator(require_augmentation),
+        _doc('Name of the augmentation, such as "flip"; `cbtool augmentations` lists them.'),
     ]
     rate: Annotated[
         float, Field(ge=0, le=1), _doc("Share of the images that the augmentation changes.")

@@ -1,5 +1,6 @@
 """Files that somebody else may have written: whatever is wrong with one is one sentence."""
 
+import difflib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -41,6 +42,12 @@ def describe(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     return lines[0][:REASON_LENGTH].rstrip(".: ")
+
+
+def find_similar(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` may have been meant to be; None where none is like it."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return near[0] if near else None
 
 
 def abridge(text: str) -> str:

@@ -1,5 +1,5 @@
-"""The table of backbones: how each is built, what it costs, and where its ImageNet weights come
-from."""
+"""The table of backbones: how each is built, and where its ImageNet weights come from. What each
+costs is in `toolkit.core.catalogue`."""
 
 import warnings
 from collections.abc import Callable
@@ -28,8 +28,7 @@ class Backbone:
 
     build: applies its layers to preprocessed images [n, h, w, 3]; gives a feature map or vector.
     scale, offset: the preprocessing of pixels x in 0..255 is scale · x + offset; one number, or one
-    for each channel. parameters: in millions. gflop: of one image of 96×96; a multiplication and an
-    addition count as two. read: reads the weights of the layers from the file at a path, or without
+    for each channel. read: reads the weights of the layers from the file at a path, or without
     a path the published ImageNet weights; None where nobody has published any. stock: builds the
     network as keras.applications has it, for a shape and "imagenet" or None; None where it has
     none.
@@ -38,8 +37,6 @@ class Backbone:
     build: Callable[[keras.KerasTensor], keras.KerasTensor]
     scale: float | list[float]
     offset: float | list[float]
-    parameters: float
-    gflop: float
     read: Callable[[Shape, Path | None], list[np.ndarray]] | None = None
     stock: Callable[..., keras.Model] | None = None
 
@@ -139,7 +136,7 @@ def _simple_cnn(images: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Flatten(name="flatten")(images)
 
 
-def _lite(number: int, width: float, depth: float, parameters: float, gflop: float) -> Backbone:
+def _lite(number: int, width: float, depth: float) -> Backbone:
     """EfficientNet-Lite: Tan and Le, arXiv:1905.11946, without squeeze-and-excitation and with
     ReLU6."""
 
@@ -168,15 +165,13 @@ def _lite(number: int, width: float, depth: float, parameters: float, gflop: flo
         # kernel and bias.
         return arrays[:-2]
 
-    return Backbone(build, 1 / 128, -127 / 128, parameters, gflop, read)
+    return Backbone(build, 1 / 128, -127 / 128, read)
 
 
 def _application(
     name: str,
     scale: float | list[float],
     offset: float | list[float],
-    parameters: float,
-    gflop: float,
     bgr: bool = False,
     **options: Any,
 ) -> Backbone:
@@ -202,7 +197,7 @@ def _application(
             arrays[0] = arrays[0][:, :, ::-1]
         return arrays
 
-    return Backbone(build, scale, offset, parameters, gflop, read, stock)
+    return Backbone(build, scale, offset, read, stock)
 
 
 def _download(stock: Callable[..., keras.Model], name: str, shape: Shape) -> keras.Model:
@@ -259,28 +254,28 @@ _BARE = {"include_preprocessing": False}
 
 BACKBONES = {
     # the report's base model
-    "simple-cnn": Backbone(_simple_cnn, 1 / 255, 0.0, 0.02, 0.09),
-    "efficientnet-lite0": _lite(0, 1.0, 1.0, 3.4, 0.14),
-    "efficientnet-lite1": _lite(1, 1.0, 1.1, 4.2, 0.19),
-    "efficientnet-lite2": _lite(2, 1.1, 1.2, 4.9, 0.21),
+    "simple-cnn": Backbone(_simple_cnn, 1 / 255, 0.0),
+    "efficientnet-lite0": _lite(0, 1.0, 1.0),
+    "efficientnet-lite1": _lite(1, 1.0, 1.1),
+    "efficientnet-lite2": _lite(2, 1.1, 1.2),
     # Simonyan and Zisserman, arXiv:1409.1556
-    "vgg16": _application("VGG16", *_CAFFE, 14.7, 5.6, bgr=True),
-    "vgg19": _application("VGG19", *_CAFFE, 20.0, 7.2, bgr=True),
+    "vgg16": _application("VGG16", *_CAFFE, bgr=True),
+    "vgg19": _application("VGG19", *_CAFFE, bgr=True),
     # Liu et al., A ConvNet for the 2020s, arXiv:2201.03545
-    "convnext-tiny": _application("ConvNeXtTiny", *_NORMALISED, 27.8, 1.7, **_BARE),
-    "convnext-small": _application("ConvNeXtSmall", *_NORMALISED, 49.5, 3.2, **_BARE),
-    "convnext-base": _application("ConvNeXtBase", *_NORMALISED, 87.6, 5.6, **_BARE),
-    "convnext-large": _application("ConvNeXtLarge", *_NORMALISED, 196.2, 12.6, **_BARE),
-    "convnext-xlarge": _application("ConvNeXtXLarge", *_NORMALISED, 348.1, 22.3, **_BARE),
+    "convnext-tiny": _application("ConvNeXtTiny", *_NORMALISED, **_BARE),
+    "convnext-small": _application("ConvNeXtSmall", *_NORMALISED, **_BARE),
+    "convnext-base": _application("ConvNeXtBase", *_NORMALISED, **_BARE),
+    "convnext-large": _application("ConvNeXtLarge", *_NORMALISED, **_BARE),
+    "convnext-xlarge": _application("ConvNeXtXLarge", *_NORMALISED, **_BARE),
     # Tan and Le, EfficientNetV2, arXiv:2104.00298
-    "efficientnetv2-b0": _application("EfficientNetV2B0", *_NORMALISED, 5.9, 0.27, **_BARE),
-    "efficientnetv2-b1": _application("EfficientNetV2B1", *_NORMALISED, 6.9, 0.38, **_BARE),
-    "efficientnetv2-b2": _application("EfficientNetV2B2", *_NORMALISED, 8.8, 0.44, **_BARE),
-    "efficientnetv2-b3": _application("EfficientNetV2B3", *_NORMALISED, 12.9, 0.6, **_BARE),
-    "efficientnetv2-s": _application("EfficientNetV2S", *_CENTRED, 20.3, 1.1, **_BARE),
-    "efficientnetv2-m": _application("EfficientNetV2M", *_CENTRED, 53.2, 2.2, **_BARE),
-    "efficientnetv2-l": _application("EfficientNetV2L", *_CENTRED, 117.7, 4.6, **_BARE),
+    "efficientnetv2-b0": _application("EfficientNetV2B0", *_NORMALISED, **_BARE),
+    "efficientnetv2-b1": _application("EfficientNetV2B1", *_NORMALISED, **_BARE),
+    "efficientnetv2-b2": _application("EfficientNetV2B2", *_NORMALISED, **_BARE),
+    "efficientnetv2-b3": _application("EfficientNetV2B3", *_NORMALISED, **_BARE),
+    "efficientnetv2-s": _application("EfficientNetV2S", *_CENTRED, **_BARE),
+    "efficientnetv2-m": _application("EfficientNetV2M", *_CENTRED, **_BARE),
+    "efficientnetv2-l": _application("EfficientNetV2L", *_CENTRED, **_BARE),
     # Howard et al., Searching for MobileNetV3, arXiv:1905.02244
-    "mobilenetv3-small": _application("MobileNetV3Small", 1 / 127.5, -1.0, 0.9, 0.02, **_BARE),
-    "mobilenetv3-large": _application("MobileNetV3Large", 1 / 127.5, -1.0, 3.0, 0.1, **_BARE),
+    "mobilenetv3-small": _application("MobileNetV3Small", 1 / 127.5, -1.0, **_BARE),
+    "mobilenetv3-large": _application("MobileNetV3Large", 1 / 127.5, -1.0, **_BARE),
 }

@@ -47,11 +47,6 @@ def build(
 
 
 def _build(config: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> Network:
-    if config.backbone not in backbones.BACKBONES:
-        raise InputError(
-            f"there is no backbone '{config.backbone}'.",
-            f"Backbones: {', '.join(backbones.BACKBONES)}.",
-        )
     entry = backbones.BACKBONES[config.backbone]
     pixels = keras.Input(image_shape, name="pixels")
     images = pixels

@@ -23,6 +23,7 @@ TENSORFLOW = (
 
 
 # What pip installs.
+NONE = "none"  # the name for this interpreter, whatever the competition names
 EVALUATORS = {
     # Politecnico di Milano's AN2DL 2024, as several teams wrote down
     "an2dl2024": (f"{TENSORFLOW}==2.17.0", "keras==3.4.1"),

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from toolkit.augment import chain
 from toolkit.core.config import Config, Phase
 from toolkit.core.errors import InputError, LimitError
 from toolkit.core.files import write_text
@@ -63,7 +62,6 @@ def build_seeded_network(settings: Config, samples: Samples) -> Network:
     if settings.train.deterministic:
         backend.make_deterministic()
     keras.utils.set_random_seed(settings.train.seed)
-    chain.require_known(settings.augment)
     policy = precision.policy(settings.train.precision)
     network = build_network(
         settings.model, samples.images.shape[1:], len(samples.class_names), policy

@@ -14,8 +14,6 @@ from toolkit.export.interface import write_source
 from toolkit.runtime import environments
 from toolkit.runtime.checks.check import Check, failed, passed, skipped, warning
 
-NONE = "none"  # the evaluator's name for this interpreter, whatever the competition names
-
 
 @dataclass(frozen=True)
 class Place:
@@ -36,13 +34,13 @@ def choose_place(
 ) -> Place:
     """Where the zip at `path` is checked.
 
-    evaluator: an environment's name, NONE for this interpreter; python: an interpreter. Without
+    evaluator: an environment's name, or that of this interpreter; python: an interpreter. Without
     either it is the environment that the competition names, which is installed on first use. Where
     that cannot be, the check says so: it fails, unless the zip's code is cbtool's own, which is
     tested there. Raises InputError for an evaluator that does not exist or cannot be installed.
     """
     own = contract.evaluator
-    if python or evaluator == NONE or not (evaluator or own):
+    if python or evaluator == environments.NONE or not (evaluator or own):
         # As the user wants it, or the competition has no environment of its own.
         detail = f"run with {python or 'this Python'}, not in the competition's environment"
         return Place(python or sys.executable, False, skipped("environment", detail))

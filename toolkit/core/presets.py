@@ -1,0 +1,56 @@
+"""What the presets say of themselves: the comment that each file begins with."""
+
+from dataclasses import dataclass
+from importlib import resources
+
+from toolkit.core.config import preset_names
+
+FOLDER = "toolkit.presets"
+FIELDS = {"Command": "command", "Cost": "cost", "Hardware": "cost"} | {
+    "Measured": "measured",
+    "Score": "measured",
+}
+
+
+@dataclass(frozen=True)
+class PresetHead:
+    """The head of a preset's file. summary: what is trained. cost: of the training, with the
+    hardware. measured: its scores, or why there are none; empty where the file says nothing."""
+
+    name: str
+    summary: str
+    command: str
+    cost: str
+    measured: str
+
+
+def list_heads() -> list[PresetHead]:
+    """The heads of all presets, by name."""
+    return [_read_head(name, read_text(name)) for name in preset_names()]
+
+
+def read_text(name: str) -> str:
+    """The file of the preset `name`, which is one of `preset_names`."""
+    return (resources.files(FOLDER) / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _read_head(name: str, text: str) -> PresetHead:
+    """A line of the comment begins a field, "# Cost: ...", or continues the one before."""
+    parts: dict[str, list[str]] = {"summary": []}
+    current = "summary"
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        words = line.removeprefix("#").strip()
+        label, colon, rest = words.partition(":")
+        if colon and label in FIELDS:
+            current, words = FIELDS[label], rest.strip()
+        parts.setdefault(current, []).append(words)
+    joined = {key: " ".join(lines) for key, lines in parts.items()}
+    return PresetHead(
+        name,
+        joined["summary"],
+        joined.get("command", ""),
+        joined.get("cost", ""),
+        joined.get("measured", ""),
+    )
