@@ -8,13 +8,21 @@ from pathlib import Path
 
 import click
 
+from toolkit.core.contract import AN2DL2024
 from tools import contracts, options, output, recent
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.data import dataset
-    from toolkit.export import equivalence, keras_package, manifest, package, saved_model
+    from toolkit.export import (
+        champion,
+        equivalence,
+        keras_package,
+        manifest,
+        package,
+        saved_model,
+    )
     from toolkit.training import run_folder
 
 PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
@@ -29,7 +37,7 @@ PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
     metavar="DIR",
     help=(
         "The run folder. May be repeated: the zip averages the networks. [default: the latest "
-        "complete one in runs/]"
+        "complete one in runs/; where there is none, the network that comes with cbtool]"
     ),
 )
 @click.option(
@@ -120,6 +128,8 @@ def build(
 ) -> None:
     """Write submission.zip from runs or a Keras model.
 
+    Without a run and a model, it is the network that comes with cbtool, trained for AN2DL 2024.
+
     The zip contains model.py, manifest.json and weights.h5, without folders or compression. The
     same run gives the same bytes. If the run has no package, the network is first rewritten for
     speed, and each rewrite is compared with the trained network on validation images. The build
@@ -142,6 +152,9 @@ def build(
         return
     if preprocess != "none":
         raise click.UsageError("--preprocess is for --model; a run knows its own.")
+    if not folders and recent.has_no_runs():
+        _build_champion(out, time_limit, images, weights or data_file)
+        return
     folders = folders or (recent.choose_run(None),)
     chosen = [run_folder.open_finished(folder) for folder in folders]
     contract = contracts.of_run(chosen[0])
@@ -164,6 +177,23 @@ def build(
         _show_comparison(package.read_comparison(run), f"{run.folder}", "validation images")
     networks = [manifest.read_manifest(run.package).networks[0] for run in chosen]
     _show_zip(out, digest, networks, time_limit)
+
+
+def _build_champion(out: Path, time_limit: float | None, images: int, others: object) -> None:
+    """others: whether options were given that only runs and models have."""
+    if others:
+        raise click.UsageError("--weights and --data need --run DIR or --model FILE.")
+    contract = contracts.current()
+    if time_limit is None:
+        time_limit = contract.time_limit
+    with output.stages() as stages, stages.stage("build"):
+        digest = champion.write_zip(out, time_limit, images, contract)
+    output.hint(
+        "There is no run in runs/: this is the network that comes with cbtool, trained for "
+        f"{AN2DL2024.name} (docs/champion.md)."
+    )
+    networks = manifest.read_manifest(champion.FOLDER).networks
+    _show_zip(out, digest, list(networks), time_limit)
 
 
 def _build_model(

@@ -24,6 +24,11 @@ def choose_run(folder: Path | None) -> Path:
     return run.folder
 
 
+def has_no_runs() -> bool:
+    """Whether nothing was trained in RUNS, not even in part."""
+    return not any(RUNS.glob("*/config.toml"))
+
+
 def choose_zip(file: Path | None, folder: Path = RUNS) -> Path:
     """`file`, or else the last zip that was built from the runs in `folder`, which a person is
     told. Raises InputError when there is none, or when it has gone or was changed."""

@@ -79,10 +79,11 @@ def train(
 ) -> None:
     """Clean, split and train.
 
-    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); lite-long (the same for 30 epochs);
-    lite-clean, lite-report and lite-winner (the same without augmentation, with the report's, and
-    with the winners'); winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a
-    small CNN, for first experiments); and the report's seven rows: report-base-unclean, report-vgg,
+    Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); champion-cpu (the same for 30
+    epochs); lite-clean, lite-report and lite-winner (the same without augmentation, with the
+    report's, and with the winners'); winner-convnext-xlarge (the winning recipe, for a GPU); tiny
+    and demo (a small CNN, for first experiments); and the report's seven rows:
+    report-base-unclean, report-vgg,
     report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
     report-convnext-xlarge, report-block-convnext-xlarge.
 
@@ -165,7 +166,7 @@ def _resume(folder: Path, data_file: Path | None) -> None:
     path = data_file or run_folder.training_file(run)
     samples = dataset.load(path, chosen.data.classes, contract)
     with _resumable(folder), output.stages() as stages, stages.stage("train") as progress:
-        fit.resume(run, samples, progress, _report_epochs(stages, chosen))
+        fit.resume(run, samples, progress, report_epochs(stages, chosen))
     _report(run)
 
 
@@ -202,14 +203,12 @@ def train_run(
             network = trainer.build_seeded_network(chosen, samples)
         prepared = prepare.prepare(samples, chosen)
     with stages.stage("train") as progress:
-        report = _report_epochs(stages, chosen)
+        report = report_epochs(stages, chosen)
         run = fit.fit(prepared, chosen, folder, data_file, network, progress, contract, report)
     return run, prepared.cleaning
 
 
-def _report_epochs(
-    stages: output.Stages, chosen: config.Config
-) -> Callable[[dict[str, Any]], None]:
+def report_epochs(stages: output.Stages, chosen: config.Config) -> Callable[[dict[str, Any]], None]:
     """What prints a line for each epoch of a training by `chosen`."""
 
     def report(row: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What the presets say of themselves: the comment that each file begins with."""
 
+import re
 from dataclasses import dataclass
 from importlib import resources
 
@@ -22,6 +23,14 @@ class PresetHead:
     command: str
     cost: str
     measured: str
+
+
+# How a head states each score, by the name that `read_scores` gives it.
+SCORES = {
+    "clean": re.compile(r"accuracy (0\.\d+)"),
+    "shift": re.compile(r"(0\.\d+) through chains"),
+    "estimated": re.compile(r"(0\.\d+) estimated"),
+}
 
 
 def list_heads() -> list[PresetHead]:
@@ -54,3 +63,10 @@ def _read_head(name: str, text: str) -> PresetHead:
         joined.get("cost", ""),
         joined.get("measured", ""),
     )
+
+
+def read_scores(head: PresetHead) -> dict[str, float]:
+    """The scores that `head` states, shares in 0..1 by the names in SCORES; those it lacks are left
+    out."""
+    found = {name: pattern.search(head.measured) for name, pattern in SCORES.items()}
+    return {name: float(match.group(1)) for name, match in found.items() if match}

@@ -309,7 +309,7 @@ def _merge(folders: list[Path]) -> tuple[Manifest, dict[str, Path]]:
     files = {}
     networks: list[NetworkEntry] = []
     class_shares = first.class_shares
-    for number, folder in enumerate(folders, 1):
+    for folder in folders:
         package = read_manifest(folder)
         for key, what in (("image_shape", "images"), ("class_names", "classes")):
             if getattr(package, key) != getattr(first, key):
@@ -319,10 +319,10 @@ def _merge(folders: list[Path]) -> tuple[Manifest, dict[str, Path]]:
                 )
         if not package.class_shares:  # a correction that does not help all of them
             class_shares = None
-        name = "weights.h5" if number == 1 else f"weights_{number}.h5"
-        (network,) = package.networks
-        networks.append(replace(network, weights=replace(network.weights, file=name)))
-        files[name] = folder / "weights.h5"
+        for network in package.networks:
+            name = f"weights_{len(networks) + 1}.h5" if networks else "weights.h5"
+            files[name] = folder / network.weights.file
+            networks.append(replace(network, weights=replace(network.weights, file=name)))
     return replace(first, class_shares=class_shares, networks=tuple(networks)), files
 
 
