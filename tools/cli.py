@@ -37,6 +37,7 @@ COMMANDS = {
     "logs": Target("tools.submissions:logs", "Print the logs of submission ID."),
     "presets": Target("tools.lists:presets", "List the presets of train, or print one."),
     "rehearse": Target("tools.rehearse:rehearse", "Run ZIP through a competition's programs."),
+    "report": Target("tools.report:report", "Write a page about a run, or compare runs."),
     "reproduce": Target("tools.reproduce:reproduce", "Train a preset again; compare its scores."),
     "runs": Target("tools.runs:runs", "Compare runs; keep the submissions ledger."),
     "score": Target("tools.score:score", "Run ZIP on FILE.npz and score its labels."),

@@ -117,9 +117,8 @@ def _print(report: dict[str, Any]) -> None:
 def clean(file: Path, out: Path, classes: int | None) -> None:
     """Find outliers, copies and broken images in FILE.npz.
 
-    Writes DIR/clean.csv (id, reason, score, kept) and scatter plots of the PCA before and after
-    cleaning.
-    FILE is not changed; `cbtool train` cleans the data itself.
+    Writes DIR/clean.csv (id, reason, score, kept, x, y) and scatter plots of the PCA before and
+    after cleaning. FILE is not changed; `cbtool train` cleans the data itself.
     """
     samples = dataset.load(file, classes, contracts.current())
     dataset.require_trainable(samples, file)

@@ -18,7 +18,7 @@ with lazy_imports():
     from toolkit.data import dataset, synthetic
     from toolkit.evaluation import evaluate as evaluation
     from toolkit.export import package
-    from toolkit.report import plots
+    from toolkit.report import contents, page, plots
     from toolkit.runtime import checks, timing
 
 PER_CLASS = 80  # drawn cells a class
@@ -63,6 +63,9 @@ def demo(out: Path) -> int:
             result = evaluated.parts["validation"].result
         with stages.stage("build"):
             package.build([run], zip_file)
+        with stages.stage("report"):
+            known = contents.read(run).with_samples(samples)
+            page.write_run_page(known, run.folder / page.FILE)
         with stages.stage("validate"):
             found = checks.validate(zip_file)
         with stages.stage("time"):
@@ -97,6 +100,7 @@ def demo(out: Path) -> int:
         title="All stages, on synthetic cells",
     )
     click.echo(f"Submission: {zip_file.resolve()}")
+    click.echo(f"Report: {(run.folder / page.FILE).resolve()}, a page to open in a browser")
     output.hint(
         "Next, with real data: cbtool train --preset lite --data training_set.npz --run runs/first"
     )

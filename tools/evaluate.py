@@ -13,7 +13,7 @@ with lazy_imports():
     from toolkit.data import dataset
     from toolkit.evaluation import calibration, metrics, results, shift_benchmark, tta
     from toolkit.evaluation import evaluate as evaluation
-    from toolkit.report import plots
+    from toolkit.report import contents, page, plots
     from toolkit.training import run_folder
 
 
@@ -50,13 +50,18 @@ def evaluate(
     (temperature, class shares) that raise the score, on other corrupted validation images.
 
     Runs the code that is submitted, and exports the package first if there is none. Writes the
-    predictions, metrics.json and a picture of each confusion matrix into the run folder.
+    predictions, metrics.json, a picture of each confusion matrix and report.html, a page with all
+    that is known of the run, into the run folder.
     """
     run = run_folder.open_finished(recent.choose_run(folder))
     samples = load_data(run, data_file)
-    with output.stages() as stages, stages.stage("evaluate") as progress:
-        evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
-        plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)
+    with output.stages() as stages:
+        with stages.stage("evaluate") as progress:
+            evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
+            plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)
+        with stages.stage("report") as progress:
+            known = contents.read(run).with_samples(samples)
+            page.write_run_page(known, run.folder / page.FILE, progress)
     openings = len(evaluation.openings(run))
     if as_json:
         headline = evaluated.parts[part].result.headline
@@ -85,6 +90,7 @@ def evaluate(
         if openings != 1
         else "The test part was opened once."
     )
+    output.hint(f"Report: {run.folder / page.FILE}, a page to open in a browser.")
     if not full:
         output.hint("By family, severity and class, with confidence and views: --full.")
     output.hint(f"Next: cbtool build --run {run.folder} --out submission.zip")

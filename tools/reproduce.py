@@ -19,7 +19,7 @@ with lazy_imports():
     from toolkit.evaluation import evaluate as evaluation
     from toolkit.evaluation import metrics, shift_benchmark
     from toolkit.export import package
-    from toolkit.report import plots
+    from toolkit.report import contents, page, plots
     from toolkit.training import fit, run_folder
 
 
@@ -61,6 +61,9 @@ def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> in
             plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)
         with stages.stage("build"):
             package.build([run], out / "submission.zip", contract=contract)
+        with stages.stage("report"):
+            known = contents.read(run).with_samples(samples)
+            page.write_run_page(known, run.folder / page.FILE)
     result = evaluated.parts["validation"].result
     measured = _take_measured(result)
     rows = [

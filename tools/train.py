@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ with lazy_imports():
     from toolkit.core import config
     from toolkit.data import cleaning, dataset
     from toolkit.models import backend as keras_backend
-    from toolkit.training import checkpointing, fit, prepare, run_folder, trainer
+    from toolkit.training import checkpointing, fit, history, prepare, run_folder, trainer
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -245,18 +244,16 @@ def _report(run: run_folder.Run) -> None:
 
 def print_history(run: run_folder.Run) -> None:
     """Prints the history of `run`, one line per epoch."""
-    with run.history.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     measures = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
     lines = [
         (
-            int(row["phase"]) + 1,
-            int(row["epoch"]) + 1,
-            round(float(row["seconds"])),
-            *(float(row[measure]) for measure in measures),
-            "best" if row["best"] == "1" else "",
+            row.phase + 1,
+            row.epoch + 1,
+            round(row.seconds),
+            *(getattr(row, measure) for measure in measures),
+            "best" if row.best else "",
         )
-        for row in rows
+        for row in history.read_history(run)
     ]
     output.table(
         ("phase", "epoch", "seconds", *measures, "kept"),

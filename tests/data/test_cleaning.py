@@ -88,7 +88,8 @@ def test_the_command_writes_a_row_an_image_and_two_pictures(training_file, tmp_p
     with (tmp_path / "clean.csv").open() as file:
         rows = list(csv.DictReader(file))
     samples = dataset.load(training_file)
-    assert list(rows[0]) == ["id", "reason", "score", "kept"]
+    assert list(rows[0]) == list(cleaning.COLUMNS)
+    assert len({(row["x"], row["y"]) for row in rows[:100]}) > 90  # a place for each picture
     assert [int(row["id"]) for row in rows] == list(range(len(samples)))
     assert all((row["kept"] == "1") == (row["reason"] == "") for row in rows)
     dropped = np.array([row["kept"] == "0" for row in rows])

@@ -20,6 +20,7 @@ THUMBNAIL = 24  # pixels a side: the PCA sees shapes and colours, not noise
 # Share of the farthest images the second PCA is not fitted on, so that outliers cannot bend it.
 TRIM = 0.02
 FLATTEST = 8  # grey levels between an image's darkest and brightest value; less shows nothing
+COLUMNS = ("id", "reason", "score", "kept", "x", "y")  # of clean.csv
 MIN_FOR_PCA = 20  # below this, distances say nothing
 
 
@@ -130,13 +131,21 @@ def group_copies(images: np.ndarray, near_copy_bits: int) -> np.ndarray:
 
 
 def write_csv(cleaning: Cleaning, path: Path) -> None:
-    """Writes one row an image, in file order: id, reason, score, kept (0 or 1)."""
+    """Writes one row an image, in file order: id, reason, score, kept (0 or 1), and x and y, its
+    first two whitened components."""
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("id", "reason", "score", "kept"))
+        writer.writerow(COLUMNS)
         for row, reason in enumerate(cleaning.reasons):
+            numbers = (f"{value:.3f}" for value in cleaning.coordinates[row])
             writer.writerow(
-                (cleaning.ids[row], reason, f"{cleaning.scores[row]:.3f}", int(reason == ""))
+                (
+                    cleaning.ids[row],
+                    reason,
+                    f"{cleaning.scores[row]:.3f}",
+                    int(reason == ""),
+                    *numbers,
+                )
             )
 
 

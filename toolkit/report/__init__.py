@@ -1,1 +1,1 @@
-"""What is shown to people: pictures of data, augmentations and results."""
+"""What is shown to people: pictures of data, augmentations and results, and the page of a run."""

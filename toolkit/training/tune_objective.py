@@ -1,6 +1,5 @@
 """A trial of a study as a training: a run folder, watched after each epoch."""
 
-import csv
 import os
 import shutil
 from pathlib import Path
@@ -9,9 +8,9 @@ import keras
 
 from toolkit.core.config import Config
 from toolkit.core.contract import AN2DL2024, Contract
-from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress
 from toolkit.training import fit
+from toolkit.training.history import read_history
 from toolkit.training.prepare import Prepared
 from toolkit.training.run_folder import Run
 from toolkit.training.tune import Objective, Watch
@@ -40,16 +39,7 @@ def make_objective(prepared: Prepared, data: Path, contract: Contract = AN2DL202
 
 def read_epochs(run: Run) -> list[Epoch]:
     """The epochs of `run` so far. Raises InputError when its history is damaged."""
-    try:
-        with run.history.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [
-            Epoch(int(row["phase"]), float(row["monitored"]), float(row["seconds"])) for row in rows
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{run.history} is damaged.", "Remove the folder of this trial, and call again."
-        ) from error
+    return [Epoch(row.phase, row.monitored, row.seconds) for row in read_history(run)]
 
 
 def _make_observer(run: Run, watch: Watch) -> Progress:
