@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tools import completion, contracts, options, output
+from tools import contracts, options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -28,13 +28,7 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option(
-    "--backbone",
-    required=True,
-    metavar="NAME",
-    shell_complete=completion.backbones,
-    help="A backbone that keras.applications also has, e.g. convnext-tiny.",
-)
+@options.backbone("A backbone that keras.applications also has, e.g. convnext-tiny.", required=True)
 @click.option(
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images per step."
 )
@@ -94,12 +88,7 @@ def augment(
 
 
 @bench.command()
-@click.option(
-    "--backbone",
-    metavar="NAME",
-    shell_complete=completion.backbones,
-    help="A backbone with random weights, e.g. convnext-tiny.",
-)
+@options.backbone("A backbone with random weights, e.g. convnext-tiny.")
 @click.option(
     "--run",
     "folder",

@@ -10,11 +10,13 @@ from typing import TypeVar
 import click
 
 from toolkit.core.contract import Contract
+from toolkit.core.errors import InputError
 from tools import completion, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.codabench import address
+    from toolkit.core import catalogue
     from toolkit.runtime import environments
     from toolkit.runtime import isolation as isolations
     from toolkit.runtime.checks import environment
@@ -43,6 +45,26 @@ def preset(help_text: str, required: bool = False) -> Callable[[Command], Comman
         required=required,
         metavar="NAME",
         shell_complete=completion.presets,
+        help=help_text,
+    )
+
+
+def parse_backbone(text: str) -> str:
+    """A parameter that is the name of a backbone. Raises InputError when none has it."""
+    try:
+        return catalogue.require_backbone(text)
+    except ValueError as error:
+        raise InputError(f"--backbone is '{text}': {error}.", "Use one of that list.") from error
+
+
+def backbone(help_text: str, required: bool = False) -> Callable[[Command], Command]:
+    """--backbone: the name of a network without its head."""
+    return click.option(
+        "--backbone",
+        type=parse_backbone,
+        required=required,
+        metavar="NAME",
+        shell_complete=completion.backbones,
         help=help_text,
     )
 

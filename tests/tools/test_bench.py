@@ -72,7 +72,7 @@ def test_prediction_needs_one_network():
     both = in_process("bench", "predict", "--backbone", "convnext-tiny", "--run", "x")
     assert both.returncode == 2 and "either --backbone NAME or --run DIR" in both.stderr
     assert_one_sentence(
-        in_process("bench", "predict", "--backbone", "resnet"), "no backbone 'resnet'"
+        in_process("bench", "predict", "--backbone", "resnet"), "no backbone has that name"
     )
 
 

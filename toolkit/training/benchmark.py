@@ -40,7 +40,7 @@ def time_training(
     is the process's largest memory. Raises InputError for a backbone that keras.applications does
     not have.
     """
-    stock = BACKBONES[backbone].stock if backbone in BACKBONES else None
+    stock = BACKBONES[backbone].stock
     if stock is None:
         known = [name for name, entry in BACKBONES.items() if entry.stock]
         raise InputError(
