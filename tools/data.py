@@ -23,11 +23,10 @@ with lazy_imports():
         cleaning,
         conversion,
         dataset,
+        folder_conversion,
         parquet_conversion,
     )
     from toolkit.report import plots
-
-SHOWN = 20  # skipped pictures that are listed
 
 
 @click.group()
@@ -205,9 +204,16 @@ def augment_preview(
     type=click.IntRange(16, 1024),
     metavar="N",
     help=(
-        "Side of the images in pixels: the largest square in the middle of each picture, scaled. "
-        "[default: the size of all pictures, if it is one]"
+        "Side of the images in pixels: of a picture of another size, the largest square in its "
+        "middle, scaled. [default: the size of all pictures, if it is one]"
     ),
+)
+@click.option(
+    "--report",
+    "report_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="Write a CSV table of all that was skipped, and why.",
 )
 @click.option("--images-key", metavar="NAME", help="The array or column of the images.")
 @click.option("--labels-key", metavar="NAME", help="The array or column of the labels.")
@@ -219,6 +225,7 @@ def convert(
     size: int | None,
     images_key: str | None,
     labels_key: str | None,
+    report_file: Path | None,
     as_json: bool,
 ) -> None:
     """Write a training file from pictures or arrays.
@@ -227,28 +234,33 @@ def convert(
     an npz or HDF5 file with other names, types or layouts: grey, RGBA, channels first, 16 bits,
     numbers in 0..1, labels as names; in HDF5, a key is a dataset's whole name, such as
     train/images. FILE may also be a Parquet table of pictures, as Hugging Face has them. Every
-    image becomes 8-bit RGB. What cannot be read is skipped, and listed.
+    image becomes 8-bit RGB. What cannot be read is skipped, and counted by reason.
     """
     if source.is_dir() and images_key and not labels:
         raise click.UsageError("--images-key is for arrays, or for the table of --labels.")
     with output.stages() as stages, stages.stage("convert") as progress:
         if source.is_dir() and labels:
-            found = conversion.convert_table(labels, source, images_key, labels_key, size, progress)
+            found = folder_conversion.convert_table(
+                labels, source, images_key, labels_key, size, progress
+            )
         elif source.is_dir():
-            found = conversion.convert_folder(source, size, progress)
+            found = folder_conversion.convert_folder(source, size, progress)
         elif source.suffix.lower() in parquet_conversion.SUFFIXES:
             found = parquet_conversion.convert_parquet(
                 source, images_key, labels_key, size, progress
             )
         else:
-            found = array_conversion.convert_arrays(source, images_key, labels_key)
+            found = array_conversion.convert_arrays(source, images_key, labels_key, size, progress)
         dataset.save(found.samples, out)
+    if report_file:
+        conversion.write_report(found.skipped, report_file)
     counts = dict(zip(found.samples.class_names, found.samples.counts.tolist()))
     report = {
         "file": str(out),
         "images": list(found.samples.images.shape),
         "resized": found.resized,
         "class_counts": counts,
+        "skipped_reasons": found.reasons,
         "skipped": [vars(each) for each in found.skipped],
     }
     if as_json:
@@ -261,9 +273,20 @@ def convert(
         title=f"{out}: {len(found.samples):,} images of {height} × {width} pixels",
     )
     if found.skipped:
-        reasons = [(each.where, each.reason) for each in found.skipped[:SHOWN]]
-        title = f"{len(found.skipped):,} skipped, the first {len(reasons)}; all with --json"
-        output.table(("skipped", "reason"), reasons, title=title)
+        examples = {each.reason: each for each in reversed(found.skipped)}  # the first of each
+        output.table(
+            ("skipped, because it", "pictures", "the first", "detail"),
+            [
+                (reason, count, examples[reason].where, examples[reason].detail)
+                for reason, count in found.reasons.items()
+            ],
+            title=f"{len(found.skipped):,} skipped",
+            spare=("detail",),
+        )
+        if report_file:
+            output.hint(f"All that was skipped: {report_file}")
+        else:
+            output.hint("All that was skipped, by name: --report FILE.csv.")
     output.hint(f"Next: cbtool data inspect {out}")
 
 

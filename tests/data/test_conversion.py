@@ -1,5 +1,6 @@
 """Pictures and npz files as people have them become samples; what cannot be read is told."""
 
+import csv
 import io
 import json
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core.errors import InputError
-from toolkit.data import array_conversion, conversion, dataset, synthetic
+from toolkit.data import array_conversion, dataset, folder_conversion, pictures, synthetic
 
 RGB = synthetic.draw(1, side=32).images[:3]
 LABELS = np.array([0, 1, 0])
@@ -38,7 +39,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_a_class(folder):
-    found = conversion.convert_folder(folder)
+    found = folder_conversion.convert_folder(folder)
     samples = found.samples
     assert samples.class_names == ("a class", "b class")
     assert samples.labels.tolist() == [0, 0, 1, 1, 1]
@@ -46,8 +47,48 @@ def test_a_folder_a_class(folder):
     assert np.array_equal(samples.images[0], RGB[0]) and np.array_equal(samples.images[1], RGB[0])
     assert np.array_equal(samples.images[2], np.repeat(grey[..., None], 3, 2))
     assert np.array_equal(samples.images[4], samples.images[2])  # of 16 bits
-    assert [each.where.rpartition("/")[2] for each in found.skipped] == ["broken.jpg"]
-    assert "cannot identify" in found.skipped[0].reason
+    assert [each.where.rpartition("/")[2] for each in found.skipped] == ["broken.jpg", "notes.txt"]
+    assert found.reasons == {"has no ending of a picture": 1, "cannot be read": 1}
+    assert "cannot identify" in found.skipped[0].detail
+
+
+def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
+    """A stranger's archive must not lead to other pictures of this machine."""
+    Image.fromarray(RGB[1]).save(tmp_path / "private.png")
+    (folder / "a class" / "link.png").symlink_to(tmp_path / "private.png")
+    (folder / "a class" / "own.png").symlink_to(folder / "a class" / "rgb.png")
+    found = folder_conversion.convert_folder(folder)
+    assert found.reasons["is a link that leads out of the folder"] == 1
+    assert found.samples.labels.tolist() == [0, 0, 0, 1, 1, 1]  # its own link is a picture
+
+
+def test_all_that_was_skipped_is_written_and_counted(folder, tmp_path):
+    out, report = tmp_path / "x.npz", tmp_path / "skipped.csv"
+    arguments = ("data", "convert", folder, "--out", out, "--report", report, "--json")
+    result = in_process(*arguments)
+    assert result.returncode == 0, result.stderr
+    counted = json.loads(result.stdout)["skipped_reasons"]
+    assert counted == {"has no ending of a picture": 1, "cannot be read": 1}
+    with report.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["reason"] for row in rows] == ["cannot be read", "has no ending of a picture"]
+
+
+def test_nothing_that_can_be_read_is_an_error_not_an_empty_file(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (tmp_path / "pictures" / name / "x.png").write_bytes(b"no picture")
+    result = in_process("data", "convert", tmp_path / "pictures", "--out", tmp_path / "x.npz")
+    assert_one_sentence(result, "has no picture that could be read")
+    assert "cannot be read (cannot identify" in result.stderr
+    assert not (tmp_path / "x.npz").exists()
+
+
+def test_tables_of_other_spellings(folder, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("file;class\na class\\rgb.png;1.5\nb class\\grey.png;2\n")
+    found = folder_conversion.convert_table(table, folder)  # a path of Windows, semicolons
+    assert found.samples.class_names == ("1.5", "2") and not found.skipped
 
 
 def test_no_other_program_is_started_for_a_picture(folder):
@@ -55,14 +96,15 @@ def test_no_other_program_is_started_for_a_picture(folder):
     picture = Image.fromarray(RGB[0])
     picture.save(folder / "a class" / "drawing.eps")
     (folder / "a class" / "drawing.eps").rename(folder / "a class" / "drawing.png")
-    found = conversion.convert_folder(folder)
+    found = folder_conversion.convert_folder(folder)
     assert [each.where.rpartition("/")[2] for each in found.skipped] == [
         "drawing.png",
         "broken.jpg",
+        "notes.txt",
     ]
     for kind in ("bmp", "gif", "jpeg", "ppm", "tiff", "webp"):
         picture.save(folder / "a class" / f"other.{kind}")
-    assert len(conversion.convert_folder(folder).samples) == len(found.samples) + 6
+    assert len(folder_conversion.convert_folder(folder).samples) == len(found.samples) + 6
 
 
 def test_other_sizes_are_cut_and_scaled_on_request(folder):
@@ -70,9 +112,9 @@ def test_other_sizes_are_cut_and_scaled_on_request(folder):
     wide[:, 20:60] = 200  # the square in the middle
     Image.fromarray(wide).save(folder / "a class" / "wide.png")
     with pytest.raises(InputError, match="2 different sizes; 5 have 32 × 32") as caught:
-        conversion.convert_folder(folder)
+        folder_conversion.convert_folder(folder)
     assert "--size 32" in caught.value.hint
-    found = conversion.convert_folder(folder, size=16)
+    found = folder_conversion.convert_folder(folder, size=16)
     assert found.samples.images.shape == (6, 16, 16, 3) and found.resized == 6
     assert found.samples.images[2][:, 1:-1].min() == 200  # its edges are smoothed
 
@@ -80,11 +122,12 @@ def test_other_sizes_are_cut_and_scaled_on_request(folder):
 def test_a_name_that_is_too_long_is_no_picture(folder, tmp_path):
     rows = ["image,label", "a class/rgb.png,x", "b class/grey.png,y", f"{'9' * 5000},x", "a\0b,x"]
     (tmp_path / "labels.csv").write_text("\n".join(rows))
-    found = conversion.convert_table(tmp_path / "labels.csv", folder)
+    found = folder_conversion.convert_table(tmp_path / "labels.csv", folder)
     assert len(found.samples) == 2
     first, second = found.skipped
-    assert "there is no picture '999" in first.reason and len(first.reason) < 300
-    assert second.reason == r"there is no picture 'a\x00b'"
+    assert first.reason == second.reason == "names no picture in the folder"
+    assert first.detail.startswith("'999") and len(first.detail) < 300
+    assert second.detail == r"'a\x00b'"
 
 
 def test_a_table_of_pictures(folder, tmp_path):
@@ -93,15 +136,15 @@ def test_a_table_of_pictures(folder, tmp_path):
         "\ufeffImage_ID,label\n"
         "a class/rgb,10\nb class/grey.png,9\nnone,9\nb class/wide.png,\n../labels.csv,9\n"
     )
-    found = conversion.convert_table(table, folder)
+    found = folder_conversion.convert_table(table, folder)
     assert found.samples.class_names == ("9", "10") and found.samples.labels.tolist() == [1, 0]
-    assert [(each.where, each.reason.split(" ")[2]) for each in found.skipped] == [
-        ("row 4", "no"),
-        ("row 5", "no"),
-        ("row 6", "no"),
+    assert [(each.where, each.reason) for each in found.skipped] == [
+        ("row 4", "names no picture in the folder"),
+        ("row 5", "has no label"),
+        ("row 6", "names no picture in the folder"),
     ]
     with pytest.raises(InputError, match="has no column kind; it has: "):
-        conversion.convert_table(table, folder, label_column="kind")
+        folder_conversion.convert_table(table, folder, label_column="kind")
 
 
 @pytest.mark.parametrize(
@@ -132,12 +175,29 @@ def test_an_npz_of_another_kind(images, expected, tmp_path):
         (np.eye(3)[LABELS], ("class 0", "class 1")),
         (np.array([b"x", b"y", b"x"]), ("x", "y")),
         (LABELS + 5, ("class 5", "class 6")),
+        (LABELS.astype(float), ("class 0", "class 1")),
     ],
 )
 def test_labels_of_another_kind(labels, names, tmp_path):
     np.savez(tmp_path / "x.npz", x=RGB, y=labels)
     samples = array_conversion.convert_arrays(tmp_path / "x.npz").samples
     assert samples.labels.tolist() == [0, 1, 0] and samples.class_names == names
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.0, 0.5], [0.0, np.nan, 1.0], [0.0, np.inf, 1.0]])
+def test_fractions_are_no_labels(labels, tmp_path):
+    np.savez(tmp_path / "x.npz", x=RGB, y=np.array(labels))
+    with pytest.raises(InputError, match="neither numbers of classes nor names"):
+        array_conversion.convert_arrays(tmp_path / "x.npz")
+
+
+def test_arrays_are_scaled_on_request(tmp_path):
+    np.savez(tmp_path / "x.npz", x=RGB, y=LABELS)
+    found = array_conversion.convert_arrays(tmp_path / "x.npz", size=16)
+    assert found.samples.images.shape == (3, 16, 16, 3) and found.resized == 3
+    expected = np.asarray(pictures.resize(Image.fromarray(RGB[1]), (16, 16)))
+    assert np.array_equal(found.samples.images[1], expected)
+    assert array_conversion.convert_arrays(tmp_path / "x.npz", size=32).resized == 0
 
 
 def test_what_is_not_clear_is_asked(tmp_path):
@@ -158,7 +218,7 @@ def test_the_command_writes_a_training_file(folder, tmp_path):
     out = tmp_path / "made.npz"
     result = in_process("data", "convert", folder, "--out", out)
     assert result.returncode == 0, result.stderr
-    assert "broken.jpg" in result.stdout and "1 skipped" in result.stdout
+    assert "broken.jpg" in result.stdout and "2 skipped" in result.stdout
     assert "Next: cbtool data inspect" in result.stderr
     assert dataset.load(out).class_names == ("a class", "b class")
     report = json.loads(in_process("data", "convert", folder, "--out", out, "--json").stdout)
@@ -199,7 +259,7 @@ def test_hdf5_files_that_cannot_be_read_are_one_sentence(tmp_path, monkeypatch):
     with h5py.File(path, "w") as file:
         file["X"], file["y"] = RGB, LABELS
     monkeypatch.setattr(array_conversion, "UNPACKED_LIMIT", 1000)
-    assert_one_sentence(in_process("data", "convert", path), "holds 9.24 kB of values")
+    assert_one_sentence(in_process("data", "convert", path), "hold 9.24 kB of values")
 
 
 @pytest.fixture
@@ -229,8 +289,31 @@ def test_a_parquet_table_of_pictures(parquet, tmp_path):
     assert np.array_equal(samples.images, RGB)
     assert samples.class_names == ("cat", "dog") and samples.labels.tolist() == [1, 0, 1]
     skipped = {each["where"]: each["reason"] for each in json.loads(result.stdout)["skipped"]}
-    assert set(skipped) == {"row 4", "row 5", "row 6"}
-    assert "cannot identify" in skipped["row 4"] and skipped["row 6"] == "it has no label"
+    assert skipped == {
+        "row 4": "cannot be read",
+        "row 5": "has no picture",
+        "row 6": "has no label",
+    }
+
+
+def test_labels_and_pictures_of_a_parquet_table(parquet, tmp_path):
+    picture = pyarrow.parquet.read_table(parquet).column("image")[0].as_py()["bytes"]
+    convert = ("data", "convert", parquet, "--out", tmp_path / "x.npz")
+
+    def write(labels, images=None):
+        columns = {"image": images or [picture] * len(labels), "label": labels}
+        pyarrow.parquet.write_table(pyarrow.table(columns), parquet)
+
+    write([1.0, None, 10.0, 2.0])  # as pandas stores numbers where one is missing
+    result = in_process(*convert)
+    assert result.returncode == 0, result.stderr
+    assert dataset.load(tmp_path / "x.npz").class_names == ("1", "2", "10")
+    write([0.5, 1.0])
+    assert_one_sentence(in_process(*convert), "the column label holds 0.5")
+    write([0, 1], ["a path", "another"])
+    result = in_process(*convert)
+    assert_one_sentence(result, "has no picture that could be read")
+    assert "--images-key NAME; it was image" in result.stderr
 
 
 def test_parquet_files_that_are_none_are_one_sentence(parquet, tmp_path, monkeypatch):

@@ -24,8 +24,8 @@ from toolkit.core import competition_file, config
 from toolkit.core.contract import AN2DL2024
 from toolkit.data import (
     array_conversion,
-    conversion,
     dataset,
+    folder_conversion,
     parquet_conversion,
     splitting,
 )
@@ -224,12 +224,12 @@ def read_picture(path: Path) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "a" / "valid.png").write_bytes(make_picture())
     (folder / "b" / "changed.png").write_bytes(path.read_bytes())
-    conversion.convert_folder(folder)
+    folder_conversion.convert_folder(folder)
 
 
 def read_table(path: Path) -> None:
     (path.parent / "valid.png").write_bytes(make_picture())
-    conversion.convert_table(path, path.parent)
+    folder_conversion.convert_table(path, path.parent)
 
 
 def read_documents_of_run(path: Path) -> None:

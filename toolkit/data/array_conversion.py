@@ -4,10 +4,13 @@ Every image becomes 8-bit RGB: grey is repeated, transparency dropped, 16 bits a
 are scaled to 0..255.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from PIL import Image
 
 from toolkit.core import hdf5
 from toolkit.core.archives import UNPACKED_LIMIT
@@ -15,30 +18,80 @@ from toolkit.core.arrays import read_arrays
 from toolkit.core.damage import abridge, guard, list_names, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.files import format_bytes
+from toolkit.core.progress import Progress, silent
 from toolkit.data.channels import to_bytes
-from toolkit.data.conversion import Conversion
-from toolkit.data.dataset import CLASSES_LIMIT, Samples
+from toolkit.data.conversion import Conversion, require_few_classes
+from toolkit.data.dataset import Samples
+from toolkit.data.pictures import resize
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 AGAIN = "Download or write it again."
 
 
 def convert_arrays(
-    path: Path, images_key: str | None = None, labels_key: str | None = None
+    path: Path,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    size: int | None = None,
+    progress: Progress = silent,
 ) -> Conversion:
     """The images and labels in an npz or HDF5 file, whatever their names, types and layout.
 
     Without keys, the images are the array of pictures, the labels the other one of the same length.
-    In HDF5, a key is the dataset's whole name: "train/images". Raises InputError when it is not
-    clear which these are.
+    In HDF5, a key is the dataset's whole name: "train/images". size: as in
+    `pictures.read_pictures`. Raises InputError when it is not clear which these are.
     """
     if path.suffix.lower() in HDF5_SUFFIXES:
-        arrays = read_hdf5(path)
+        key, images, found, labels = _read_hdf5(path, images_key, labels_key)
     else:
         arrays = read_arrays(path)
+        key, found = _choose_pair(path, arrays, images_key, labels_key)
+        images, labels = arrays[key], arrays[found]
+    numbers, names = _number_labels(path, found, labels)
+    pixels = _as_rgb(path, key, images)
+    resized = 0
+    if size and pixels.shape[1:3] != (size, size):
+        pixels, resized = _resize_all(pixels, size, progress), len(pixels)
+    return Conversion(Samples(pixels, numbers, np.arange(len(pixels)), names), (), resized)
+
+
+def _read_hdf5(
+    path: Path, images_key: str | None, labels_key: str | None
+) -> tuple[str, np.ndarray, str, np.ndarray]:
+    """The images and labels of the HDF5 file at `path`, each after its name; no other dataset is
+    read. Raises InputError when it cannot be read, or holds more than memory should."""
+    require_file(path)
+    hdf5.require_readable(path, AGAIN)
+    with guard(path, AGAIN), h5py.File(path, "r") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        datasets = {name: file[name] for name in names if _is_array(file[name])}
+        pair = _choose_pair(path, datasets, images_key, labels_key)
+        size = sum(datasets[name].nbytes for name in pair)
+        if size > UNPACKED_LIMIT:
+            raise InputError(
+                f"{' and '.join(pair)} of {path} hold {format_bytes(size)} of values; the limit is "
+                f"{format_bytes(UNPACKED_LIMIT)}.",
+                "Give a part of it.",
+            )
+        images, labels = (_read_dataset(datasets[name]) for name in pair)
+    return pair[0], images, pair[1], labels
+
+
+def _read_dataset(dataset: h5py.Dataset) -> np.ndarray:
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return np.array(dataset.asstr()[()], str)
+    return np.asarray(dataset[()])
+
+
+def _choose_pair(
+    path: Path, arrays: Mapping[str, Any], images_key: str | None, labels_key: str | None
+) -> tuple[str, str]:
+    """The names of the images and the labels among `arrays`, which need not be read yet. Raises
+    InputError when it is not clear which these are, or they do not belong together."""
     key = images_key or _choose_array(path, arrays, [3, 4], None, "--images-key")
     images = _take(path, arrays, key)
-    if images.ndim not in (3, 4) or len(images) == 0:
+    if images.ndim not in (3, 4) or 0 in images.shape:
         raise InputError(
             f"'{key}' in {path} has the shape {images.shape}: no pictures.",
             "Name the array of the images: --images-key NAME.",
@@ -50,32 +103,7 @@ def convert_arrays(
             f"'{found}' in {path} has {len(labels)} labels for {len(images)} images.",
             "Name the array of the labels: --labels-key NAME.",
         )
-    numbers, names = _number_labels(path, found, labels)
-    pixels = _as_rgb(path, key, images)
-    return Conversion(Samples(pixels, numbers, np.arange(len(pixels)), names), ())
-
-
-def read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    """The datasets of the HDF5 file at `path`, by their whole names. Raises InputError when it
-    cannot be read, or holds more than memory should."""
-    require_file(path)
-    hdf5.require_readable(path, AGAIN)
-    arrays = {}
-    with guard(path, AGAIN), h5py.File(path, "r") as file:
-        names: list[str] = []
-        file.visit(names.append)
-        datasets = {name: file[name] for name in names if _is_array(file[name])}
-        size = sum(dataset.nbytes for dataset in datasets.values())
-        if size > UNPACKED_LIMIT:
-            raise InputError(
-                f"{path} holds {format_bytes(size)} of values; the limit is "
-                f"{format_bytes(UNPACKED_LIMIT)}.",
-                "Give a part of it.",
-            )
-        for name, dataset in datasets.items():
-            is_text = h5py.check_string_dtype(dataset.dtype) is not None
-            arrays[name] = np.array(dataset.asstr()[()], str) if is_text else dataset[()]
-    return arrays
+    return key, found
 
 
 def _is_array(value: object) -> bool:
@@ -87,7 +115,7 @@ def _is_array(value: object) -> bool:
 
 def _choose_array(
     path: Path,
-    arrays: dict[str, np.ndarray],
+    arrays: Mapping[str, Any],
     ranks: list[int],
     length: int | None,
     option: str,
@@ -107,7 +135,7 @@ def _choose_array(
     return found[0]
 
 
-def _take(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
+def _take(path: Path, arrays: Mapping[str, Any], key: str) -> Any:
     if key not in arrays or arrays[key].ndim == 0:
         raise InputError(
             f"{path} has no array '{abridge(key)}'; it contains: {list_names(arrays)}.",
@@ -123,21 +151,27 @@ def _number_labels(path: Path, key: str, labels: np.ndarray) -> tuple[np.ndarray
     labels = labels.reshape(len(labels))
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
+    if labels.dtype.kind == "f" and np.all(np.isfinite(labels) & (labels == np.round(labels))):
+        labels = labels.astype(np.int64)  # pandas stores whole numbers so where one is missing
     if labels.dtype.kind not in "iub" and labels.dtype.kind != "U":
         raise InputError(
             f"'{key}' in {path} are {labels.dtype}, neither numbers of classes nor names.",
             "Name the array of the labels: --labels-key NAME.",
         )
     classes, numbers = np.unique(labels, return_inverse=True)
-    if len(classes) > CLASSES_LIMIT:
-        raise InputError(
-            f"'{key}' in {path} has {len(classes):,} different labels; the limit is "
-            f"{CLASSES_LIMIT}.",
-            "Name the array of the labels: --labels-key NAME.",
-        )
+    require_few_classes(len(classes), f"'{key}' in {path}")
     if labels.dtype.kind == "U":
         return numbers.reshape(-1), tuple(str(name) for name in classes)
     return numbers.reshape(-1), tuple(f"class {number}" for number in classes.tolist())
+
+
+def _resize_all(images: np.ndarray, size: int, progress: Progress) -> np.ndarray:
+    """`images` as `pictures.resize` makes them, uint8 [n, size, size, 3]."""
+    resized = np.empty((len(images), size, size, 3), np.uint8)
+    for number, image in enumerate(images):
+        progress(number, len(images), "scaled")
+        resized[number] = np.asarray(resize(Image.fromarray(image), (size, size)))
+    return resized
 
 
 def _as_rgb(path: Path, key: str, images: np.ndarray) -> np.ndarray:

@@ -3,28 +3,23 @@
 import importlib
 import importlib.util
 import json
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.damage import guard, list_names, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
-from toolkit.data.conversion import (
-    IMAGE_COLUMNS,
-    LABEL_COLUMNS,
-    Conversion,
-    Skipped,
-    read_pictures,
-    sort_labels,
-)
+from toolkit.data.conversion import Conversion, Skipped, name_label
+from toolkit.data.folder_conversion import IMAGE_COLUMNS, LABEL_COLUMNS
+from toolkit.data.pictures import Picture, read_pictures
 
 SUFFIXES = (".parquet",)
 AGAIN = "Download it again."
 PICTURE_LIMIT = 100_000_000  # bytes of a picture's file
-BATCH = 256  # rows that are read at a time
+BATCH = 64  # rows that are read at a time
+BUFFER = 1_000_000  # bytes of the file that are read at a time
 
 
 def convert_parquet(
@@ -38,31 +33,29 @@ def convert_parquet(
 
     The pictures are files, as bytes or as a record with `bytes`; labels are numbers or texts, and
     get the names that the file's description of a dataset has for them. Columns: by their usual
-    names by default. size: as in `conversion.convert_folder`. Raises InputError where pyarrow is
-    not installed, or there are no such columns.
+    names by default. size: as in `pictures.read_pictures`. Raises InputError where pyarrow is not
+    installed, or there are no such columns.
     """
     require_file(path)
     if importlib.util.find_spec("pyarrow") is None:
         raise InputError(
             "pyarrow, which reads Parquet, is not installed.", "pip install 'cbtool[parquet]'."
         )
+    with guard(path, AGAIN), _open(path) as file:
+        columns = [field.name for field in file.schema_arrow]
+        image = _choose(path, columns, image_column, IMAGE_COLUMNS, "--images-key")
+        label = _choose(path, columns, label_column, LABEL_COLUMNS, "--labels-key")
+        names = _read_names(file.schema_arrow.metadata or {}, label)
+        listing = partial(_list_rows, file, image, label, names)
+        classes = _find_classes(file, label, names)
+        hint = f"Name the column of the pictures: --images-key NAME; it was {image}."
+        return read_pictures(listing, str(path), hint, classes, size, progress)
+
+
+def _open(path: Path) -> Any:
     parquet = importlib.import_module("pyarrow.parquet")
-    with tempfile.TemporaryDirectory(prefix="cbtool-") as name:
-        with guard(path, AGAIN), parquet.ParquetFile(path) as file:
-            columns = [field.name for field in file.schema_arrow]
-            image = _choose(path, columns, image_column, IMAGE_COLUMNS, "--images-key")
-            label = _choose(path, columns, label_column, LABEL_COLUMNS, "--labels-key")
-            names = _read_names(file.schema_arrow.metadata or {}, label)
-            listed, skipped = _unpack(file, image, label, names, Path(name))
-        labels = {label for _, label in listed}
-        classes = [each for each in names if each in labels] or sort_labels(labels)
-        found = read_pictures(listed, classes, tuple(skipped), size, progress)
-    # The files were temporary: a row says more.
-    told = [
-        replace(each, where=Path(each.where).name) if "/" in each.where else each
-        for each in found.skipped
-    ]
-    return replace(found, skipped=tuple(told))
+    # Else it reads a column of pictures whole.
+    return parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER)
 
 
 def _choose(
@@ -89,30 +82,34 @@ def _read_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
         return []
 
 
-def _unpack(
-    file: Any, image: str, label: str, names: list[str], folder: Path
-) -> tuple[list[tuple[Path, str]], list[Skipped]]:
-    """Writes each picture into `folder`; returns their paths and labels, and what is no picture."""
-    listed, skipped, number = [], [], 0
+def _find_classes(file: Any, column: str, names: list[str]) -> list[str] | None:
+    """Those of `names` that occur, in their order; None where labels have other names."""
+    found: set[str | None] = set()
+    for batch in file.iter_batches(columns=[column]):
+        found |= {_name(value, names, column) for value in batch.column(column).to_pylist()}
+    known = found - {None} <= set(names)
+    return [name for name in names if name in found] if names and known else None
+
+
+def _list_rows(file: Any, image: str, label: str, names: list[str]) -> Iterator[Picture | Skipped]:
+    number = 0
     for batch in file.iter_batches(BATCH, columns=[image, label]):
         pictures, labels = batch.column(image).to_pylist(), batch.column(label).to_pylist()
         for picture, value in zip(pictures, labels):
             number += 1
             where = f"row {number}"
             content = picture.get("bytes") if isinstance(picture, dict) else picture
+            name = _name(value, names, label)
             if not isinstance(content, bytes) or len(content) > PICTURE_LIMIT:
-                skipped.append(Skipped(where, "it has no picture"))
-                continue
-            if value is None:
-                skipped.append(Skipped(where, "it has no label"))
-                continue
-            place = folder / where
-            place.write_bytes(content)
-            listed.append((place, _name(value, names)))
-    return listed, skipped
+                yield Skipped(where, "has no picture")
+            elif name is None:
+                yield Skipped(where, "has no label")
+            else:
+                yield Picture(where, name, content)
 
 
-def _name(value: Any, names: list[str]) -> str:
-    if isinstance(value, int) and 0 <= value < len(names):
-        return names[value]
-    return str(value)
+def _name(value: Any, names: list[str], column: str) -> str | None:
+    name = name_label(value, f"the column {column}")
+    if name is not None and name.isdecimal() and int(name) < len(names):
+        return names[int(name)]
+    return name
