@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from toolkit.core.contract import AN2DL2024
-from tools import contracts, options, output, recent
+from tools import completion, contracts, options, output, recent
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -21,11 +21,10 @@ with lazy_imports():
         keras_package,
         manifest,
         package,
+        preprocessing,
         saved_model,
     )
     from toolkit.training import run_folder
-
-PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
 
 
 @click.command()
@@ -49,12 +48,14 @@ PREPROCESSING = ("none", "rescale", "tf", "imagenet", "caffe")
 )
 @click.option(
     "--preprocess",
-    type=click.Choice(PREPROCESSING),
+    metavar="NAME|FILE",
     default="none",
     show_default=True,
+    shell_complete=completion.preprocessing,
     help=(
         "What --model expects of pixels in 0..255, where no layer of it does that: rescale to "
-        "0..1, or preprocess_input in the mode tf, imagenet (torch) or caffe."
+        "0..1; preprocess_input in the mode tf, imagenet (torch) or caffe; or a TOML file with "
+        "channels, divide, mean and std."
     ),
 )
 @click.option(
@@ -211,6 +212,7 @@ def _build_model(
     contract = contracts.current()
     if time_limit is None:
         time_limit = contract.time_limit
+    wanted = preprocessing.read(preprocess)
     samples = dataset.load(data_file, classes, contract)
     with output.stages() as stages, tempfile.TemporaryDirectory(prefix="cbtool-") as place:
         folder = Path(place) / "package"
@@ -218,7 +220,7 @@ def _build_model(
             progress(0, 1, f"reading {model_file}")
             shape = samples.images.shape[1:]
             model = saved_model.read_model(model_file, shape)
-            model = saved_model.add_preprocessing(model, preprocess, shape)
+            model = preprocessing.add(model, wanted, shape)
             comparison = package.export_model(
                 model, samples, folder, weights or "float16", progress
             )
@@ -249,12 +251,13 @@ def _build_with_keras(
     if others:
         raise click.UsageError("--weights, --time-limit and --images are not for --as keras.")
     contract = contracts.current()
+    wanted = preprocessing.read(preprocess)
     samples = dataset.load(data_file, classes, contract)
     with output.stages() as stages, stages.stage("build") as progress:
         progress(0, 1, f"reading {model_file}")
         shape = samples.images.shape[1:]
         model = saved_model.read_model(model_file, shape, any_layer=True)
-        model = saved_model.add_preprocessing(model, preprocess, shape)
+        model = preprocessing.add(model, wanted, shape)
         digest, step, accuracy = keras_package.write_zip(model, samples, out, contract)
     output.table(
         ("", ""),

@@ -46,6 +46,14 @@ def evaluators(
     return _begin_with(incomplete, [(name, "") for name in names])
 
 
+def preprocessing(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The named ways of preparing pixels. Written out, because what uses them imports Keras."""
+    names = ("none", "rescale", "tf", "imagenet", "caffe")
+    return _begin_with(incomplete, [(name, "") for name in names])
+
+
 def setting_keys(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

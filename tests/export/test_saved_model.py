@@ -14,7 +14,7 @@ from tests.support.commands import assert_one_sentence, in_process
 from tests.support.readers import make_hdf5, make_zip
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, synthetic
-from toolkit.export import equivalence, graph, saved_model
+from toolkit.export import equivalence, graph, preprocessing, saved_model
 from toolkit.runtime import sandbox
 
 SHAPE = (32, 32, 3)
@@ -97,7 +97,7 @@ def test_preprocessing_is_that_of_keras(kind, images):
         mode = {"imagenet": "torch"}.get(kind, kind)
         preprocess = keras.applications.imagenet_utils.preprocess_input
         expected = preprocess(pixels.copy(), mode=mode)
-    whole = saved_model.add_preprocessing(model, kind, SHAPE)
+    whole = preprocessing.add(model, preprocessing.read(kind), SHAPE)
     reference = model.predict(expected, verbose=0)
     np.testing.assert_allclose(whole.predict(pixels, verbose=0), reference, rtol=1e-3, atol=1e-4)
     scores = equivalence.scores(graph.operations(whole), pixels)

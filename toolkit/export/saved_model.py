@@ -15,7 +15,6 @@ from typing import Any
 
 import h5py
 import keras
-import numpy as np
 
 from toolkit.core import archives, documents, hdf5
 from toolkit.core.damage import guard, require_file
@@ -25,10 +24,6 @@ from toolkit.export.description import AGAIN, CONTAINERS, PRIVATE, Place, clean,
 CONFIG_LIMIT = 50_000_000  # bytes of a model's description
 VALUES_LIMIT = 1_000_000  # of a description; that of NASNet has a twentieth of it
 WEIGHTS_LIMIT = 4_000_000_000  # bytes
-# Means and standard deviations of ImageNet's images, of channels in 0..1 and, in the other order,
-# in 0..255 (keras.applications.imagenet_utils).
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
 def read_model(
@@ -67,36 +62,6 @@ def read_model(
         with guard(path, AGAIN, "has weights that do not fit its layers"):
             model.load_weights(weights)
     return _without_softmax(model)
-
-
-def add_preprocessing(
-    model: keras.Model, kind: str, image_shape: tuple[int, int, int]
-) -> keras.Model:
-    """`model` behind the preprocessing `kind` of pixels in 0..255.
-
-    "none"; "rescale": to 0..1; "tf": to -1..1; "imagenet": to 0..1, then less the mean, over the
-    standard deviation; "caffe": channels in the order BGR, less the mean (keras.applications'
-    preprocess_input in its modes "tf", "torch" and "caffe").
-    """
-    if kind == "none":
-        return model
-    images = keras.Input(image_shape)
-    if kind == "rescale":
-        pixels = keras.layers.Rescaling(1 / 255, name="preprocessing")(images)
-    elif kind == "tf":
-        pixels = keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(images)
-    elif kind == "imagenet":
-        mean, deviation = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
-        layer = keras.layers.Rescaling(
-            (1 / (255 * deviation)).tolist(), (-mean / deviation).tolist(), name="preprocessing"
-        )
-        pixels = layer(images)
-    else:
-        layer = keras.layers.Conv2D(3, 1, name="preprocessing")
-        pixels = layer(images)
-        # The channels in the other order, as a product.
-        layer.set_weights([np.eye(3)[::-1].reshape(1, 1, 3, 3), -np.array(CAFFE_MEAN)])
-    return keras.Model(images, model(pixels), name=f"{model.name}_with_preprocessing")
 
 
 @contextmanager
