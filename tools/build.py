@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -115,6 +117,7 @@ with lazy_imports():
     ),
 )
 @options.classes
+@options.json
 def build(
     folders: tuple[Path, ...],
     model_file: Path | None,
@@ -126,6 +129,7 @@ def build(
     images: int,
     data_file: Path | None,
     classes: int | None,
+    as_json: bool,
 ) -> None:
     """Write submission.zip from runs or a Keras model.
 
@@ -144,18 +148,51 @@ def build(
     if folders and model_file is not None:
         raise click.UsageError("give either --run DIR or --model FILE.")
     if form == "keras":
-        _build_with_keras(
-            model_file, preprocess, out, data_file, classes, weights or time_limit or images
+        others = weights or time_limit or images
+        built = _build_with_keras(model_file, preprocess, out, data_file, classes, others)
+    elif model_file is not None:
+        built = _build_model(
+            model_file, preprocess, out, weights, time_limit, images, data_file, classes
         )
-        return
-    if model_file is not None:
-        _build_model(model_file, preprocess, out, weights, time_limit, images, data_file, classes)
-        return
-    if preprocess != "none":
+    elif preprocess != "none":
         raise click.UsageError("--preprocess is for --model; a run knows its own.")
-    if not folders and recent.has_no_runs():
-        _build_champion(out, time_limit, images, weights or data_file)
-        return
+    elif not folders and recent.has_no_runs():
+        built = _build_champion(out, time_limit, images, weights or data_file)
+    else:
+        built = _build_runs(folders, out, weights, time_limit, images, data_file)
+    if as_json:
+        output.as_json(_describe(built))
+    else:
+        _show(built)
+    if model_file is not None and form == "operations" and preprocess == "none":
+        output.hint(
+            "If that is less than you know of the model, say what it expects: --preprocess."
+        )
+    output.hint(f"Next: cbtool validate {out}")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A zip. networks: of its manifest, none for --as keras. time_limit: in seconds, 0 for none.
+    steps: how each rewrite compares, by what was rewritten; images: on which. accuracy: on them."""
+
+    out: Path
+    digest: str
+    networks: tuple[manifest.NetworkEntry, ...]
+    time_limit: float
+    steps: dict[str, tuple[equivalence.RewriteComparison, ...]]
+    images: str = ""
+    accuracy: float | None = None
+
+
+def _build_runs(
+    folders: tuple[Path, ...],
+    out: Path,
+    weights: str | None,
+    time_limit: float | None,
+    images: int,
+    data_file: Path | None,
+) -> Built:
     folders = folders or (recent.choose_run(None),)
     chosen = [run_folder.open_finished(folder) for folder in folders]
     contract = contracts.of_run(chosen[0])
@@ -174,13 +211,19 @@ def build(
         digest = package.build(
             chosen, out, load_samples, weights, time_limit, images, progress, contract
         )
-    for run in chosen:
-        _show_comparison(package.read_comparison(run), f"{run.folder}", "validation images")
-    networks = [manifest.read_manifest(run.package).networks[0] for run in chosen]
-    _show_zip(out, digest, networks, time_limit)
+    comparisons = {str(run.folder): package.read_comparison(run) for run in chosen}
+    count = next(iter(comparisons.values())).images
+    return Built(
+        out,
+        digest,
+        tuple(manifest.read_manifest(run.package).networks[0] for run in chosen),
+        time_limit,
+        {name: found.steps for name, found in comparisons.items()},
+        f"{count:,} validation images",
+    )
 
 
-def _build_champion(out: Path, time_limit: float | None, images: int, others: object) -> None:
+def _build_champion(out: Path, time_limit: float | None, images: int, others: object) -> Built:
     """others: whether options were given that only runs and models have."""
     if others:
         raise click.UsageError("--weights and --data need --run DIR or --model FILE.")
@@ -193,8 +236,7 @@ def _build_champion(out: Path, time_limit: float | None, images: int, others: ob
         "There is no run in runs/: this is the network that comes with cbtool, trained for "
         f"{AN2DL2024.name} (docs/champion.md)."
     )
-    networks = manifest.read_manifest(champion.FOLDER).networks
-    _show_zip(out, digest, list(networks), time_limit)
+    return Built(out, digest, manifest.read_manifest(champion.FOLDER).networks, time_limit, {})
 
 
 def _build_model(
@@ -206,7 +248,7 @@ def _build_model(
     images: int,
     data_file: Path | None,
     classes: int | None,
-) -> None:
+) -> Built:
     if data_file is None:
         raise click.UsageError("--model needs --data FILE: labelled images to compare it on.")
     contract = contracts.current()
@@ -228,13 +270,9 @@ def _build_model(
         with stages.stage("predict"):
             accuracy = package.measure_accuracy(folder, samples)
         written = manifest.read_manifest(folder)
-    _show_comparison(comparison, f"{model_file}", f"images of {data_file}")
-    _show_zip(out, digest, list(written.networks), time_limit)
-    click.echo(f"accuracy {accuracy:.4f} on {len(samples):,} images of {data_file}")
-    if preprocess == "none":
-        output.hint(
-            "If that is less than you know of the model, say what it expects: --preprocess."
-        )
+    shown = f"{len(samples):,} images of {data_file}"
+    steps = {str(model_file): comparison.steps}
+    return Built(out, digest, written.networks, time_limit, steps, shown, accuracy)
 
 
 def _build_with_keras(
@@ -244,7 +282,7 @@ def _build_with_keras(
     data_file: Path | None,
     classes: int | None,
     others: object,
-) -> None:
+) -> Built:
     """others: whether options were given that only operations have."""
     if model_file is None or data_file is None:
         raise click.UsageError("--as keras needs --model FILE and --data FILE.")
@@ -259,48 +297,57 @@ def _build_with_keras(
         model = saved_model.read_model(model_file, shape, any_layer=True)
         model = preprocessing.add(model, wanted, shape)
         digest, step, accuracy = keras_package.write_zip(model, samples, out, contract)
-    output.table(
-        ("", ""),
-        [
-            ("zip", str(out)),
-            ("bytes", out.stat().st_size),
-            ("sha256", digest),
-            ("largest relative difference", f"{step.max_relative_difference:.1e}"),
-            ("labels agree", step.label_agreement),
-        ],
-    )
-    click.echo(f"accuracy {accuracy:.4f} on {len(samples):,} images of {data_file}")
-    output.hint(f"Next, in the evaluator's versions of Keras: cbtool validate {out}")
+    shown = f"{len(samples):,} images of {data_file}"
+    return Built(out, digest, (), 0.0, {str(model_file): (step,)}, shown, accuracy)
 
 
-def _show_comparison(comparison: equivalence.Comparison, what: str, where: str) -> None:
-    output.table(
-        ("rewrite", "largest relative difference", "labels agree"),
-        [
+def _show(built: Built) -> None:
+    for name, steps in built.steps.items():
+        rows = [
             (step.rewrite, f"{step.max_relative_difference:.1e}", step.label_agreement)
-            for step in comparison.steps
-        ],
-        title=f"{what}: comparison with the trained network on {comparison.images} {where}",
-    )
+            for step in steps
+        ]
+        output.table(
+            ("rewrite", "largest relative difference", "labels agree"),
+            rows,
+            title=f"{name}: comparison with the trained network on {built.images}",
+        )
+    rows_of_zip: list[tuple[str, Any]] = [
+        ("zip", str(built.out)),
+        ("bytes", built.out.stat().st_size),
+        ("sha256", built.digest),
+    ]
+    if built.networks:
+        uses = ["use it" if each.bfloat16 else "do not use it" for each in built.networks]
+        rows_of_zip += [
+            ("views", "; ".join(", ".join(network.views) for network in built.networks)),
+            ("CPUs with bfloat16", "; ".join(uses)),
+            ("time limit", f"{built.time_limit:g} s" if built.time_limit else "none"),
+        ]
+    output.table(("", ""), rows_of_zip)
+    if built.accuracy is not None:
+        click.echo(f"accuracy {built.accuracy:.4f} on {built.images}")
 
 
-def _show_zip(
-    out: Path, digest: str, networks: list[manifest.NetworkEntry], time_limit: float
-) -> None:
-    output.table(
-        ("", ""),
-        [
-            ("zip", str(out)),
-            ("bytes", out.stat().st_size),
-            ("sha256", digest),
-            ("views", "; ".join(", ".join(network.views) for network in networks)),
-            (
-                "CPUs with bfloat16",
-                "; ".join(
-                    "use it" if network.bfloat16 else "do not use it" for network in networks
-                ),
-            ),
-            ("time limit", f"{time_limit:g} s" if time_limit else "none"),
+def _describe(built: Built) -> dict[str, Any]:
+    """`built`, ready for JSON."""
+    return {
+        "zip": str(built.out),
+        "bytes": built.out.stat().st_size,
+        "sha256": built.digest,
+        "networks": [
+            {
+                "backbone": network.backbone,
+                "views": list(network.views),
+                "bfloat16": network.bfloat16,
+                "gflop": network.gflop,
+            }
+            for network in built.networks
         ],
-    )
-    output.hint(f"Next: cbtool validate {out}")
+        "time_limit": built.time_limit or None,
+        "comparisons": {
+            name: [vars(step) for step in steps] for name, steps in built.steps.items()
+        },
+        "compared_on": built.images or None,
+        "accuracy": built.accuracy,
+    }

@@ -58,8 +58,15 @@ COMMANDS = {
 )
 @click.version_option(package_name="cbtool", prog_name="cbtool")
 @contracts.competition_option
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    envvar="CBTOOL_QUIET",
+    help="No progress: only results, hints and errors.",
+)
 @click.pass_context
-def cli(context: click.Context, competition_file: Path | None) -> None:
+def cli(context: click.Context, competition_file: Path | None, quiet: bool) -> None:
     """Turn a competition's training file into a checked and scored CodaBench submission.
 
     The stages: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start

@@ -113,7 +113,8 @@ def _print(report: dict[str, Any]) -> None:
     help="Folder for clean.csv and the two plots.",
 )
 @options.classes
-def clean(file: Path, out: Path, classes: int | None) -> None:
+@options.json
+def clean(file: Path, out: Path, classes: int | None, as_json: bool) -> None:
     """Find outliers, copies and broken images in FILE.npz.
 
     Writes DIR/clean.csv (id, reason, score, kept, x, y) and scatter plots of the PCA before and
@@ -125,18 +126,25 @@ def clean(file: Path, out: Path, classes: int | None) -> None:
         found = cleaning.clean(samples, config.CleanConfig())
         cleaning.write_csv(found, out / "clean.csv")
         plots.cleaning_pictures(found.coordinates, found.kept, out)
+    if as_json:
+        output.as_json({"file": str(out / "clean.csv"), **count_reasons(found)})
+        return
     output.table(("what", "images"), summary(found), title=str(out / "clean.csv"))
     output.hint(f"Next: cbtool train --data {file}")
 
 
+def count_reasons(found: cleaning.Cleaning) -> dict[str, Any]:
+    """How many images were kept, and how many dropped for each reason, most frequent first."""
+    reasons = Counter(cleaning.shorten_reason(reason) for reason in found.reasons)
+    kept = reasons.pop("", 0)
+    return {"kept": kept, "dropped": dict(reasons.most_common())}
+
+
 def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:
     """How many images were kept and dropped, and why: rows for a table."""
-    reasons = Counter(reason.split(" of ")[0] for reason in found.reasons)
-    kept = reasons.pop("", 0)
-    return [
-        ("kept", kept),
-        *((f"dropped: {reason}", count) for reason, count in reasons.most_common()),
-    ]
+    counts = count_reasons(found)
+    dropped = [(f"dropped: {reason}", count) for reason, count in counts["dropped"].items()]
+    return [("kept", counts["kept"]), *dropped]
 
 
 @data.command("augment-preview")

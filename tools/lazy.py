@@ -117,6 +117,10 @@ class _LazyLoader(Loader):
     def __init__(self, loader: Loader):
         self.loader = loader
 
+    def __getattr__(self, name: str) -> Any:
+        # Such as get_resource_reader: files beside a module are read before it is executed.
+        return getattr(self.loader, name)
+
     def exec_module(self, module: ModuleType) -> None:
         module.__dict__[PENDING] = _Execution(self.loader)
         module.__class__ = _LazyModule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -14,7 +15,7 @@ from unicodedata import category
 import click
 
 from toolkit.core.errors import CbtoolError
-from toolkit.core.progress import Progress
+from toolkit.core.progress import Progress, silent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -25,6 +26,7 @@ with lazy_imports():
     from toolkit.runtime import checks as runtime_checks
 
 CHECK_MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skipped"}
+MARK_STYLES = {"ok": "green", "warning": "yellow", "FAILED": "bold red", "DIFFERS": "bold red"}
 # Of Unicode: control characters, formats such as a change of the writing direction, surrogates, and
 # the separators of lines and paragraphs.
 CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -47,9 +49,9 @@ def plain(text: str) -> str:
 
 def error(problem: CbtoolError) -> None:
     """Prints the error sentence and the hint."""
-    click.echo(f"Error: {plain(problem.sentence)}", err=True)
+    click.echo(f"{_colour('Error:', 'red')} {plain(problem.sentence)}", err=True)
     if problem.hint:
-        click.echo(f"Hint: {plain(problem.hint)}", err=True)
+        click.echo(f"{_colour('Hint:', 'cyan')} {plain(problem.hint)}", err=True)
 
 
 def hint(text: str) -> None:
@@ -117,8 +119,14 @@ def _draw_table(
         drawn.add_column(heading, justify=justify, overflow="fold", no_wrap=numeric)
     for row in rows:
         # As Text: in a string, rich takes words in brackets for its own markup.
-        drawn.add_row(*(rich_text.Text(plain(_cell(value))) for value in row))
+        drawn.add_row(*(_draw_cell(value) for value in row))
     return drawn
+
+
+def _draw_cell(value: Any) -> rich_text.Text:
+    text = _cell(value)
+    # rich leaves the colours out where there is no terminal, or NO_COLOR is set.
+    return rich_text.Text(plain(text), style=MARK_STYLES.get(text, ""))
 
 
 def _is_number(value: Any) -> bool:
@@ -150,6 +158,12 @@ def log_end(name: str, text: str, err: bool = False) -> None:
     cut = f", last {TAIL_LINES} of {len(lines)} lines" if len(lines) > TAIL_LINES else ""
     click.echo(f"-- {name}{cut}:", err=err)
     click.echo(plain("\n".join(lines[-TAIL_LINES:])), err=err)
+
+
+def _colour(word: str, colour: str) -> str:
+    """`word` in a colour, which click leaves out where stderr is no terminal; without one where the
+    user wants none (https://no-color.org)."""
+    return word if os.environ.get("NO_COLOR") else click.style(word, fg=colour, bold=True)
 
 
 def _cell(value: Any) -> str:
@@ -191,9 +205,29 @@ class Stages:
         bars.stop_task(task)
 
 
+class Silence(Stages):
+    """Shows nothing of the stages."""
+
+    def line(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Progress]:
+        yield silent
+
+
+def _is_quiet() -> bool:
+    """Whether the user wants no progress."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("quiet"))
+
+
 @contextmanager
 def stages() -> Iterator[Stages]:
-    """Bars on a terminal, plain lines elsewhere."""
+    """Bars on a terminal, plain lines elsewhere, nothing with --quiet."""
+    if _is_quiet():
+        yield Silence()
+        return
     if not sys.stderr.isatty():
         yield Stages()
         return
@@ -212,7 +246,10 @@ def stages() -> Iterator[Stages]:
 @contextmanager
 def status() -> Iterator[Callable[[str], None]]:
     """Yields a function that shows a status: one updated line on a terminal, elsewhere a new line
-    whenever the text changes."""
+    whenever the text changes, nothing with --quiet."""
+    if _is_quiet():
+        yield lambda text: None
+        return
     if sys.stderr.isatty():
         with console.Console(stderr=True).status("") as line:
             yield line.update

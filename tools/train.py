@@ -20,7 +20,7 @@ from tools.data import summary
 from tools.lazy import lazy_imports, quiet_tensorflow
 
 with lazy_imports():
-    from toolkit.core import config
+    from toolkit.core import config, records
     from toolkit.data import cleaning, dataset
     from toolkit.models import backend as keras_backend
     from toolkit.training import checkpointing, fit, history, prepare, run_folder, trainer
@@ -64,6 +64,7 @@ BACKENDS = ("tensorflow", "jax")
     help="What Keras runs on; also by the variable KERAS_BACKEND.",
 )
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
+@options.json
 def train(
     preset: str | None,
     config_file: Path | None,
@@ -75,6 +76,7 @@ def train(
     seeds: int | None,
     backend: str,
     resume: Path | None,
+    as_json: bool,
 ) -> None:
     """Clean, split and train.
 
@@ -100,7 +102,7 @@ def train(
             raise click.UsageError(
                 "--resume allows only the option --data; all other settings come from the run."
             )
-        _resume(resume, data_file)
+        _report([_resume(resume, data_file)], as_json)
         return
     if data_file is None:
         raise click.UsageError("Missing option '--data'.")
@@ -113,11 +115,14 @@ def train(
     if classes is not None:
         settings = (*settings, f"data.classes={classes}")
     if seeds is None:
-        _train(folder, preset, config_file, settings, data_file)
+        _report([_train(folder, preset, config_file, settings, data_file, as_json)], as_json)
         return
-    for seed in range(seeds):
-        seeded = folder.with_name(f"{folder.name}-seed{seed}")
-        _train(seeded, preset, config_file, (*settings, f"train.seed={seed}"), data_file)
+    runs = []
+    for number in range(seeds):
+        seeded = folder.with_name(f"{folder.name}-seed{number}")
+        one = (*settings, f"train.seed={number}")
+        runs.append(_train(seeded, preset, config_file, one, data_file, as_json))
+    _report(runs, as_json)
 
 
 def _train(
@@ -126,7 +131,8 @@ def _train(
     config_file: Path | None,
     settings: tuple[str, ...],
     data_file: Path,
-) -> None:
+    as_json: bool,
+) -> run_folder.Run:
     # What needs no import of Keras comes first.
     run_folder.require_new(folder)
     contract = contracts.current()
@@ -141,8 +147,9 @@ def _train(
     keras_backend.require(os.environ["KERAS_BACKEND"])
     with _resumable(folder), output.stages() as stages:
         run, found = train_run(folder, chosen, samples, data_file, stages, contract)
-    output.table(("what", "images"), summary(found), title="Cleaning")
-    _report(run)
+    if not as_json:
+        output.table(("what", "images"), summary(found), title="Cleaning")
+    return run
 
 
 def follow(contract: Contract, chosen: config.Config, settings: tuple[str, ...]) -> config.Config:
@@ -158,7 +165,7 @@ def follow(contract: Contract, chosen: config.Config, settings: tuple[str, ...])
     return replace(chosen, data=data, train=training)
 
 
-def _resume(folder: Path, data_file: Path | None) -> None:
+def _resume(folder: Path, data_file: Path | None) -> run_folder.Run:
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
     contract = run_folder.read_contract(run)
@@ -166,7 +173,7 @@ def _resume(folder: Path, data_file: Path | None) -> None:
     samples = dataset.load(path, chosen.data.classes, contract)
     with _resumable(folder), output.stages() as stages, stages.stage("train") as progress:
         fit.resume(run, samples, progress, report_epochs(stages, chosen))
-    _report(run)
+    return run
 
 
 @contextmanager
@@ -236,10 +243,22 @@ def describe_epoch(row: dict[str, Any], chosen: config.Config) -> str:
     return f"{measured}{kept}; learning rate {rate}; {time}"
 
 
-def _report(run: run_folder.Run) -> None:
-    print_history(run)
-    click.echo(run.folder)
-    output.hint(f"Next: cbtool evaluate --run {run.folder}")
+def _report(runs: list[run_folder.Run], as_json: bool) -> None:
+    """Prints what the trainings of `runs` came to."""
+    if as_json:
+        output.as_json({"runs": [_describe(run) for run in runs]})
+        return
+    for run in runs:
+        print_history(run)
+        click.echo(run.folder)
+    output.hint(f"Next: cbtool evaluate --run {runs[-1].folder}")
+
+
+def _describe(run: run_folder.Run) -> dict[str, Any]:
+    """A trained run, ready for JSON: its summary, and its history."""
+    epochs = [vars(epoch) for epoch in history.read_history(run)]
+    summary_of_training = records.read(dict[str, Any], run.finished, "Train the run again.")
+    return {"run": str(run.folder), **summary_of_training, "history": epochs}
 
 
 def print_history(run: run_folder.Run) -> None:

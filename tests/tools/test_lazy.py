@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 
 import click
 import pytest
@@ -69,6 +70,7 @@ def test_a_package_is_not_executed_for_its_modules(package, tmp_path):
         import lazy_example
         from lazy_example import one
     assert one.value == 1
+    assert (resources.files(package) / "one.py").read_text().endswith("value = 1\n")
     assert "touched" not in vars(lazy_example)
     assert lazy_example.touched
 

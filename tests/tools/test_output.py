@@ -1,14 +1,19 @@
 """What strangers wrote is shown as text, and steers neither the terminal nor the tables."""
 
+import json
+import os
+import pty
+import subprocess
 import sys
+from contextlib import suppress
 
 import click
 import numpy as np
 import pytest
 
-from tests.support.commands import in_process
+from tests.support.commands import ROOT, in_process
 from toolkit.core.errors import InputError
-from toolkit.core.files import file_name
+from toolkit.core.files import digest, file_name
 from toolkit.data import dataset, synthetic
 from tools import output
 
@@ -67,3 +72,41 @@ def test_a_class_name_is_no_path(tmp_path):
     assert (out / "0--evil.png").exists()
     assert f"Next: cbtool data clean {tmp_path / 'cells.npz'}" in result.stderr
     assert "7, of 18 different pictures; the most frequent one occurs 8 times" in result.stdout
+
+
+def test_colours_are_for_terminals_and_for_those_who_want_them(monkeypatch):
+    """On a pseudo-terminal: what a program writes depends on where it writes to."""
+    command = [sys.executable, "-m", "tools", "presets", "tini"]
+
+    def run(**variables):
+        main, other = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm", **variables}
+        subprocess.run(command, stderr=other, stdout=other, cwd=ROOT, env=environment)
+        os.close(other)
+        with suppress(OSError):  # the other end is closed
+            return os.read(main, 10_000).decode()
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[31m\x1b[1mError:\x1b[0m there is no preset 'tini'" in run()
+    assert "\x1b" not in run(NO_COLOR="1")
+
+
+def test_quiet_shows_no_progress_and_json_is_alone_on_stdout(training_file, tmp_path):
+    loud = in_process("data", "clean", training_file, "--out", tmp_path)
+    assert "clean: done in" in loud.stderr
+    quiet = in_process("--quiet", "data", "clean", training_file, "--out", tmp_path)
+    assert quiet.stdout == loud.stdout and "clean" not in quiet.stderr.replace("cbtool train", "")
+    found = json.loads(
+        in_process("data", "clean", training_file, "--out", tmp_path, "--json").stdout
+    )
+    assert found["kept"] > 100 and found["dropped"]["outlier"] > 0
+
+
+def test_a_run_is_built_and_told_as_json(small_run, tmp_path):
+    out = tmp_path / "x.zip"
+    result = in_process("build", "--run", small_run, "--out", out, "--json")
+    found = json.loads(result.stdout)
+    assert found["sha256"] == digest(out) and found["bytes"] == out.stat().st_size
+    assert found["networks"][0]["views"][0] == "identity"
+    (steps,) = found["comparisons"].values()
+    assert steps[0]["rewrite"] == "plain operations" and steps[0]["label_agreement"] == 1

@@ -45,6 +45,11 @@ class Cleaning:
         return np.array([reason == "" for reason in self.reasons])
 
 
+def shorten_reason(reason: str) -> str:
+    """A reason without the image that is copied: "copy of 17" as "copy"."""
+    return reason.split(" of ")[0]
+
+
 def clean(samples: Samples, config: CleanConfig) -> Cleaning:
     """Decides for every image of `samples` whether it is kept.
 

@@ -13,6 +13,7 @@ from toolkit.core.config import Config
 from toolkit.core.contract import Contract
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
+from toolkit.data.cleaning import shorten_reason
 from toolkit.data.dataset import Samples
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Estimate, Scores
@@ -109,11 +110,6 @@ def read(run: Run) -> Contents:
         tta=found.get("tta"),
         zips=[entry for entry in ledger if entry.runs == (run.folder.name,)],
     )
-
-
-def shorten_reason(reason: str) -> str:
-    """A reason without the image that is copied: "copy of 17" as "copy"."""
-    return reason.split(" of ")[0]
 
 
 def _read_evaluated(run: Run, part: str, values: dict[str, Any], classes: int) -> Evaluated:

@@ -9,9 +9,10 @@ import numpy as np
 from toolkit.augment import pipeline
 from toolkit.core.config import Config
 from toolkit.data import shift
+from toolkit.data.cleaning import shorten_reason
 from toolkit.data.dataset import Samples
 from toolkit.evaluation.predictions import Predictions
-from toolkit.report.contents import Cleaned, shorten_reason
+from toolkit.report.contents import Cleaned
 from toolkit.report.pictures import make_thumbnail, to_data_uri, to_strip
 
 MISTAKES = 16  # of each condition
