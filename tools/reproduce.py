@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from toolkit.core.errors import InputError
-from tools import completion, contracts, options, output, train
+from tools import completion, contracts, notify, options, output, train
 from tools.evaluate import print_headline
 from tools.lazy import lazy_imports
 
@@ -40,6 +40,7 @@ with lazy_imports():
     help="The folder of the run. [default: runs/PRESET]",
 )
 @options.json
+@notify.notified("training")
 def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> int:
     """Train a preset again; compare its scores.
 

@@ -15,7 +15,7 @@ import click
 
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import CbtoolError, DivergenceError, InputError
-from tools import contracts, options, output
+from tools import contracts, notify, options, output
 from tools.data import summary
 from tools.lazy import lazy_imports, quiet_tensorflow
 
@@ -65,6 +65,7 @@ BACKENDS = ("tensorflow", "jax")
 )
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
 @options.json
+@notify.notified("training")
 def train(
     preset: str | None,
     config_file: Path | None,

@@ -12,7 +12,7 @@ import click
 
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError, LimitError
-from tools import contracts, options, output
+from tools import contracts, notify, options, output
 from tools.lazy import lazy_imports
 from tools.train import follow
 
@@ -85,6 +85,7 @@ with lazy_imports():
 )
 @options.settings
 @options.json
+@notify.notified("search")
 def tune(
     preset: str | None,
     config_file: Path | None,

@@ -11,7 +11,7 @@ import click
 from toolkit.core.archives import open_zip
 from toolkit.core.contract import Contract
 from toolkit.core.errors import PlatformError, SubmissionError, end_sentence
-from tools import contracts, options, outcome, output, plans, recent, unfinished
+from tools import contracts, notify, options, outcome, output, plans, recent, unfinished
 from tools.account import connect
 from tools.lazy import lazy_imports
 from tools.leaderboard import enter
@@ -60,6 +60,7 @@ with lazy_imports():
 @options.checked_interpreter
 @options.runs_folder
 @options.json
+@notify.notified("upload")
 def upload(
     file: Path | None,
     address: addresses.CompetitionAddress | None,

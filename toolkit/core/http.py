@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import requests
 from requests.auth import AuthBase
@@ -41,6 +42,16 @@ def download(
             if attempt == attempts or not _is_transient(error):
                 raise
         time.sleep(pause * 2 ** (attempt - 1))
+
+
+def post(url: str, values: Any, seconds: float) -> str:
+    """Posts `values` as JSON to `url`. Returns why that failed, without the address; empty where it
+    did not. seconds: to connect, and without a byte."""
+    try:
+        answer = requests.post(url, json=values, timeout=seconds, allow_redirects=False)
+    except (requests.RequestException, ValueError) as error:
+        return reason(error).replace(url, "the address")
+    return "" if answer.ok else f"the address answered with {answer.status_code}"
 
 
 def reason(error: Exception) -> str:
