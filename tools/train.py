@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ with lazy_imports():
     from toolkit.data import cleaning, dataset
     from toolkit.models import backend as keras_backend
     from toolkit.training import checkpointing, fit, history, prepare, run_folder, trainer
+    from toolkit.training import tensorboard as boards
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -64,6 +66,11 @@ BACKENDS = ("tensorflow", "jax")
     help="What Keras runs on; also by the variable KERAS_BACKEND.",
 )
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write each epoch for TensorBoard, too: tensorboard --logdir DIR.",
+)
 @options.json
 @notify.notified("training")
 def train(
@@ -77,6 +84,7 @@ def train(
     seeds: int | None,
     backend: str,
     resume: Path | None,
+    tensorboard: bool,
     as_json: bool,
 ) -> None:
     """Clean, split and train.
@@ -103,7 +111,7 @@ def train(
             raise click.UsageError(
                 "--resume allows only the option --data; all other settings come from the run."
             )
-        _report([_resume(resume, data_file)], as_json)
+        _report([_resume(resume, data_file, tensorboard)], as_json)
         return
     if data_file is None:
         raise click.UsageError("Missing option '--data'.")
@@ -116,13 +124,15 @@ def train(
     if classes is not None:
         settings = (*settings, f"data.classes={classes}")
     if seeds is None:
-        _report([_train(folder, preset, config_file, settings, data_file, as_json)], as_json)
+        run = _train(folder, preset, config_file, settings, data_file, tensorboard, as_json)
+        _report([run], as_json)
         return
     runs = []
     for number in range(seeds):
         seeded = folder.with_name(f"{folder.name}-seed{number}")
         one = (*settings, f"train.seed={number}")
-        runs.append(_train(seeded, preset, config_file, one, data_file, as_json))
+        run = _train(seeded, preset, config_file, one, data_file, tensorboard, as_json)
+        runs.append(run)
     _report(runs, as_json)
 
 
@@ -132,6 +142,7 @@ def _train(
     config_file: Path | None,
     settings: tuple[str, ...],
     data_file: Path,
+    tensorboard: bool,
     as_json: bool,
 ) -> run_folder.Run:
     # What needs no import of Keras comes first.
@@ -147,7 +158,7 @@ def _train(
     dataset.require_trainable(samples, data_file)
     keras_backend.require(os.environ["KERAS_BACKEND"])
     with _resumable(folder), output.stages() as stages:
-        run, found = train_run(folder, chosen, samples, data_file, stages, contract)
+        run, found = train_run(folder, chosen, samples, data_file, stages, contract, tensorboard)
     if not as_json:
         output.table(("what", "images"), summary(found), title="Cleaning")
     return run
@@ -166,14 +177,15 @@ def follow(contract: Contract, chosen: config.Config, settings: tuple[str, ...])
     return replace(chosen, data=data, train=training)
 
 
-def _resume(folder: Path, data_file: Path | None) -> run_folder.Run:
+def _resume(folder: Path, data_file: Path | None, tensorboard: bool) -> run_folder.Run:
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
     contract = run_folder.read_contract(run)
     path = data_file or run_folder.training_file(run)
     samples = dataset.load(path, chosen.data.classes, contract)
     with _resumable(folder), output.stages() as stages, stages.stage("train") as progress:
-        fit.resume(run, samples, progress, report_epochs(stages, chosen))
+        report = report_epochs(stages, chosen, folder if tensorboard else None)
+        fit.resume(run, samples, progress, report)
     return run
 
 
@@ -201,6 +213,7 @@ def train_run(
     data_file: Path,
     stages: output.Stages,
     contract: Contract = AN2DL2024,
+    tensorboard: bool = False,
 ) -> tuple[run_folder.Run, cleaning.Cleaning]:
     """Cleans, splits and trains, a stage at a time. Returns the run and what cleaning found."""
     with stages.stage("clean"):
@@ -210,16 +223,25 @@ def train_run(
             network = trainer.build_seeded_network(chosen, samples)
         prepared = prepare.prepare(samples, chosen)
     with stages.stage("train") as progress:
-        report = report_epochs(stages, chosen)
+        report = report_epochs(stages, chosen, folder if tensorboard else None)
         run = fit.fit(prepared, chosen, folder, data_file, network, progress, contract, report)
     return run, prepared.cleaning
 
 
-def report_epochs(stages: output.Stages, chosen: config.Config) -> Callable[[dict[str, Any]], None]:
-    """What prints a line for each epoch of a training by `chosen`."""
+def report_epochs(
+    stages: output.Stages, chosen: config.Config, folder: Path | None = None
+) -> Callable[[dict[str, Any]], None]:
+    """What prints a line for each epoch of a training by `chosen`. folder: of the run, where it is
+    to be written for TensorBoard, too."""
+    writer = None
+    if folder is not None:
+        starts = tuple(accumulate((phase.epochs for phase in chosen.train.phases), initial=0))
+        writer = boards.TensorBoardWriter(folder / boards.FOLDER, starts)
 
     def report(row: dict[str, Any]) -> None:
         stages.line(describe_epoch(row, chosen))
+        if writer:
+            writer(row)
 
     return report
 

@@ -319,9 +319,15 @@ def test_seeds_make_a_run_each(training_file, tmp_path):
         tmp_path / "run",
         "--seeds",
         "2",
+        "--json",
+        "--tensorboard",
         *settings,
     )
     assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)["runs"]
+    assert [run["run"] for run in told] == [str(tmp_path / f"run-seed{seed}") for seed in (0, 1)]
+    assert [epoch["phase"] for epoch in told[0]["history"]] == [0, 1]
+    assert len(list((tmp_path / "run-seed1" / "tensorboard").iterdir())) == 1
     checkpoints = [
         runs.open_finished(tmp_path / f"run-seed{seed}").checkpoint.read_bytes() for seed in (0, 1)
     ]

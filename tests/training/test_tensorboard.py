@@ -1,0 +1,26 @@
+"""Event files for TensorBoard: records that TensorFlow's own reader reads again."""
+
+import pytest
+import tensorflow as tf
+
+from toolkit.training.tensorboard import TAGS, VERSION, TensorBoardWriter
+
+
+def test_each_epoch_is_there_at_once_with_all_its_numbers(tmp_path):
+    (tmp_path / "run").mkdir()
+    write = TensorBoardWriter(tmp_path / "run" / "tensorboard", (0, 5))
+    row = {column: 0.5 + number for number, column in enumerate(TAGS)}
+    write({**row, "phase": 0, "epoch": 4})
+    write({**row, "phase": 1, "epoch": 0})
+    (path,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert "tfevents" in path.name
+    records = tf.data.TFRecordDataset(str(path))
+    events = [tf.compat.v1.Event.FromString(record.numpy()) for record in records]
+    assert events[0].file_version == VERSION
+    found = {
+        (value.tag, event.step): value.simple_value
+        for event in events
+        for value in event.summary.value
+    }
+    expected = {(TAGS[column], step): row[column] for column in TAGS for step in (4, 5)}
+    assert found == pytest.approx(expected)
