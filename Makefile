@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := submission toolkit tools tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow coverage figures lint format requirements docs-configuration
+.PHONY: help demo test test-slow coverage figures lint format requirements docs docs-generated picture
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -36,10 +36,19 @@ format: .venv/installed  ## correct the style where ruff can
 
 requirements: .venv/installed  ## update requirements.txt from the version ranges in setup.cfg
 	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile setup.cfg --extra docs --constraint requirements.txt --universal --python-version 3.10 --no-header --no-annotate --output-file docs/requirements.txt
 	$(BIN)/uv pip compile setup.cfg --extra test --universal --python-version 3.10 --no-header --no-annotate --no-strip-extras --generate-hashes --upgrade --output-file requirements.txt
 
-docs-configuration: .venv/installed  ## write docs/configuration.md from the code
+docs-generated: .venv/installed  ## write docs/configuration.md and docs/reference.md from the code
 	$(BIN)/python -m toolkit.core.config_docs
+	$(BIN)/python -m tools.reference
+
+docs: .venv/installed  ## build the documentation as a site, into site/
+	$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	$(BIN)/mkdocs build --strict
+
+picture: .venv/installed  ## record the README's picture of a terminal
+	$(BIN)/python -m tests.support.record_terminal docs/terminal.svg
 
 # The stamp file is written last, so an interrupted installation starts again.
 .venv/installed: requirements.txt setup.cfg pyproject.toml

@@ -70,7 +70,7 @@ def test_every_key_is_documented_and_the_document_is_current():
         for name, field in kind.__pydantic_fields__.items():
             assert field.description and field.description.endswith("."), (kind, name)
             assert f"| `{name}` |" in DOCUMENT or name in ("phases", "blocks")
-    assert config_docs.configuration_markdown() == DOCUMENT, "run: make docs-configuration"
+    assert config_docs.configuration_markdown() == DOCUMENT, "run: make docs-generated"
 
 
 def test_broken_files_are_errors(tmp_path):

@@ -24,7 +24,7 @@ TYPE_NAMES = {int: "whole number", float: "number", str: "text", bool: "true or 
 COMPARISONS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}  # attributes of pydantic's metadata
 HEAD = """# Configuration
 
-`make docs-configuration` generates this file; change the descriptions in the code instead.
+`make docs-generated` generates this file; change the descriptions in the code instead.
 
 A TOML file (`cbtool train --config FILE`) or a preset, which is such a file with a name
 (`cbtool train --preset NAME`), configures a run. `--set KEY=VALUE` changes a single value, for

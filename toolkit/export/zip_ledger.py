@@ -83,6 +83,14 @@ class Entry:
     path: str | None = None
     online: Annotated[tuple[OnlineScore, ...], BeforeValidator(_read_online)] = ()
 
+    @property
+    def shown_path(self) -> Path:
+        """Where it was written, as a person in this folder would name it."""
+        path = Path(self.path or self.file)  # version 0.1 noted the name alone
+        if path.is_absolute() and path.is_relative_to(Path.cwd()):
+            return path.relative_to(Path.cwd())
+        return path
+
 
 def read(folder: Path) -> list[Entry]:
     """The zips noted in `folder`, in the order they were built. Raises InputError for a damaged
@@ -103,9 +111,7 @@ def find_last(folder: Path) -> Path:
             "Build one: cbtool build --run DIR --out FILE; or name one.",
         )
     last = entries[-1]
-    path = Path(last.path or last.file)  # version 0.1 noted the name alone
-    if path.is_absolute() and path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())  # as a person would name it
+    path = last.shown_path
     if not path.is_file():
         fault = "is not there any more"
     elif digest(path) != last.sha256:

@@ -138,7 +138,7 @@ def _find_next_command(contents: Contents) -> str:
         return f"cbtool evaluate --run {folder}"
     if not contents.zips:
         return f"cbtool build --run {folder} --out submission.zip"
-    return f"cbtool validate {contents.zips[-1].path or contents.zips[-1].file}"
+    return f"cbtool validate {contents.zips[-1].shown_path}"
 
 
 def _describe_evaluation(contents: Contents) -> dict[str, Any]:
@@ -311,7 +311,7 @@ def _draw_augmentations(contents: Contents, progress: Progress) -> list[examples
 def _list_zips(contents: Contents) -> list[tuple[Any, ...]]:
     rows = []
     for entry in contents.zips:
-        path = Path(entry.path or entry.file)
+        path = entry.shown_path
         megabytes = f"{path.stat().st_size / 1e6:.1f}" if path.is_file() else "gone"
         online = ", ".join(f"{one.phase} {one.score:g}" for one in entry.online)
         seconds = "not timed" if entry.seconds is None else f"{entry.seconds:.0f}"
