@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from toolkit.core.files import file_name, format_count
-from tools import contracts, options, output
+from tools import contracts, data_labels, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -32,6 +32,10 @@ with lazy_imports():
 @click.group()
 def data() -> None:
     """Inspect, clean, convert or download training data."""
+
+
+data.add_command(data_labels.labels)
+data.add_command(data_labels.relabel)
 
 
 @data.command()

@@ -27,6 +27,7 @@ from toolkit.data import (
     dataset,
     folder_conversion,
     parquet_conversion,
+    relabelling,
     splitting,
 )
 from toolkit.export import manifest, saved_model, zip_ledger
@@ -232,6 +233,15 @@ def read_table(path: Path) -> None:
     folder_conversion.convert_table(path, path.parent)
 
 
+def read_label_table(path: Path) -> None:
+    relabelling.relabel(
+        dataset.Samples(
+            np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 0]), np.arange(3), ("a", "b")
+        ),
+        path,
+    )
+
+
 def read_documents_of_run(path: Path) -> None:
     """A run folder, all of whose JSON files are the one to read."""
     run = run_folder.Run(path.with_name("run"))
@@ -288,6 +298,7 @@ READERS = {
         Reader("parquet", make_parquet, parquet_conversion.convert_parquet),
         Reader("picture", make_picture, read_picture),
         Reader("table", lambda: b'image,label\nvalid.png,a\n"valid.png",b\n', read_table),
+        Reader("label-table", lambda: b"id,given,suggested\n0,a,b\n1,b,\n", read_label_table),
         Reader("manifest", MANIFEST.encode, read_in_zip("manifest.json")),
         Reader("torch", make_torch, pretrained.read_torch),
         Reader("toml", PRESET.read_bytes, config.read),

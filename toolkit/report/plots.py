@@ -16,6 +16,9 @@ GAP = 2  # pixels between the images of a sheet
 # A preview has two bands. Each shows a row of images, and below it rows of their augmented copies.
 PREVIEW_IMAGES = 2 * SHEET_COLUMNS
 PREVIEW_COPIES = 2
+# A sheet of images with captions.
+LABELLED_COLUMNS = 8
+LABELLED_IMAGES = 6 * LABELLED_COLUMNS
 
 
 def contact_sheet(images: np.ndarray, path: Path) -> None:
@@ -47,6 +50,22 @@ def preview(images: np.ndarray, copies: list[np.ndarray], path: Path) -> None:
         rows.append(images[band])
         rows += [augmented[band] for augmented in copies]
     contact_sheet(np.concatenate(rows), path)
+
+
+def labelled_sheet(images: np.ndarray, captions: list[str], path: Path) -> None:
+    """Writes up to LABELLED_IMAGES `images` (uint8 [n, h, w, 3]), each below its caption, of three
+    lines."""
+    rows = max(1, -(-len(images) // LABELLED_COLUMNS))
+    figure = Figure(figsize=(1.7 * LABELLED_COLUMNS, 2.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, LABELLED_COLUMNS, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, image, caption in zip(grid, images, captions):
+        axes.imshow(image, interpolation="nearest")
+        # Names of classes may hold dollar signs, which would begin a formula.
+        axes.set_title(caption, fontsize=8, parse_math=False)
+    _write(figure, path)
 
 
 def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -> None:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from toolkit.augment import pipeline
 from toolkit.core.config import Config, Phase
 from toolkit.data.dataset import Samples
-from toolkit.models import backend
 from toolkit.models.network import Network
+from toolkit.training.features import compute_features
 
 FEATURE_BATCH = 256  # stored features are small
 
@@ -57,7 +57,7 @@ def make_feed(
     # what it gave.
     rows = pipeline.oversample(samples, train_rows, settings)
     batches = pipeline.make_fixed_batches(samples, rows, settings, False)
-    features = _compute_features(network.trunk, batches)
+    features = compute_features(network.trunk, batches)
     training, steps = pipeline.make_feature_batches(features, settings, first_epoch)
     return Feed(
         network.head,
@@ -81,18 +81,5 @@ def _batch_samples(samples: Samples, batch_size: int) -> tf.data.Dataset:
 
 
 def _batch_features(trunk: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
-    features = tf.data.Dataset.from_tensor_slices(_compute_features(trunk, batches))
+    features = tf.data.Dataset.from_tensor_slices(compute_features(trunk, batches))
     return pipeline.share_tensors(features.batch(FEATURE_BATCH))
-
-
-def _compute_features(
-    trunk: keras.Model, batches: tf.data.Dataset
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The backbone's features of `batches` [n, width], with labels [n, classes] and weights [n]."""
-    predict = backend.compile_prediction(trunk)
-    features, labels, weights = [], [], []
-    for images, some_labels, some_weights in batches:
-        features.append(predict(images))
-        labels.append(some_labels.numpy())
-        weights.append(some_weights.numpy())
-    return np.concatenate(features), np.concatenate(labels), np.concatenate(weights)
