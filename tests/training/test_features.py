@@ -31,7 +31,7 @@ def test_each_image_has_the_features_that_the_backbone_gives_for_it(monkeypatch)
         ("tiny", (), "the backbone simple-cnn has random weights"),
         ("lite", ("model.weights=best.npz",), "best.npz has the weights of a run"),
         ("tiny", ("model.weights=imagenet",), "there are no ImageNet weights for simple-cnn"),
-        ("lite", ("model.weights=missing.h5",), "there is no weights file missing.h5"),
+        ("tiny", ("model.weights=missing.h5",), "there is no weights file missing.h5"),
     ],
 )
 def test_a_backbone_without_published_weights_is_refused(preset, settings, reason):
