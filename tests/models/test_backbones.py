@@ -150,14 +150,17 @@ def test_files_of_other_networks_are_refused(tmp_path):
             build_network(ModelConfig(backbone="convnext-tiny", weights=str(path)), (96, 96, 3), 8)
 
 
-def test_a_failed_download_names_the_way_out(monkeypatch, tmp_path):
-    """A real failed download: from a proxy that nobody answers at."""
+def test_a_failed_download_names_the_way_out(monkeypatch, tmp_path, capsys):
+    """A real failed download: from a proxy that nobody answers at. Keras says what it downloads,
+    which must not be among the results."""
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(InputError, match="could not be downloaded") as caught:
         backbones.BACKBONES["mobilenetv3-small"].read((96, 96, 3), None)
     assert "--weights PATH" in caught.value.hint
+    printed = capsys.readouterr()
+    assert printed.out == "" and "Downloading" in printed.err
 
 
 def test_images_too_small_for_a_backbone_are_an_error(training_file, tmp_path):

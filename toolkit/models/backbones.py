@@ -1,8 +1,10 @@
 """The table of backbones: how each is built, and where its ImageNet weights come from. What each
 costs is in `toolkit.core.catalogue`."""
 
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,7 +204,8 @@ def _application(
 
 def _download(stock: Callable[..., keras.Model], name: str, shape: Shape) -> keras.Model:
     try:
-        with warnings.catch_warnings():
+        # Keras prints what it downloads; stdout is for results.
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
             # MobileNetV3 warns that its weights were trained on another input size.
             warnings.simplefilter("ignore")
             return stock(shape, "imagenet")
