@@ -22,8 +22,9 @@ from toolkit.data.dataset import Samples
 # Reasons of cleaning for which an image shows none of the classes: no label of it is right.
 IRRELEVANT = ("constant", "outlier")
 # The weights' variance before any image is seen, times their number: class scores have a standard
-# deviation of 2. On the competition's cells, 1,280 features and variances of 0.0001 to 0.1, the
-# log loss of the predictions is lowest near it.
+# deviation of 2. On the competition's cells, with 1,280 features, the log loss of the predictions
+# is 0.67, 0.40, 0.35, 0.34 and 0.56 for variances of 0.0001, 0.001, 0.003, 0.01 and 0.1; at 0.01,
+# more of the suspects have right labels than at 0.003, which this number gives.
 PRIOR_VARIANCE = 4.0
 TOLERANCE = 1e-3  # of the fit: it takes half as long as by default, and predicts as well
 ITERATIONS_LIMIT = 500
