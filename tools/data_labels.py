@@ -24,9 +24,7 @@ SHEET = "labels.png"
 
 
 @click.command()
-@click.option(
-    "--data", "file", type=options.PATH, required=True, metavar="FILE", help="The training file."
-)
+@click.argument("file", type=options.PATH)
 @options.preset("The preset whose backbone shows the images to the classifier. [default: lite]")
 @options.settings
 @click.option(

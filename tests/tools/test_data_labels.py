@@ -48,7 +48,7 @@ def wrong_ids(cells):
 def test_flipped_labels_are_listed_and_corrected(file, wrong_ids, cells, tmp_path):
     before = file.read_bytes()
     out = tmp_path / "labels"
-    result = in_process("data", "labels", "--data", file, "--out", out)
+    result = in_process("data", "labels", file, "--out", out)
     assert result.returncode == 0, result.stderr
     with (out / "labels.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
@@ -75,7 +75,7 @@ def test_the_sheet_shows_each_suspect_below_its_labels(file, wrong_ids, tmp_path
         draw(images, captions, path)
 
     monkeypatch.setattr(plots, "labelled_sheet", record)
-    result = in_process("data", "labels", "--data", file, "--out", tmp_path)
+    result = in_process("data", "labels", file, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     samples = dataset.load(file)
     for caption, image in drawn.items():
@@ -104,14 +104,14 @@ def test_near_copies_do_not_confirm_each_others_labels(cells, tmp_path, monkeypa
     path = tmp_path / "copies.npz"
     labels, ids = np.tile(flip(whole.labels), 2), np.arange(320)
     dataset.save(dataset.Samples(both.images, labels, ids, both.class_names), path)
-    result = in_process("data", "labels", "--data", path, "--json")
+    result = in_process("data", "labels", path, "--json")
     assert result.returncode == 0, result.stderr
     suspects = json.loads(result.stdout)["suspects"]
     assert sorted(each["id"] for each in suspects) == [*FLIPPED, *(FLIPPED + 160)]
 
 
 def test_one_json_object_lists_all(file, wrong_ids, cells):
-    result = in_process("data", "labels", "--data", file, "--folds", "3", "--json")
+    result = in_process("data", "labels", file, "--folds", "3", "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     suspects = found["suspects"]
@@ -133,7 +133,7 @@ def test_no_suspects_make_an_empty_table_and_no_sheet(file, tmp_path, monkeypatc
 
     monkeypatch.setattr(features, "extract_features", repeat_labels)
     out = tmp_path / "labels"
-    result = in_process("data", "labels", "--data", file, "--out", out)
+    result = in_process("data", "labels", file, "--out", out)
     assert result.returncode == 0, result.stderr
     assert "0 of 160 labels are suspected" in result.stdout
     assert not (out / "labels.png").exists()
@@ -153,7 +153,7 @@ def test_what_cannot_be_examined_is_one_sentence(file, options, words):
         cut = dataset.load(file).take(np.arange(120))
         dataset.save(cut, file)
         words = "20 folds need 20"
-    result = in_process("data", "labels", "--data", file, *options)
+    result = in_process("data", "labels", file, *options)
     assert_one_sentence(result, words)
 
 
