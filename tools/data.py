@@ -51,7 +51,7 @@ data.add_command(data_labels.relabel)
 def inspect(file: Path, out: Path | None, classes: int | None, as_json: bool) -> None:
     """Show what FILE.npz contains.
 
-    Also writes a contact sheet for each class.
+    Also writes a contact sheet for each class, with the id of each image, its row in FILE.
     """
     samples = dataset.load(file, classes, contracts.current())
     out = out or Path(f"{file.stem}-inspect")
@@ -61,9 +61,11 @@ def inspect(file: Path, out: Path | None, classes: int | None, as_json: bool) ->
     with output.stages() as stages, stages.stage("sheets") as progress:
         for label, name in enumerate(samples.class_names):
             progress(label, len(samples.class_names), name)
-            images = samples.images[samples.labels == label]
-            if len(images):
-                plots.contact_sheet(images, out / f"{label}-{file_name(name)}.png")
+            members = samples.take(np.flatnonzero(samples.labels == label))
+            if len(members):
+                ids = [str(id_) for id_ in members.ids]
+                sheet = out / f"{label}-{file_name(name)}.png"
+                plots.contact_sheet(members.images, sheet, ids)
     report = {
         "file": str(file),
         "images": list(samples.images.shape),

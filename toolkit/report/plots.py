@@ -1,18 +1,20 @@
 """Pictures as PNG files: contact sheets, the PCA scatter, the confusion matrix, the backtest."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from toolkit.core.files import atomic
 
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
 GAP = 2  # pixels between the images of a sheet
+LINE, LETTERS = 12, 7  # height of a line of text in pixels, and width of a letter
 # A preview has two bands. Each shows a row of images, and below it rows of their augmented copies.
 PREVIEW_IMAGES = 2 * SHEET_COLUMNS
 PREVIEW_COPIES = 2
@@ -21,23 +23,35 @@ LABELLED_COLUMNS = 8
 LABELLED_IMAGES = 6 * LABELLED_COLUMNS
 
 
-def contact_sheet(images: np.ndarray, path: Path) -> None:
+def contact_sheet(
+    images: np.ndarray,
+    path: Path,
+    captions: Sequence[str] = (),
+    row_names: Sequence[str] = (),
+) -> None:
     """Writes up to 72 of `images` (uint8 [n, h, w, 3]) as one picture; of more, evenly spaced
-    ones."""
+    ones. captions: of all images, below them. row_names: of the rows, to their left."""
+    captions = list(captions) or [""] * len(images)
     capacity = SHEET_COLUMNS * SHEET_ROWS
     if len(images) > capacity:
-        images = images[np.linspace(0, len(images) - 1, capacity).astype(int)]
+        chosen = np.linspace(0, len(images) - 1, capacity).astype(int)
+        images, captions = images[chosen], [captions[row] for row in chosen]
     height, width = images.shape[1:3]
     rows = -(-len(images) // SHEET_COLUMNS)
-    sheet = np.full(
-        (rows * (height + GAP) + GAP, SHEET_COLUMNS * (width + GAP) + GAP, 3), 255, np.uint8
-    )
-    for number, image in enumerate(images):
+    margin = LETTERS * max(map(len, row_names), default=0)
+    step = height + GAP + (LINE if any(captions) else 0)
+    size = (margin + SHEET_COLUMNS * (width + GAP) + GAP, rows * step + GAP)
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (image, caption) in enumerate(zip(images, captions)):
         row, column = divmod(number, SHEET_COLUMNS)
-        top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
-        sheet[top : top + height, left : left + width] = image
+        left, top = margin + GAP + column * (width + GAP), GAP + row * step
+        sheet.paste(Image.fromarray(image), (left, top))
+        pen.text((left, top + height), caption, "black")
+    for row, name in enumerate(row_names):
+        pen.text((GAP, GAP + row * step + height // 2), name, "black")
     with atomic(path) as temporary:
-        Image.fromarray(sheet).save(temporary, "PNG")
+        sheet.save(temporary, "PNG")
 
 
 def preview(images: np.ndarray, copies: list[np.ndarray], path: Path) -> None:
@@ -49,7 +63,8 @@ def preview(images: np.ndarray, copies: list[np.ndarray], path: Path) -> None:
     for band in (slice(0, SHEET_COLUMNS), slice(SHEET_COLUMNS, PREVIEW_IMAGES)):
         rows.append(images[band])
         rows += [augmented[band] for augmented in copies]
-    contact_sheet(np.concatenate(rows), path)
+    band_names = ("image", *(f"copy {number + 1}" for number in range(len(copies))))
+    contact_sheet(np.concatenate(rows), path, row_names=2 * band_names)
 
 
 def labelled_sheet(images: np.ndarray, captions: list[str], path: Path) -> None:
@@ -125,16 +140,24 @@ def backtest_picture(points: dict[str, list[tuple[float, float]]], path: Path) -
 def confusion_pictures(
     confusions: dict[str, np.ndarray], class_names: tuple[str, ...], folder: Path
 ) -> None:
-    """Draws each matrix of `confusions`, int [classes, classes], as confusion_NAME.png into
-    `folder`."""
+    """Draws each matrix of `confusions`, int [classes, classes], by "PART_CONDITION", as
+    confusion_PART_CONDITION.png into `folder`, the run's."""
     for name, confusion in confusions.items():
-        confusion_picture(confusion, class_names, folder / f"confusion_{name}.png")
+        part, _, condition = name.partition("_")
+        accuracy = np.trace(confusion) / max(1, confusion.sum())
+        title = (
+            f"{folder.resolve().name}: {part} part, {condition}, accuracy {accuracy:.3f}\n"
+            "(shaded by the share of each true class)"
+        )
+        confusion_picture(confusion, class_names, title, folder / f"confusion_{name}.png")
 
 
-def confusion_picture(confusion: np.ndarray, class_names: tuple[str, ...], path: Path) -> None:
+def confusion_picture(
+    confusion: np.ndarray, class_names: tuple[str, ...], title: str, path: Path
+) -> None:
     """Draws a confusion matrix, int [classes, classes]: a row for each true class, a column for
     each predicted one. Cells are shaded by their share of the row."""
-    figure, axes = _figure("Confusion matrix, shaded by the share of each true class")
+    figure, axes = _figure(title)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(confusion):
@@ -158,7 +181,8 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     FigureCanvasAgg(figure)  # draws into memory: no display is needed
     axes = figure.add_subplot()
-    axes.set_title(title)
+    # Names may hold dollar signs, which would begin a formula.
+    axes.set_title(title, parse_math=False)
     return figure, axes
 
 
