@@ -60,7 +60,7 @@ def _add_model(model: keras.Model, source: str, done: list[Operation]) -> str:
     # Tensors are told apart by identity: Keras' have no names that are theirs alone. The id of a
     # tensor, the name of the operation that makes it.
     results: dict[int, str] = {}
-    for node in _nodes(model):
+    for node in list_nodes(model):
         if isinstance(node.operation, keras.layers.InputLayer):
             result = source
         elif isinstance(node.operation, keras.Model):
@@ -121,7 +121,7 @@ def _with_sides(model: keras.Model, shape: tuple[int | None, ...]) -> keras.Mode
     return sized
 
 
-def _nodes(model: keras.Model) -> list[Any]:
+def list_nodes(model: keras.Model) -> list[Any]:
     """The nodes of `model`'s graph, inputs first.
 
     A layer may belong to other graphs too, as a backbone's layers do: only this one's nodes count,

@@ -4,6 +4,7 @@ corruption and each augmentation."""
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import keras
 import numpy as np
 
 from toolkit.augment import pipeline
@@ -12,6 +13,7 @@ from toolkit.data import shift
 from toolkit.data.cleaning import shorten_reason
 from toolkit.data.dataset import Samples
 from toolkit.evaluation.predictions import Predictions
+from toolkit.report import grad_cam
 from toolkit.report.contents import Cleaned
 from toolkit.report.pictures import make_thumbnail, to_data_uri, to_strip
 
@@ -22,13 +24,18 @@ STRIP = 8  # images of an augmentation
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that got a wrong label. picture: the address of an <img>."""
+    """An image, uint8 [h, w, 3], that got a wrong label."""
 
-    picture: str
+    image: np.ndarray
     id: int
     truth: str
     predicted: str
     probability: float
+
+    @property
+    def picture(self) -> str:
+        """The address of an <img>."""
+        return to_data_uri(make_thumbnail(self.image))
 
 
 @dataclass(frozen=True)
@@ -45,15 +52,15 @@ def list_mistakes(samples: Samples, found: Predictions, chained: bool) -> list[M
     which are made again here."""
     confidence = np.where(found.correct, -1.0, found.probabilities.max(axis=1))
     order = np.argsort(-confidence, kind="stable")[:MISTAKES]
-    images = len(np.unique(found.ids))
+    copies = len(np.unique(found.ids))
     mistakes = []
     for row in order[confidence[order] >= 0]:
         one = _take_ids(samples, found.ids[row : row + 1])
         if chained:
-            one = shift.mixture(one, int(row) // images)
+            one = shift.mixture(one, int(row) // copies)
         mistakes.append(
             Mistake(
-                to_data_uri(make_thumbnail(one.images[0])),
+                one.images[0],
                 int(found.ids[row]),
                 samples.class_names[found.labels[row]],
                 samples.class_names[found.predicted[row]],
@@ -61,6 +68,16 @@ def list_mistakes(samples: Samples, found: Predictions, chained: bool) -> list[M
             )
         )
     return mistakes
+
+
+def explain_mistakes(model: keras.Model, mistakes: list[Mistake]) -> list[Strip]:
+    """A few of `mistakes`, and below them what spoke for the labels that they got."""
+    images = np.stack([mistake.image for mistake in mistakes[:STRIP]])
+    heat = grad_cam.compute(model, images)
+    return [
+        Strip("images", "", to_strip(images)),
+        Strip("Grad-CAM", "of the predicted class", to_strip(grad_cam.overlay(images, heat))),
+    ]
 
 
 def list_dropped(samples: Samples, cleaned: Cleaned) -> list[Strip]:

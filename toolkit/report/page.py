@@ -4,6 +4,7 @@ shows."""
 import base64
 import hashlib
 import re
+from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +21,9 @@ from toolkit.core.progress import Progress, silent
 from toolkit.evaluation.metrics import Scores
 from toolkit.evaluation.shift_benchmark import CHAINED, CLEAN
 from toolkit.export.manifest import PLAIN_VIEW
-from toolkit.report import charts, examples, recipe
+from toolkit.report import charts, examples, grad_cam, recipe
 from toolkit.report.contents import Contents, Evaluated
+from toolkit.training.best_network import load_best_network
 from toolkit.training.history import Epoch
 
 FILE = "report.html"  # in the run folder
@@ -145,12 +147,13 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
     found = contents.evaluated
     if found is None:
         empty = "tiles worst_classes family_columns family_rows corruptions class_rows confusions "
-        empty += "mistakes view_rows"
+        empty += "mistakes explained view_rows"
         values: dict[str, Any] = {name: [] for name in empty.split()}
         return values | {"severity_chart": "", "reliability_chart": "", "bounded": False}
     severities = len(next(iter(found.families.values())))
     labels = {name: _label(found, name) for name in CONDITIONS}
     names = contents.class_names
+    mistakes = _list_mistakes(contents)
     recalls = [(names[number], row[1]) for number, row in enumerate(_per_class(found, CHAINED))]
     return {
         "tiles": _list_tiles(found),
@@ -168,7 +171,8 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
             for name in CONDITIONS
         ],
         "confusions": [(labels[name], _shade(found.scores[name])) for name in CONDITIONS],
-        "mistakes": _list_mistakes(contents),
+        "mistakes": mistakes,
+        "explained": _explain(contents, mistakes),
         "reliability_chart": charts.draw_reliability(
             {CONDITIONS[name]: found.predictions[name] for name in CONDITIONS}
         ),
@@ -221,6 +225,21 @@ def _list_mistakes(contents: Contents) -> list[tuple[str, list[examples.Mistake]
         (CONDITIONS[name], examples.list_mistakes(contents.samples, found[name], name == CHAINED))
         for name in CONDITIONS
     ]
+
+
+def _explain(
+    contents: Contents, mistakes: list[tuple[str, list[examples.Mistake]]]
+) -> dict[str, list[examples.Strip]]:
+    """Grad-CAM of a few mistakes, by condition; nothing for a network without a feature map."""
+    if not any(found for _, found in mistakes) or not contents.run.checkpoint.exists():
+        return {}
+    model = load_best_network(contents.run)
+    explained = {}
+    for name, found in mistakes:
+        if found:
+            with suppress(grad_cam.NoMap):
+                explained[name] = examples.explain_mistakes(model, found)
+    return explained
 
 
 def _draw_corruptions(contents: Contents) -> list[examples.Strip]:
