@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
@@ -28,6 +28,16 @@ with lazy_imports():
     from toolkit.training import tensorboard as boards
 
 BACKENDS = ("tensorflow", "jax")
+STRATEGIES = ("one-device", "mirrored")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the runs of one call are trained and told of. strategy: one of STRATEGIES."""
+
+    strategy: str
+    tensorboard: bool
+    as_json: bool
 
 
 @click.command()
@@ -67,6 +77,13 @@ BACKENDS = ("tensorflow", "jax")
 )
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
 @click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default=STRATEGIES[0],
+    show_default=True,
+    help="mirrored: every batch is split over all GPUs of this machine (TensorFlow only).",
+)
+@click.option(
     "--tensorboard",
     is_flag=True,
     help="Write each epoch for TensorBoard, too: tensorboard --logdir DIR.",
@@ -84,6 +101,7 @@ def train(
     seeds: int | None,
     backend: str,
     resume: Path | None,
+    strategy: str,
     tensorboard: bool,
     as_json: bool,
 ) -> None:
@@ -106,12 +124,13 @@ def train(
             f"pip install 'cbtool[{backend}]'; with an NVIDIA GPU, 'cbtool[{backend}-cuda]'.",
         )
     os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
+    way = Way(strategy, tensorboard, as_json)
     if resume:
         if preset or config_file or folder or weights or classes or settings or seeds:
             raise click.UsageError(
                 "--resume allows only the option --data; all other settings come from the run."
             )
-        _report([_resume(resume, data_file, tensorboard)], as_json)
+        _report([_resume(resume, data_file, way)], as_json)
         return
     if data_file is None:
         raise click.UsageError("Missing option '--data'.")
@@ -124,14 +143,14 @@ def train(
     if classes is not None:
         settings = (*settings, f"data.classes={classes}")
     if seeds is None:
-        run = _train(folder, preset, config_file, settings, data_file, tensorboard, as_json)
+        run = _train(folder, preset, config_file, settings, data_file, way)
         _report([run], as_json)
         return
     runs = []
     for number in range(seeds):
         seeded = folder.with_name(f"{folder.name}-seed{number}")
         one = (*settings, f"train.seed={number}")
-        run = _train(seeded, preset, config_file, one, data_file, tensorboard, as_json)
+        run = _train(seeded, preset, config_file, one, data_file, way)
         runs.append(run)
     _report(runs, as_json)
 
@@ -142,8 +161,7 @@ def _train(
     config_file: Path | None,
     settings: tuple[str, ...],
     data_file: Path,
-    tensorboard: bool,
-    as_json: bool,
+    way: Way,
 ) -> run_folder.Run:
     # What needs no import of Keras comes first.
     run_folder.require_new(folder)
@@ -157,9 +175,15 @@ def _train(
     samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
     keras_backend.require(os.environ["KERAS_BACKEND"])
-    with _resumable(folder), output.stages() as stages:
-        run, found = train_run(folder, chosen, samples, data_file, stages, contract, tensorboard)
-    if not as_json:
+    with (
+        _resumable(folder),
+        _distribute(way.strategy, chosen),
+        output.stages() as stages,
+    ):
+        run, found = train_run(
+            folder, chosen, samples, data_file, stages, contract, way.tensorboard
+        )
+    if not way.as_json:
         output.table(("what", "images"), summary(found), title="Cleaning")
     return run
 
@@ -177,16 +201,43 @@ def follow(contract: Contract, chosen: config.Config, settings: tuple[str, ...])
     return replace(chosen, data=data, train=training)
 
 
-def _resume(folder: Path, data_file: Path | None, tensorboard: bool) -> run_folder.Run:
+def _resume(folder: Path, data_file: Path | None, way: Way) -> run_folder.Run:
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
     contract = run_folder.read_contract(run)
     path = data_file or run_folder.training_file(run)
     samples = dataset.load(path, chosen.data.classes, contract)
-    with _resumable(folder), output.stages() as stages, stages.stage("train") as progress:
-        report = report_epochs(stages, chosen, folder if tensorboard else None)
+    with (
+        _resumable(folder),
+        _distribute(way.strategy, chosen),
+        output.stages() as stages,
+        stages.stage("train") as progress,
+    ):
+        report = report_epochs(stages, chosen, folder if way.tensorboard else None)
         fit.resume(run, samples, progress, report)
     return run
+
+
+@contextmanager
+def _distribute(strategy: str, chosen: config.Config) -> Iterator[None]:
+    """What is built and trained in this block runs as `strategy`, one of STRATEGIES, says. Raises
+    InputError where this machine, the backend or `chosen` does not allow it."""
+    if strategy == STRATEGIES[0]:
+        yield
+        return
+    if any(phase.accumulate > 1 for phase in chosen.train.phases):
+        raise InputError(
+            "--strategy mirrored and accumulate do not go together: Keras adds up gradients on one "
+            "device only.",
+            "Several devices hold larger batches: raise train.batch_size instead.",
+        )
+    with keras_backend.distribute() as devices:
+        size = chosen.train.batch_size
+        output.hint(
+            f"{devices} devices: each batch of {size} is split, {-(-size // devices)} images at "
+            "most for a device; the learning rate is that of the whole batch."
+        )
+        yield
 
 
 @contextmanager

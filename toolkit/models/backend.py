@@ -4,7 +4,8 @@ tf.data and keras-cv feed the training whatever the backend, so TensorFlow is al
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -30,6 +31,31 @@ def require(wanted: str) -> None:
             f"Keras runs on {name()} in this process, not on {wanted}.",
             f"Start a new one with the environment variable KERAS_BACKEND={wanted}.",
         )
+
+
+@contextmanager
+def distribute() -> Iterator[int]:
+    """Networks that are built and trained in this block are copied to all GPUs, or where there is
+    none to all CPU devices, and each trains on its part of every batch; yields their number.
+
+    Raises InputError on a backend that cannot do it, and where there is only one device.
+    """
+    if name() != "tensorflow":
+        # keras.distribution splits only batches that are divisible by the devices, and an epoch's
+        # last batch is as large as it happens to be.
+        raise InputError(
+            f"--strategy mirrored is for TensorFlow, not for {name()}.",
+            "Train with --backend tensorflow, or on one device.",
+        )
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        raise InputError(
+            f"--strategy mirrored needs two devices or more; TensorFlow sees {devices[0].name}.",
+            "cbtool doctor says whether a GPU is seen; without a second one, leave --strategy out.",
+        )
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    with strategy.scope():
+        yield strategy.num_replicas_in_sync
 
 
 def make_deterministic() -> None:

@@ -96,7 +96,8 @@ class HistoryWriter(keras.callbacks.Callback):
         seconds = time.perf_counter() - self.started
         row: dict[str, int | float] = {"phase": self.state.phase, "epoch": epoch}
         row["seconds"] = round(seconds, 1)
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        rate = self.model.optimizer.learning_rate  # on several devices, a copy on each
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
         # The accuracy on corrupted images is no metric of Keras: `BestWeights` measured it.
         values = {**(logs or {}), "val_shift_accuracy": self.best.shift_accuracy}
         row |= {name: float(values[name]) for name in METRICS}
