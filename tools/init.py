@@ -51,6 +51,7 @@ DEFAULTS = {
 @click.option("--height", type=int, metavar="PIXELS", help="Height of the images.")
 @click.option("--width", type=int, metavar="PIXELS", help="Width of the images.")
 @click.option("--channels", type=int, metavar="N", help="1 (grey), 3 (RGB) or 4. [default: 3]")
+@click.option("--hidden", type=int, metavar="N", help="Number of hidden images, if known.")
 @click.option("--classes", type=int, metavar="N", help="Number of classes.")
 @click.option("--class-names", metavar="A,B,...", help="Their names, in the labels' order.")
 @click.option(
@@ -141,7 +142,7 @@ def _ask(known: dict[str, Any]) -> None:
 def _arrange(known: dict[str, Any]) -> dict[str, Any]:
     """`known` as the tables of the file."""
     tables = {
-        "images": ("height", "width", "channels"),
+        "images": ("height", "width", "channels", "hidden"),
         "classes": {"classes": "count"},
         "interface": ("style", "class_name", "method", "returns"),
         "environment": ("tensorflow", "keras"),

@@ -22,9 +22,8 @@ with lazy_imports():
 @click.option(
     "--images",
     type=click.IntRange(min=1),
-    required=True,
     metavar="N",
-    help="Size of the test set for the projection.",
+    help="Size of the test set for the projection. [default: that of the competition]",
 )
 @options.interpreter
 @options.backend
@@ -33,7 +32,7 @@ with lazy_imports():
 @options.json
 def time(
     file: Path | None,
-    images: int,
+    images: int | None,
     evaluator: str | None,
     python: str | None,
     backend: EngineName | None,
@@ -52,6 +51,11 @@ def time(
     """
     file = recent.choose_zip(file, folder)
     contract = contracts.current()
+    images = images or contract.hidden_images
+    if images is None:
+        raise click.UsageError(
+            f"how many hidden images {contract.name} has is not known: give --images N."
+        )
     limit = limit or contract.time_limit
     isolation = options.choose_isolation(backend)
     with output.stages() as stages:

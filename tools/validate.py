@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toolkit.core.archives import open_zip
-from toolkit.core.contract import AN2DL2024, Contract
+from toolkit.core.contract import Contract
 from tools import contracts, options, output, recent
 from tools.lazy import lazy_imports
 
@@ -69,8 +69,8 @@ def validate(
         return 1
     skipped = sum(check.status == "skipped" for check in found)
     passed = f"All checks passed{f', {skipped} skipped' if skipped else ''}."
-    images = "3421" if contract == AN2DL2024 else "N"  # of AN2DL 2024's final test set
-    output.hint(f"{passed} Next: cbtool time {file} --images {images}")
+    images = "" if contract.hidden_images else " --images N"
+    output.hint(f"{passed} Next: cbtool time {file}{images}")
     return 0
 
 

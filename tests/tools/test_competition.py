@@ -110,7 +110,12 @@ def test_a_function_of_somebody_elses_is_checked_by_the_contract(folder):
     found = {check["name"]: check for check in json.loads(checked.stdout)["checks"]}
     assert checked.returncode == 1
     assert "not probabilities" in found["returns"]["detail"]
-    timed = run(folder, "time", "s.zip", "--images", "60", "--json")
+    unknown = run(folder, "time", "s.zip", "--json")
+    assert unknown.returncode == 2 and "give --images N" in unknown.stderr
+    description = folder / "competition.toml"
+    description.write_text(description.read_text().replace("channels", "hidden = 60\nchannels"))
+    assert competition_file.read(description).hidden_images == 60
+    timed = run(folder, "time", "s.zip", "--json")
     assert_one_sentence(timed, "predict returned numbers from 1 to 1.9, not probabilities", code=1)
 
 

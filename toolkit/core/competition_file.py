@@ -38,11 +38,13 @@ Bytes = Annotated[int, Field(ge=1_000_000)]
 
 @dataclass(frozen=True, config=STRICT)
 class Images:
-    """The images that predict is given. channels: 1 (grey), 3 (RGB) or 4 (RGBA)."""
+    """The images that predict is given. channels: 1 (grey), 3 (RGB) or 4 (RGBA). hidden: how many
+    hidden images there are, if that is known."""
 
     height: Side
     width: Side
     channels: Annotated[int, Field(ge=1, le=4)] = 3
+    hidden: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
         if self.channels == 2:
@@ -162,6 +164,7 @@ def make_contract(values: dict[str, Any], source: str) -> Contract:
         size_limit=limits.zip_bytes,
         server=described.codabench.server,
         competition=described.codabench.competition,
+        hidden_images=images.hidden,
     )
 
 
@@ -202,7 +205,7 @@ def describe(contract: Contract) -> Description:
         name=contract.name,
         metric=contract.metric,
         corrupted=contract.corrupted,
-        images=Images(height, width, channels),
+        images=Images(height, width, channels, contract.hidden_images),
         classes=Classes(contract.classes, contract.class_names),
         interface=Interface(contract.style, contract.class_name, contract.method, contract.returns),
         environment=Environment(contract.tensorflow or None, contract.keras or None, tuple(extra)),

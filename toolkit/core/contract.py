@@ -29,6 +29,7 @@ class Contract:
     installs there, where that is not known by the name; None and none where the competition names
     no environment. tensorflow, keras: the versions there. newest_keras: the latest version whose
     `.keras` files are known to load there. server, competition: its address on CodaBench.
+    hidden_images: how many there are, None where nobody knows.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Contract:
     size_limit: int | None = None
     server: str | None = None
     competition: int | None = None
+    hidden_images: int | None = None
 
     @property
     def interface(self) -> str:
@@ -96,4 +98,5 @@ AN2DL2024 = Contract(
         "neutrophil",
         "platelet",
     ),
+    hidden_images=3421,  # of the final phase
 )
