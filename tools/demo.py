@@ -18,7 +18,7 @@ with lazy_imports():
     from toolkit.data import dataset, synthetic
     from toolkit.evaluation import evaluate as evaluation
     from toolkit.export import package
-    from toolkit.report import contents, page, plots
+    from toolkit.report import page, plots
     from toolkit.runtime import checks, timing
 
 PER_CLASS = 80  # drawn cells a class
@@ -63,8 +63,7 @@ def demo(out: Path) -> int:
         with stages.stage("build"):
             package.build([run], zip_file)
         with stages.stage("report"):
-            known = contents.read(run).with_samples(samples)
-            page.write_run_page(known, run.folder / page.FILE)
+            page.write_report(run, samples)
         with stages.stage("validate"):
             found = checks.validate(zip_file)
         with stages.stage("time"):

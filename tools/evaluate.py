@@ -13,7 +13,7 @@ with lazy_imports():
     from toolkit.data import dataset
     from toolkit.evaluation import calibration, metrics, results, shift_benchmark, tta
     from toolkit.evaluation import evaluate as evaluation
-    from toolkit.report import contents, page, plots
+    from toolkit.report import page, plots
     from toolkit.training import run_folder
 
 
@@ -60,8 +60,7 @@ def evaluate(
             evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
             plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)
         with stages.stage("report") as progress:
-            known = contents.read(run).with_samples(samples)
-            page.write_run_page(known, run.folder / page.FILE, progress)
+            page.write_report(run, samples, progress)
     openings = len(evaluation.openings(run))
     if as_json:
         headline = evaluated.parts[part].result.headline

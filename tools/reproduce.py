@@ -19,7 +19,7 @@ with lazy_imports():
     from toolkit.evaluation import evaluate as evaluation
     from toolkit.evaluation import metrics, shift_benchmark
     from toolkit.export import package
-    from toolkit.report import contents, page, plots
+    from toolkit.report import page, plots
     from toolkit.training import fit, run_folder
 
 
@@ -63,8 +63,7 @@ def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> in
         with stages.stage("build"):
             package.build([run], out / "submission.zip", contract=contract)
         with stages.stage("report"):
-            known = contents.read(run).with_samples(samples)
-            page.write_run_page(known, run.folder / page.FILE)
+            page.write_report(run, samples)
     result = evaluated.parts["validation"].result
     measured = _take_measured(result)
     rows = [

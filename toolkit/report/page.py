@@ -18,13 +18,15 @@ from toolkit.core import config
 from toolkit.core.files import write_text
 from toolkit.core.metrics import LOWER_IS_BETTER
 from toolkit.core.progress import Progress, silent
+from toolkit.data.dataset import Samples
 from toolkit.evaluation.metrics import Scores
 from toolkit.evaluation.shift_benchmark import CHAINED, CLEAN
 from toolkit.export.manifest import PLAIN_VIEW
 from toolkit.report import charts, examples, grad_cam, recipe
-from toolkit.report.contents import Contents, Evaluated
+from toolkit.report.contents import Contents, Evaluated, read
 from toolkit.training.best_network import load_best_network
 from toolkit.training.history import Epoch
+from toolkit.training.run_folder import Run
 
 FILE = "report.html"  # in the run folder
 CONDITIONS = {CLEAN: "clean images", CHAINED: "chains of corruptions"}
@@ -43,6 +45,11 @@ SECTIONS = {
 }
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 NO_PICTURES = "The training file is not there, so no pictures are shown: give it with --data."
+
+
+def write_report(run: Run, samples: Samples, progress: Progress = silent) -> None:
+    """Writes FILE into the folder of `run`. samples: of its training file."""
+    write_run_page(read(run).with_samples(samples), run.folder / FILE, progress)
 
 
 def write_run_page(contents: Contents, path: Path, progress: Progress = silent) -> None:
