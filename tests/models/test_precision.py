@@ -56,23 +56,19 @@ def compute_gradients(model, scale):
 
 @pytest.mark.parametrize("policy", MIXED)
 def test_gradients_are_those_of_float32_layer_by_layer(policy, reference):
+    """Weights and scores are float32, too; products are not."""
     weights, expected = reference
     model = build(policy)
     model.set_weights(weights)
+    assert {variable.dtype for variable in model.variables} == {"float32"}
+    assert model.output.dtype == "float32"
+    products = [layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    assert {layer.compute_dtype for layer in products} == {policy.removeprefix("mixed_")}
     gradients = compute_gradients(model, SCALE[policy])
     for variable, found, wanted in zip(model.trainable_variables, gradients, expected):
         assert found.dtype == np.float32, variable.path  # of master weights
         difference = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
         assert difference < TOLERANCE[policy], (variable.path, difference)
-
-
-@pytest.mark.parametrize("policy", MIXED)
-def test_weights_and_scores_are_float32_and_products_are_not(policy):
-    model = build(policy)
-    assert {variable.dtype for variable in model.variables} == {"float32"}
-    assert model.output.dtype == "float32"
-    products = [layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
-    assert {layer.compute_dtype for layer in products} == {policy.removeprefix("mixed_")}
 
 
 @pytest.mark.parametrize("kind", ["LayerNormalization", "BatchNormalization"])

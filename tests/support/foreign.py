@@ -5,7 +5,7 @@
 Each network here is built anew from the layers that its source lists, with random weights and
 statistics, saved as .keras, and built as `cbtool build --model` does. A row has the largest
 difference of scores before weights are stored, and the share of labels that agree with
-model.predict; or the error of the build.
+model.predict, for weights stored in float32 and in float16; or the error of the build.
 """
 
 import sys
@@ -368,22 +368,27 @@ def print_row(name: str, folder: Path) -> None:
     model = make_network(name, pixels)
     model.save(folder / "model.keras")
     source = " ".join((NETWORKS[name].__doc__ or "").split())
+    expected = model.predict(pixels, batch_size=BATCH, verbose=0).argmax(1)
+    agreements = []
     try:
         read = saved_model.read_model(folder / "model.keras", SHAPE)
-        comparison = package.export_model(read, samples, folder / "package")
+        for dtype in ("float32", "float16"):  # of the stored weights
+            comparison = package.export_model(read, samples, folder / dtype, dtype)
+            agreements.append(np.mean(Model(folder / dtype).predict(samples.images) == expected))
     except CbtoolError as error:
         sentence = error.sentence.replace(f" of {folder / 'model.keras'}", "")
-        print(f"| {name} | {source} | refused: {sentence} | |", flush=True)
+        print(f"| {name} | {source} | refused: {sentence} | | |", flush=True)
         return
-    expected = model.predict(pixels, batch_size=BATCH, verbose=0).argmax(1)
-    agreement = np.mean(Model(folder / "package").predict(samples.images) == expected)
     exact = comparison.steps[-3].max_relative_difference  # after all rewrites, weights in float32
-    print(f"| {name} | {source} | {exact:.1e} | {agreement:.3f} |", flush=True)
+    agree = " | ".join(f"{agreement:.3f}" for agreement in agreements)
+    print(f"| {name} | {source} | {exact:.1e} | {agree} |", flush=True)
 
 
 if __name__ == "__main__":
-    print("| network | source | largest relative difference | labels agree |")
-    print("| --- " * 4 + "|")
+    print(
+        "| network | source | largest relative difference | labels agree | with float16 weights |"
+    )
+    print("| --- " * 5 + "|")
     for wanted in sys.argv[1:] or NETWORKS:
         keras.backend.clear_session()
         with tempfile.TemporaryDirectory() as place:
