@@ -1,7 +1,7 @@
 # Each target installs what it needs; only Python 3.10 to 3.12 must be installed before.
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := submission toolkit tools tests examples
+CODE := submission toolkit tools tests examples docs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow coverage figures lint format requirements docs docs-generated picture
