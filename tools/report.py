@@ -51,11 +51,11 @@ def report(
         if len(folders) < 2:
             raise click.UsageError("--compare needs two runs or more.")
         out = out or Path("comparison.html")
-        runs = [run_folder.Run(each) for each in folders]
+        runs = [run_folder.open_run(each) for each in folders]
         with output.stages() as stages, stages.stage("report"):
             comparison.write_page([contents.read(run) for run in runs], out)
     else:
-        run = run_folder.Run(recent.choose_run(folder))
+        run = run_folder.open_run(recent.choose_run(folder))
         out = out or run.folder / page.FILE
         write_page(run, data_file, out)
     click.echo(out)
@@ -63,13 +63,16 @@ def report(
 
 def write_page(run: run_folder.Run, data_file: Path | None, out: Path) -> None:
     """Writes the page of `run`; without pictures, which a person is told, where its training file
-    is not there. Raises InputError where `data_file` is named and cannot be read."""
+    is not there or is another one now. Raises InputError where `data_file` is named, and is not that
+    of the run."""
     samples = None
     with output.stages() as stages, stages.stage("report") as progress:
         known = contents.read(run)
         try:
             samples = load_data(run, data_file)
+            run_folder.require_data(run, samples)
         except InputError as error:
+            samples = None
             if data_file is not None:
                 raise
             output.hint(f"No pictures of images: {error.sentence} Name it with --data FILE.")

@@ -86,6 +86,13 @@ def test_it_needs_no_network_and_its_pictures_are_whole(small_run):
     assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object")]
 
 
+def test_of_very_many_classes_there_is_no_matrix(run, monkeypatch):
+    assert "true \\ predicted" in report(run)[0].text
+    monkeypatch.setattr("toolkit.report.page.MATRIX_LIMIT", 7)
+    text = report(run)[0].text
+    assert "true \\ predicted" not in text and "matrix of 8 classes is left out" in text
+
+
 def test_foreign_text_stays_text(run):
     attack = "<script>alert(1)</script>"
     provenance = json.loads((run / "provenance.json").read_text())
@@ -116,6 +123,21 @@ def test_without_the_training_file_there_are_no_pictures_and_a_hint(run, tmp_pat
     assert "No pictures of images" in result.stderr and "--data FILE" in result.stderr
     named = in_process("report", "--run", run, "--data", tmp_path / "gone.npz")
     assert_one_sentence(named, "gone.npz")
+
+
+def test_pictures_of_another_file_are_not_shown(run, training_file, tmp_path):
+    named = in_process("report", "--run", run, "--data", training_file)
+    assert_one_sentence(named, "not the data of this run")
+    provenance = json.loads((run / "provenance.json").read_text())
+    provenance["data"] = str(training_file)  # it was replaced since
+    (run / "provenance.json").write_text(json.dumps(provenance))
+    page, result = report(run)
+    assert page.values("img", "src") == [] and "not the data of this run" in result.stderr
+
+
+def test_a_folder_that_is_no_run_is_said(tmp_path, small_run):
+    for arguments in (("--run", tmp_path), ("--compare", small_run, "--compare", tmp_path)):
+        assert_one_sentence(in_process("report", *arguments), "is not a run folder")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ SECTIONS = {
     "zip": "Zip",
     "recipe": "Recipe",
 }
+MATRIX_LIMIT = 40  # classes; nobody reads a larger matrix, and a page of it is slow
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 NO_PICTURES = "The training file is not there, so no pictures are shown: give it with --data."
 
@@ -177,7 +178,11 @@ def _describe_evaluation(contents: Contents) -> dict[str, Any]:
             (labels[name], [(names[i], *row) for i, row in enumerate(_per_class(found, name))])
             for name in CONDITIONS
         ],
-        "confusions": [(labels[name], _shade(found.scores[name])) for name in CONDITIONS],
+        "confusions": [
+            (labels[name], _shade(found.scores[name]))
+            for name in CONDITIONS
+            if len(names) <= MATRIX_LIMIT
+        ],
         "mistakes": mistakes,
         "explained": _explain(contents, mistakes),
         "reliability_chart": charts.draw_reliability(

@@ -150,7 +150,7 @@ def read_contract(run: Run) -> Contract:
 
 def open_finished(folder: Path) -> Run:
     """The run in `folder`. Raises InputError unless it has been trained to its end."""
-    run = _open(folder)
+    run = open_run(folder)
     if not run.finished.exists():
         if (process := locks.find_holder(run.lock)) is not None:
             raise InputError(
@@ -187,7 +187,7 @@ def find_latest(folder: Path) -> Run:
 def open_unfinished(folder: Path) -> Run:
     """The run in `folder`. Raises InputError when there is none, or when it is trained to its end
     already."""
-    run = _open(folder)
+    run = open_run(folder)
     if run.finished.exists():
         raise InputError(
             f"the run in {folder} is finished.", f"Next: cbtool evaluate --run {folder}."
@@ -223,7 +223,8 @@ def _find_end(run: Run) -> float:
     return run.finished.stat().st_mtime
 
 
-def _open(folder: Path) -> Run:
+def open_run(folder: Path) -> Run:
+    """The run in `folder`, however far it has come. Raises InputError when there is none."""
     run = Run(Path(folder))
     if not run.config.exists():
         raise InputError(
