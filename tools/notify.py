@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ with lazy_imports():
 
 WEB_SECONDS = 10  # for an answer of a web address
 COMMAND_SECONDS = 60
+REASON_LENGTH = 2000  # characters: Linux takes 128 KiB for a variable, Discord 2000 in all
 STATUSES = {0: "done", 1: "failed"}
 
 
@@ -72,8 +72,10 @@ def _explain(error: BaseException) -> tuple[str, str]:
 
 def _describe(event: str, status: str, reason: str, started: float) -> dict[str, str]:
     spent = output.duration(time.monotonic() - started)
-    command = " ".join(["cbtool", *sys.argv[1:3]])
-    text = f"{command}: the {event} is {status} after {spent}"
+    # Not the arguments: the address in them may hold a secret, and many may read the text.
+    text = f"cbtool {click.get_current_context().info_name}: the {event} is {status} after {spent}"
+    # No variable holds a NUL or a lone surrogate, which a file's name in the sentence may have.
+    reason = output.plain(reason)[:REASON_LENGTH]
     return {
         "event": event,
         "status": status,
@@ -85,7 +87,7 @@ def _describe(event: str, status: str, reason: str, started: float) -> dict[str,
 def _send(target: str, message: dict[str, str]) -> None:
     """Sends `message`. The command has ended anyway: an error is a hint, without the address, which
     may hold a secret."""
-    is_address = target.startswith(("http://", "https://"))
+    is_address = target.lower().startswith(("http://", "https://"))
     reason = _post(target, message) if is_address else _run(target, message)
     if reason:
         output.hint(f"--notify failed: {reason}.")
@@ -112,4 +114,6 @@ def _run(command: str, message: dict[str, str]) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"the command took more than {COMMAND_SECONDS} s"
+    except (OSError, ValueError):  # too long, or with a NUL
+        return "the command cannot be run"
     return f"the command ended with {ended.returncode}" if ended.returncode else ""

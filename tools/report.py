@@ -63,8 +63,8 @@ def report(
 
 def write_page(run: run_folder.Run, data_file: Path | None, out: Path) -> None:
     """Writes the page of `run`; without pictures, which a person is told, where its training file
-    is not there or is another one now. Raises InputError where `data_file` is named, and is not that
-    of the run."""
+    is not there or is another one now. Raises InputError where `data_file` is named, and is not
+    that of the run."""
     samples = None
     with output.stages() as stages, stages.stage("report") as progress:
         known = contents.read(run)

@@ -290,9 +290,14 @@ def report_epochs(
         writer = boards.TensorBoardWriter(folder / boards.FOLDER, starts)
 
     def report(row: dict[str, Any]) -> None:
+        nonlocal writer
         stages.line(describe_epoch(row, chosen))
-        if writer:
-            writer(row)
+        try:
+            if writer:
+                writer(row)
+        except InputError as error:  # the training is worth more than its copy in another form
+            stages.line(f"No more for TensorBoard: {error.sentence}")
+            writer = None
 
     return report
 

@@ -71,6 +71,40 @@ def test_an_address_gets_json(server):
     assert "the training is done after" in message["text"]
 
 
+@pytest.mark.parametrize("sentence", ["a\0b", "a\ud800b", "x" * 200_000])
+def test_any_sentence_reaches_a_command_and_stays_the_error(sentence, tmp_path):
+    told = tmp_path / "told"
+    with pytest.raises(InputError) as raised:
+        call(InputError(sentence), f'printf "%s" "$CBTOOL_REASON" > {told}')
+    assert raised.value.sentence == sentence
+    assert 0 < len(told.read_text()) <= 2000
+
+
+def test_a_command_that_cannot_be_run_is_a_hint(capsys):
+    assert call(0, "true \0") == 0
+    assert "--notify failed: the command cannot be run." in capsys.readouterr().err
+
+
+def test_a_redirection_is_no_delivery(server, capsys):
+    server.expect_request("/hook").respond_with_data(
+        "", status=302, headers={"Location": server.url_for("/other")}
+    )
+    assert call(0, server.url_for("/hook")) == 0
+    assert "--notify failed: the address answered with 302." in capsys.readouterr().err
+
+
+def test_the_message_holds_no_argument(monkeypatch, server):
+    """An address in front of the other options would be among the first words of the command."""
+    target = f"--notify={server.url_for('/secret-token')}"
+    server.expect_request("/secret-token").respond_with_data("")
+    monkeypatch.setattr("sys.argv", ["cbtool", "train", target])
+    make_command(0).main([target], prog_name="train", standalone_mode=False)
+    ((request, _),) = server.log
+    message = json.loads(request.data)
+    assert "secret-token" not in request.data.decode()
+    assert message["text"].startswith("cbtool train: the training is done after")
+
+
 @pytest.mark.parametrize("place", ["/secret-token", None])
 def test_a_notification_that_fails_is_a_hint_without_the_address(place, server, capsys):
     server.expect_request("/secret-token").respond_with_data("no", status=403)

@@ -3,7 +3,9 @@
 import pytest
 import tensorflow as tf
 
-from toolkit.training.tensorboard import TAGS, VERSION, TensorBoardWriter
+from toolkit.core import config
+from toolkit.training.tensorboard import FOLDER, TAGS, VERSION, TensorBoardWriter
+from tools import output, train
 
 
 def test_each_epoch_is_there_at_once_with_all_its_numbers(tmp_path):
@@ -24,3 +26,14 @@ def test_each_epoch_is_there_at_once_with_all_its_numbers(tmp_path):
     }
     expected = {(TAGS[column], step): row[column] for column in TAGS for step in (4, 5)}
     assert found == pytest.approx(expected)
+
+
+def test_what_cannot_be_written_does_not_end_the_training(tmp_path, capsys):
+    (tmp_path / FOLDER).write_text("a file where the folder would be")
+    row = dict.fromkeys(TAGS, 0.5) | {"phase": 0, "epoch": 0, "best": 1, "monitored": 0.5}
+    with output.stages() as stages:
+        report = train.report_epochs(stages, config.preset("tiny"), tmp_path)
+        report(row)
+        report(row)
+    shown = capsys.readouterr().err
+    assert shown.count("No more for TensorBoard: ") == 1 and shown.count("phase 1 of 2") == 2

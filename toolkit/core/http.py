@@ -51,7 +51,9 @@ def post(url: str, values: Any, seconds: float) -> str:
         answer = requests.post(url, json=values, timeout=seconds, allow_redirects=False)
     except (requests.RequestException, ValueError) as error:
         return reason(error).replace(url, "the address")
-    return "" if answer.ok else f"the address answered with {answer.status_code}"
+    # A redirection is not followed, so what was posted has not arrived.
+    arrived = answer.ok and not answer.is_redirect
+    return "" if arrived else f"the address answered with {answer.status_code}"
 
 
 def reason(error: Exception) -> str:

@@ -6,6 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from toolkit.core.damage import describe
+from toolkit.core.errors import InputError
+
 FOLDER = "tensorboard"  # in the run folder
 VERSION = "brain.Event:2"  # of the files' format, which the first record states
 # The history's columns, by the names that TensorBoard groups them under.
@@ -23,7 +26,8 @@ Event, Summary = tf.compat.v1.Event, tf.compat.v1.Summary
 
 
 class TensorBoardWriter:
-    """Writes an event file into `folder`, to which each call adds a row of the history.
+    """Writes an event file into `folder`, to which each call adds a row of the history, or raises
+    InputError where it cannot be written.
 
     phase_starts: how many epochs are planned before each phase, by which steps are numbered.
     """
@@ -33,6 +37,14 @@ class TensorBoardWriter:
         self.file: tf.io.TFRecordWriter | None = None
 
     def __call__(self, row: dict[str, Any]) -> None:
+        try:
+            self._write_row(row)
+        except (OSError, tf.errors.OpError) as error:
+            raise InputError(
+                f"{self.folder} cannot be written: {describe(error)}.", "Check the disk."
+            ) from error
+
+    def _write_row(self, row: dict[str, Any]) -> None:
         now = time.time()
         if self.file is None:  # the run folder exists once an epoch has ended
             self.folder.mkdir(exist_ok=True)
