@@ -198,7 +198,7 @@ class Stages:
         task = bars.add_task(name, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:
-            bars.update(task, completed=done, total=total, note=note)
+            bars.update(task, completed=done, total=total, note=plain(note))
 
         yield update
         bars.update(task, total=1, completed=1)
@@ -237,7 +237,8 @@ def stages() -> Iterator[Stages]:
         progress.TimeElapsedColumn(),
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[note]}"),
+        # A note may be a stranger's name of a file: words in brackets are no markup.
+        progress.TextColumn("{task.fields[note]}", markup=False),
     )
     with progress.Progress(*columns, console=console.Console(stderr=True)) as bars:
         yield Stages(bars)
@@ -252,7 +253,7 @@ def status() -> Iterator[Callable[[str], None]]:
         return
     if sys.stderr.isatty():
         with console.Console(stderr=True).status("") as line:
-            yield line.update
+            yield lambda text: line.update(rich_text.Text(plain(text)))
         return
     last = ""
 
@@ -260,7 +261,7 @@ def status() -> Iterator[Callable[[str], None]]:
         nonlocal last
         if text != last:
             last = text
-            click.echo(text, err=True)
+            hint(text)
 
     yield tell
 
@@ -280,7 +281,7 @@ def _lines(name: str) -> Progress:
             if done > first:
                 left = (now - started) * (total - done) / (done - first)
                 text += f", about {duration(left)} left"
-            click.echo(f"{text}, {note}" if note else text, err=True)
+            hint(f"{text}, {note}" if note else text)
 
     return report
 

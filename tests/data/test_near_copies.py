@@ -55,6 +55,11 @@ def test_the_groups_of_many_hashes_are_those_of_all_pairs(share):
     assert np.array_equal(found, group_by_all_pairs(hashes, 30))
 
 
+def test_a_single_hash_is_a_group(way):
+    """As of a file whose images are all the same picture."""
+    assert near_copies.group_hashes(np.zeros((1, BITS), bool), 30).tolist() == [0]
+
+
 def test_a_chain_is_one_group(way):
     """Each differs from the next one in 30 bits, and from the others in more."""
     hashes = np.zeros((9, BITS), bool)

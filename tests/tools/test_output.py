@@ -45,6 +45,23 @@ def test_control_characters_are_written_out(capsys):
         assert words in text
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_notes_of_progress_are_text(terminal, capsys, monkeypatch):
+    """The name of a file or a class may be no closing tag to rich, and no title to a terminal."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(output, "SILENT_SECONDS", 0)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    hostile = "a[/red]\x1b]0;title\x07"
+    with output.stages() as stages, stages.stage("convert") as progress:
+        progress(1, 2, hostile)
+    with output.status() as tell:
+        tell(hostile)
+        shown = capsys.readouterr().err
+    shown += capsys.readouterr().err
+    assert r"a[/red]\x1b]0;title\x07" in shown and "\x1b]0;" not in shown
+
+
 @pytest.mark.parametrize(("width", "shown"), [(120, 4), (60, 3), (40, 2)])
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(width, shown, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))

@@ -65,7 +65,8 @@ class _Search:
         self._limit = limit
         # Every 16th bit: neighbouring ones are of like frequencies, and alike in unlike pictures.
         bands = np.packbits(hashes.reshape(len(hashes), BAND_BITS, BANDS).swapaxes(1, 2), axis=2)
-        self._bands = bands.view(np.uint16)[..., 0]
+        # Of a single hash, packbits may return an array that is not contiguous.
+        self._bands = np.ascontiguousarray(bands).view(np.uint16)[..., 0]
         flips = limit // BANDS
         self._masks = _list_masks(flips) if flips <= FLIPS_LIMIT else None
         self._left = np.arange(len(hashes))
