@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import struct
 
 import h5py
 import numpy as np
@@ -13,7 +15,14 @@ from PIL import Image
 
 from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core.errors import InputError
-from toolkit.data import array_conversion, dataset, folder_conversion, pictures, synthetic
+from toolkit.data import (
+    array_conversion,
+    conversion,
+    dataset,
+    folder_conversion,
+    pictures,
+    synthetic,
+)
 
 RGB = synthetic.draw(1, side=32).images[:3]
 LABELS = np.array([0, 1, 0])
@@ -60,6 +69,37 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
     found = folder_conversion.convert_folder(folder)
     assert found.reasons["is a link that leads out of the folder"] == 1
     assert found.samples.labels.tolist() == [0, 0, 0, 1, 1, 1]  # its own link is a picture
+
+
+def test_what_is_no_file_of_the_folder_is_not_opened(folder, tmp_path):
+    """A class that is a link to / would have this machine searched; a pipe waits for a writer."""
+    (tmp_path / "private" / "deep").mkdir(parents=True)
+    Image.fromarray(RGB[1]).save(tmp_path / "private" / "deep" / "x.png")
+    (folder / "c class").symlink_to(tmp_path / "private")
+    (folder / "d class").symlink_to(folder / "a class")
+    os.mkfifo(folder / "a class" / "pipe.png")
+    found = folder_conversion.convert_folder(folder)
+    assert found.samples.class_names == ("a class", "b class", "d class")
+    assert found.reasons["is a link that leads out of the folder"] == 1
+    assert found.reasons["is no file"] == 2  # there, and through the link to its folder
+    assert str(folder / "c class") in [each.where for each in found.skipped]
+
+
+def test_a_name_that_is_no_utf8_is_reported(folder, tmp_path):
+    (folder / "a class" / os.fsdecode(b"\xff.txt")).write_text("")
+    found = folder_conversion.convert_folder(folder)
+    conversion.write_report(found.skipped, tmp_path / "skipped.csv")
+    assert r"\udcff.txt" in (tmp_path / "skipped.csv").read_text(encoding="utf-8")
+
+
+def test_a_picture_with_damaged_metadata_is_skipped(folder):
+    """Pillow writes those of a rotated picture again, and raises any error at that."""
+    orientation = struct.pack("<HHLL", 0x0112, 3, 1, 6)
+    resolution = struct.pack("<HHL4s", 0x011A, 2, 4, b"abc")  # a text instead of a fraction
+    metadata = b"II*\0" + struct.pack("<LH", 8, 2) + orientation + resolution + bytes(4)
+    Image.fromarray(RGB[0]).save(folder / "a class" / "x.png", exif=metadata)
+    found = folder_conversion.convert_folder(folder)
+    assert len(found.samples) == 5 and found.reasons["cannot be read"] == 2
 
 
 def test_all_that_was_skipped_is_written_and_counted(folder, tmp_path):
@@ -189,6 +229,39 @@ def test_fractions_are_no_labels(labels, tmp_path):
     np.savez(tmp_path / "x.npz", x=RGB, y=np.array(labels))
     with pytest.raises(InputError, match="neither numbers of classes nor names"):
         array_conversion.convert_arrays(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([["a", "b"]] * 3),
+        np.zeros((3, 2), [("x", "i4")]),
+        np.zeros((3, 2), complex),
+        np.full((3, 2), np.nan),
+        np.zeros((3, 2, 2), int),
+        np.array([0.0, 1e300, 1.0]),
+        np.array(["x" * 101, "y", "y"]),
+        np.array([float("inf"), 1.0, 1.0]),
+    ],
+)
+def test_other_arrays_are_no_labels(labels, tmp_path):
+    np.savez(tmp_path / "x.npz", images=RGB, labels=labels)
+    with pytest.raises(InputError, match=r"neither numbers of classes|names the class xxx"):
+        array_conversion.convert_arrays(tmp_path / "x.npz", "images", "labels")
+
+
+def test_images_that_are_too_small_are_refused_as_pictures_are(tmp_path):
+    np.savez(tmp_path / "x.npz", images=RGB[:, :4, :4], labels=LABELS)
+    with pytest.raises(InputError, match="4 × 4 pixels; 8 a side is the least"):
+        array_conversion.convert_arrays(tmp_path / "x.npz")
+    assert array_conversion.convert_arrays(tmp_path / "x.npz", size=16).resized == 3
+
+
+@pytest.mark.parametrize("label", ["9" * 5000, "x" * 101])
+def test_a_label_that_is_too_long_is_no_class(label, folder, tmp_path):
+    (tmp_path / "labels.csv").write_text(f"image,label\na class/rgb.png,{label}\n")
+    with pytest.raises(InputError, match="characters; the limit is 100"):
+        folder_conversion.convert_table(tmp_path / "labels.csv", folder)
 
 
 def test_arrays_are_scaled_on_request(tmp_path):

@@ -20,8 +20,8 @@ from toolkit.core.errors import InputError
 from toolkit.core.files import format_bytes
 from toolkit.core.progress import Progress, silent
 from toolkit.data.channels import to_bytes
-from toolkit.data.conversion import Conversion, require_few_classes
-from toolkit.data.dataset import Samples
+from toolkit.data.conversion import Conversion, name_class, require_few_classes
+from toolkit.data.dataset import SMALLEST_SIDE, Samples
 from toolkit.data.pictures import resize
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -49,6 +49,12 @@ def convert_arrays(
         images, labels = arrays[key], arrays[found]
     numbers, names = _number_labels(path, found, labels)
     pixels = _as_rgb(path, key, images)
+    if size is None and min(pixels.shape[1:3]) < SMALLEST_SIDE:
+        raise InputError(
+            f"'{key}' in {path} are images of {pixels.shape[2]} × {pixels.shape[1]} pixels; "
+            f"{SMALLEST_SIDE} a side is the least.",
+            "Scale them: --size 32.",
+        )
     resized = 0
     if size and pixels.shape[1:3] != (size, size):
         pixels, resized = _resize_all(pixels, size, progress), len(pixels)
@@ -146,23 +152,31 @@ def _take(path: Path, arrays: Mapping[str, Any], key: str) -> Any:
 
 def _number_labels(path: Path, key: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """The labels as numbers int64 [n], and the names of the classes."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
+    if labels.ndim == 2 and labels.shape[1] > 1 and _are_numbers(labels):
         labels = labels.argmax(axis=1)  # one-hot, or scores
-    labels = labels.reshape(len(labels))
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
-    if labels.dtype.kind == "f" and np.all(np.isfinite(labels) & (labels == np.round(labels))):
+    if labels.dtype.kind == "f" and np.all((np.abs(labels) < 2**53) & (labels == np.round(labels))):
         labels = labels.astype(np.int64)  # pandas stores whole numbers so where one is missing
-    if labels.dtype.kind not in "iub" and labels.dtype.kind != "U":
+    if labels.size != len(labels) or labels.dtype.kind not in "iubU":
+        shape = f" of the shape {labels.shape}" if labels.size != len(labels) else ""
         raise InputError(
-            f"'{key}' in {path} are {labels.dtype}, neither numbers of classes nor names.",
+            f"'{key}' in {path} are {abridge(str(labels.dtype))}{shape}, neither numbers of "
+            "classes nor names.",
             "Name the array of the labels: --labels-key NAME.",
         )
+    what = f"'{key}' in {path}"
     classes, numbers = np.unique(labels, return_inverse=True)
-    require_few_classes(len(classes), f"'{key}' in {path}")
+    require_few_classes(len(classes), what)
     if labels.dtype.kind == "U":
-        return numbers.reshape(-1), tuple(str(name) for name in classes)
+        return numbers.reshape(-1), tuple(name_class(str(name), what) for name in classes)
     return numbers.reshape(-1), tuple(f"class {number}" for number in classes.tolist())
+
+
+def _are_numbers(values: np.ndarray) -> bool:
+    return values.dtype.kind in "iub" or (
+        values.dtype.kind == "f" and bool(np.isfinite(values).all())
+    )
 
 
 def _resize_all(images: np.ndarray, size: int, progress: Progress) -> np.ndarray:

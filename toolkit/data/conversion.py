@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.damage import quote
+from toolkit.core.damage import abridge, quote
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
-from toolkit.data.dataset import CLASSES_LIMIT, Samples
+from toolkit.data.dataset import CLASSES_LIMIT, NAME_LENGTH, Samples
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,20 @@ def write_report(skipped: tuple[Skipped, ...], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("where", "reason", "detail"))
     writer.writerows((each.where, each.reason, each.detail) for each in skipped)
-    write_text(path, text.getvalue())
+    # A name on the disk may be no UTF-8.
+    write_text(path, text.getvalue().encode("utf-8", "backslashreplace").decode())
 
 
 def name_label(value: Any, what: str) -> str | None:
     """A label as the name of a class; None where there is none. what: holds it, for the sentence.
 
     Whole numbers may be stored as floats, as pandas does where one is missing. Raises InputError
-    for other fractions: they are no classes.
+    for other fractions, which are no classes, and as `name_class`.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, float):
-        if value != int(value):
+        if not value.is_integer():
             raise InputError(
                 f"{what} holds {quote(value)}, neither a number of a class nor a name.",
                 "Name the labels: --labels-key NAME.",
@@ -65,7 +66,19 @@ def name_label(value: Any, what: str) -> str | None:
         value = int(value)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    return str(value).strip() or None
+    return name_class(str(value).strip(), what) or None
+
+
+def name_class(name: str, what: str) -> str:
+    """`name`, as a class may have it. what: holds it, for the sentence. Raises InputError where it
+    is longer: a training file would keep its beginning, which two classes may share."""
+    if len(name) > NAME_LENGTH:
+        raise InputError(
+            f"{what} names the class {abridge(name)}, of {len(name):,} characters; the limit is "
+            f"{NAME_LENGTH}.",
+            "Name the labels: --labels-key NAME; or give the class a shorter name.",
+        )
+    return name
 
 
 def sort_labels(labels: set[str]) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from toolkit.core.damage import guard, quote, require_file
 from toolkit.core.errors import InputError
+from toolkit.core.files import format_count
 from toolkit.core.progress import Progress, silent
-from toolkit.data.conversion import Conversion, Skipped, name_label
+from toolkit.data.conversion import Conversion, Skipped, name_class, name_label
 from toolkit.data.pictures import SUFFIXES, Picture, read_pictures
 
 IMAGE_COLUMNS = ("image", "images", "file", "filename", "file_name", "path", "image_id", "id")
@@ -19,13 +20,14 @@ DELIMITERS = ",;\t|"
 SNIFFED = 10_000  # characters of a table by which its delimiter is found
 # What systems leave in folders without asking.
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+LEADS_OUT = "is a link that leads out of the folder"
 
 
 def convert_folder(
     folder: Path, size: int | None = None, progress: Progress = silent
 ) -> Conversion:
     """The pictures in the folders of `folder`, each of which is a class, in the order of their
-    names.
+    names. A link that leads out of `folder` is no class, and no picture.
 
     size: the side of the images, in pixels; None where all pictures have one size. Raises
     InputError when there are no such folders or pictures.
@@ -33,15 +35,21 @@ def convert_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}.", "Check the path.")
-    classes = sorted(
-        each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
-    )
+    root = folder.resolve()
+    classes, outside = [], []
+    for each in sorted(folder.iterdir()):
+        # Not Path.is_dir, which raises OSError where a link leads to what must not be looked at.
+        if os.path.isdir(each) and not each.name.startswith("."):
+            if _is_inside(each, root):
+                classes.append(name_class(each.name, str(folder)))
+            else:
+                outside.append(Skipped(str(each), LEADS_OUT))
     if len(classes) < 2:
         raise InputError(
-            f"{folder} has {len(classes)} folders; each class needs one.",
+            f"{folder} has {format_count(len(classes), 'folder')}; each class needs one.",
             "Make a folder for each class; or give a table of the labels: --labels FILE.csv.",
         )
-    listing = partial(_list_folders, folder, classes)
+    listing = partial(_list_folders, folder, classes, outside)
     return read_pictures(listing, str(folder), ENDINGS, classes, size, progress)
 
 
@@ -76,16 +84,25 @@ def convert_table(
     return read_pictures(listing, str(table), hint, None, size, progress)
 
 
-def _list_folders(folder: Path, classes: list[str]) -> Iterator[Picture | Skipped]:
+def _list_folders(
+    folder: Path, classes: list[str], outside: list[Skipped]
+) -> Iterator[Picture | Skipped]:
     root = folder.resolve()
+    yield from outside
     for name in classes:
         for path in sorted((folder / name).rglob("*")):
-            if path.is_dir() or path.name.startswith(".") or path.name.lower() in SYSTEM_FILES:
+            if (
+                os.path.isdir(path)
+                or path.name.startswith(".")
+                or path.name.lower() in SYSTEM_FILES
+            ):
                 continue
             if path.suffix.lower() not in SUFFIXES:
                 yield Skipped(str(path), "has no ending of a picture")
             elif not _is_inside(path, root):
-                yield Skipped(str(path), "is a link that leads out of the folder")
+                yield Skipped(str(path), LEADS_OUT)
+            elif not os.path.isfile(path):  # opening a pipe would wait for a writer
+                yield Skipped(str(path), "is no file")
             else:
                 yield Picture(str(path), name, path)
 

@@ -28,8 +28,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 PIXELS_LIMIT = 50_000_000  # of a picture; a larger one is taken for a bomb
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # of 16 bits a pixel
 UNREADABLE = "cannot be read"
-# What Pillow raises for a file that it cannot read.
-PICTURE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, InputError)
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,8 @@ def read_pictures(
         progress(len(labels) + len(skipped), counts.total(), listed.where)
         try:
             picture = read_picture(listed.content)
-        except PICTURE_ERRORS as error:
+        # A damaged picture makes Pillow raise anything: struct.error, TypeError, EOFError.
+        except Exception as error:
             skipped.append(Skipped(listed.where, UNREADABLE, describe(error)))
             continue
         if picture.size != side:
@@ -102,8 +101,8 @@ def read_pictures(
 
 
 def read_picture(content: Path | bytes) -> Image.Image:
-    """The picture in a file, or in its bytes, as 8-bit RGB, turned as its camera says. Raises one
-    of PICTURE_ERRORS when it cannot be read."""
+    """The picture in a file, or in its bytes, as 8-bit RGB, turned as its camera says. Raises
+    whatever Pillow raises when it cannot be read."""
     with warnings.catch_warnings(), _open_picture(content) as picture:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         if picture.width * picture.height > PIXELS_LIMIT:
@@ -135,7 +134,7 @@ def _count_size(listed: Picture, sizes: Counter[tuple[int, int]]) -> None:
     try:
         with _open_picture(listed.content) as picture:
             sizes[picture.size] += 1
-    except PICTURE_ERRORS:
+    except Exception:  # whatever Pillow raises
         pass  # it will be skipped
 
 
