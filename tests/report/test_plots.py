@@ -1,9 +1,11 @@
 """Picture files: what is written beside the images."""
 
 import numpy as np
+from markupsafe import escape
 from PIL import Image
 
-from toolkit.report import plots
+from toolkit.report import charts, plots
+from toolkit.training.history import Epoch
 
 GREY = np.full((30, 40, 40, 3), 128, np.uint8)
 
@@ -33,6 +35,17 @@ def test_of_more_images_than_fit_evenly_spaced_ones_keep_their_captions(tmp_path
     sheet = read(tmp_path / "x.png")
     bottom = sheet[-plots.LINE - plots.GAP :]
     assert (bottom < 50).any()  # the last image is always among them
+
+
+def test_dollar_signs_in_names_are_no_formulas(tmp_path):
+    """matplotlib takes what stands between two for a formula, and raises an error if it is none."""
+    names = (r"$\frac$", "$a$", r"\$b$", "$")
+    plots.confusion_picture(np.eye(4, dtype=int), names, r"of $\frac$", tmp_path / "x.png")
+    plots.labelled_sheet(GREY[:4], names, tmp_path / "y.png")
+    plots.backtest_picture({name: [(0.1, 0.2)] for name in names}, tmp_path / "z.png")
+    epochs = [Epoch(0, number, 1, 0.1, *[0.5] * 6, best=True) for number in range(2)]
+    drawn = charts.draw_comparison(dict.fromkeys(names, epochs))
+    assert all(escape(name) in drawn for name in names)
 
 
 def test_two_confusion_matrices_have_two_titles(tmp_path, monkeypatch):

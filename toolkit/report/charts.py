@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 
 from toolkit.evaluation.metrics import CONFIDENCE_BINS, Estimate
 from toolkit.evaluation.predictions import Predictions
-from toolkit.report.style import INK, MARKERS, PALETTE, add_legend, draw_figure, to_svg
+from toolkit.report.style import (
+    INK,
+    MARKERS,
+    PALETTE,
+    add_legend,
+    draw_figure,
+    escape_formulas,
+    to_svg,
+)
 from toolkit.training.history import Epoch
 
 # Dropped images nearer to each other than this, in standard deviations, are one cross.
@@ -161,7 +169,7 @@ def draw_comparison(histories: Mapping[str, Sequence[Epoch]]) -> Markup:
             color=PALETTE[number % len(PALETTE)],
             marker=MARKERS[number % len(MARKERS)],
             markersize=4,
-            label=name,
+            label=escape_formulas(name),
         )
     axes.set(xlabel="epoch", ylabel="accuracy, corrupted validation images")
     add_legend(axes, loc="lower right")

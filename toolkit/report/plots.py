@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from toolkit.core.files import atomic
+from toolkit.report.style import escape_formulas
 
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
@@ -78,8 +79,7 @@ def labelled_sheet(images: np.ndarray, captions: list[str], path: Path) -> None:
         axes.set_axis_off()
     for axes, image, caption in zip(grid, images, captions):
         axes.imshow(image, interpolation="nearest")
-        # Names of classes may hold dollar signs, which would begin a formula.
-        axes.set_title(caption, fontsize=8, parse_math=False)
+        axes.set_title(escape_formulas(caption), fontsize=8)
     _write(figure, path)
 
 
@@ -125,7 +125,7 @@ def backtest_picture(points: dict[str, list[tuple[float, float]]], path: Path) -
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for (name, found), marker in zip(points.items(), "osD^vP*X<>" * len(points)):
         estimated, obtained = zip(*found)
-        axes.scatter(estimated, obtained, s=36, marker=marker, label=name)
+        axes.scatter(estimated, obtained, s=36, marker=marker, label=escape_formulas(name))
     axes.set(
         xlabel="estimated accuracy",
         ylabel="obtained accuracy",
@@ -170,9 +170,9 @@ def confusion_picture(
                 va="center",
                 color="white" if shares[row, column] > 0.5 else "black",
             )
-    ticks = range(len(class_names))
-    axes.set_xticks(ticks, class_names, rotation=40, ha="right")
-    axes.set_yticks(ticks, class_names)
+    ticks, names = range(len(class_names)), [escape_formulas(name) for name in class_names]
+    axes.set_xticks(ticks, names, rotation=40, ha="right")
+    axes.set_yticks(ticks, names)
     axes.set(xlabel="predicted", ylabel="true")
     _write(figure, path)
 
@@ -181,8 +181,7 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     FigureCanvasAgg(figure)  # draws into memory: no display is needed
     axes = figure.add_subplot()
-    # Names may hold dollar signs, which would begin a formula.
-    axes.set_title(title, parse_math=False)
+    axes.set_title(escape_formulas(title))
     return figure, axes
 
 

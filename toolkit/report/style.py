@@ -42,6 +42,12 @@ def draw_figure(rows: int = 1, columns: int = 1, height: float = 3.6) -> tuple[F
     return figure, list(axes.ravel())
 
 
+def escape_formulas(text: str) -> str:
+    """`text`, a name that somebody chose, as matplotlib is to draw it: two dollar signs in a text
+    would make a formula of what stands between them, and an error of what is none."""
+    return text.replace("$", r"\$")
+
+
 def add_legend(axes: Axes, **places: Any) -> None:
     """A legend without a frame, in the page's colour. places: as of `Axes.legend`."""
     axes.legend(frameon=False, labelcolor=INK, **places)
