@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from toolkit.core import hdf5, hdf5_child
+from toolkit.core import hdf5, hdf5_child, trial_reading
 from toolkit.core.errors import InputError
 
 
@@ -66,7 +66,7 @@ def test_values_that_are_announced_take_no_memory(path, monkeypatch):
     """A file of kilobytes with 800 GB of zeros."""
     with h5py.File(path, "a") as file:
         file.create_dataset("zeros", (100_000, 1_000_000), "f8", chunks=(1, 1_000_000))
-    monkeypatch.setattr(hdf5, "SECONDS", 1.0)
+    monkeypatch.setattr(trial_reading, "SECONDS", 1.0)
     with pytest.raises(InputError, match="took too much time or memory"):
         hdf5.require_readable(path, "")
 
@@ -75,7 +75,7 @@ def test_values_that_are_announced_take_no_memory(path, monkeypatch):
 def test_a_hang_and_a_crash_are_one_sentence(code, path, tmp_path, monkeypatch):
     (tmp_path / "child.py").write_text(code)
     monkeypatch.setattr(hdf5_child, "__file__", str(tmp_path / "child.py"))
-    monkeypatch.setattr(hdf5, "SECONDS", 1.0)
+    monkeypatch.setattr(trial_reading, "SECONDS", 1.0)
     started = time.monotonic()
     with pytest.raises(InputError, match="is damaged: reading it crashed"):
         hdf5.require_readable(path, "")

@@ -20,6 +20,7 @@ from toolkit.data import (
     conversion,
     dataset,
     folder_conversion,
+    parquet_conversion,
     pictures,
     synthetic,
 )
@@ -387,6 +388,37 @@ def test_labels_and_pictures_of_a_parquet_table(parquet, tmp_path):
     result = in_process(*convert)
     assert_one_sentence(result, "has no picture that could be read")
     assert "--images-key NAME; it was image" in result.stderr
+
+
+@pytest.mark.parametrize("column", ["image", "label"])
+@pytest.mark.parametrize("described", [True, False])
+def test_a_small_parquet_file_takes_little_memory(column, described, parquet):
+    """A value that is stored once for all rows; described: the reader keeps it once, too."""
+    picture = pyarrow.parquet.read_table(parquet).column("image")[0].as_py()["bytes"]
+    long = picture.ljust(30_000_000, b"\0") if column == "image" else b"x" * 30_000_000
+    numbers = pyarrow.array([0] * 16, pyarrow.int32())
+    repeated = pyarrow.DictionaryArray.from_arrays(numbers, pyarrow.array([long]))
+    columns = {"image": [picture] * 16, "label": ["a", "b"] * 8, column: repeated}
+    pyarrow.parquet.write_table(
+        pyarrow.table(columns),
+        parquet,
+        compression="zstd",
+        dictionary_pagesize_limit=2**30,
+        store_schema=described,
+    )
+    assert parquet.stat().st_size < 20_000
+    if column == "image" and described:  # one picture after the other is read from the one value
+        assert len(parquet_conversion.convert_parquet(parquet).samples) == 16
+        return
+    with pytest.raises(InputError, match=r"8 rows of it take more|too long for names"):
+        parquet_conversion.convert_parquet(parquet)
+
+
+def test_a_parquet_file_whose_reading_takes_all_memory_is_one_sentence(parquet, monkeypatch):
+    """The limit on the process that reads it first: here what pyarrow needs to start."""
+    monkeypatch.setattr(parquet_conversion, "MEMORY", 100_000_000)
+    with pytest.raises(InputError, match="take more memory than there is for them"):
+        parquet_conversion.convert_parquet(parquet)
 
 
 def test_parquet_files_that_are_none_are_one_sentence(parquet, tmp_path, monkeypatch):

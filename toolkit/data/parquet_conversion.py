@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from toolkit.core import trial_reading
 from toolkit.core.damage import guard, list_names, require_file
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
@@ -18,7 +19,10 @@ from toolkit.data.pictures import Picture, read_pictures
 SUFFIXES = (".parquet",)
 AGAIN = "Download it again."
 PICTURE_LIMIT = 100_000_000  # bytes of a picture's file
-BATCH = 64  # rows that are read at a time
+BATCH = 8  # rows that are read at a time
+BATCH_LIMIT = 200_000_000  # bytes that these may hold
+CHILD = Path(__file__).with_name("parquet_child.py")  # which imports pyarrow
+MEMORY = 1_500_000_000  # bytes of addresses for it; pyarrow alone takes one billion
 BUFFER = 1_000_000  # bytes of the file that are read at a time
 
 
@@ -45,11 +49,18 @@ def convert_parquet(
         columns = [field.name for field in file.schema_arrow]
         image = _choose(path, columns, image_column, IMAGE_COLUMNS, "--images-key")
         label = _choose(path, columns, label_column, LABEL_COLUMNS, "--labels-key")
+        _require_readable(path, image, label)
         names = _read_names(file.schema_arrow.metadata or {}, label)
         listing = partial(_list_rows, file, image, label, names)
         classes = _find_classes(file, label, names)
         hint = f"Name the column of the pictures: --images-key NAME; it was {image}."
         return read_pictures(listing, str(path), hint, classes, size, progress)
+
+
+def _require_readable(path: Path, image: str, label: str) -> None:
+    words = (str(MEMORY), image, label, str(BATCH), str(BATCH_LIMIT))
+    hint = f"Name other columns: --images-key, --labels-key; they were {image} and {label}."
+    trial_reading.require_readable(CHILD, path, MEMORY, hint, str(path), words)
 
 
 def _open(path: Path) -> Any:
@@ -85,7 +96,7 @@ def _read_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
 def _find_classes(file: Any, column: str, names: list[str]) -> list[str] | None:
     """Those of `names` that occur, in their order; None where labels have other names."""
     found: set[str | None] = set()
-    for batch in file.iter_batches(columns=[column]):
+    for batch in file.iter_batches(BATCH, columns=[column]):
         found |= {_name(value, names, column) for value in batch.column(column).to_pylist()}
     known = found - {None} <= set(names)
     return [name for name in names if name in found] if names and known else None
@@ -94,8 +105,10 @@ def _find_classes(file: Any, column: str, names: list[str]) -> list[str] | None:
 def _list_rows(file: Any, image: str, label: str, names: list[str]) -> Iterator[Picture | Skipped]:
     number = 0
     for batch in file.iter_batches(BATCH, columns=[image, label]):
-        pictures, labels = batch.column(image).to_pylist(), batch.column(label).to_pylist()
-        for picture, value in zip(pictures, labels):
+        labels = batch.column(label).to_pylist()
+        # One after the other: of a picture that the file has once for many rows, each is a copy.
+        for scalar, value in zip(batch.column(image), labels):
+            picture = scalar.as_py()
             number += 1
             where = f"row {number}"
             content = picture.get("bytes") if isinstance(picture, dict) else picture
