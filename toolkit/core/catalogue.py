@@ -11,8 +11,9 @@ from typing import Literal
 
 from toolkit.core.damage import find_similar
 
-# Where ImageNet weights come from: with the installation, from Keras on first use, or nowhere.
-Weights = Literal["installed", "downloaded", "none"]
+# Where ImageNet weights come from: with the installation, with the extra `backbones`, from Keras on
+# first use, or nowhere.
+Weights = Literal["installed", "extra", "downloaded", "none"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ _MOBILENETV3 = "Howard et al., Searching for MobileNetV3, arXiv:1905.02244"
 BACKBONES = {
     "simple-cnn": BackboneFacts(0.02, 0.09, "none", "two convolutions, each with max pooling"),
     "efficientnet-lite0": BackboneFacts(3.4, 0.14, "installed", _LITE),
-    "efficientnet-lite1": BackboneFacts(4.2, 0.19, "installed", _LITE),
-    "efficientnet-lite2": BackboneFacts(4.9, 0.21, "installed", _LITE),
+    "efficientnet-lite1": BackboneFacts(4.2, 0.19, "extra", _LITE),
+    "efficientnet-lite2": BackboneFacts(4.9, 0.21, "extra", _LITE),
     "vgg16": BackboneFacts(14.7, 5.6, "downloaded", _VGG),
     "vgg19": BackboneFacts(20.0, 7.2, "downloaded", _VGG),
     "convnext-tiny": BackboneFacts(27.8, 1.7, "downloaded", _CONVNEXT),
