@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
+from toolkit.core.contract import Contract
 from toolkit.core.errors import InputError
 from tools import completion, contracts, notify, options, output, train
 from tools.evaluate import print_headline
@@ -54,9 +54,10 @@ def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> in
     out = out or Path("runs") / name
     contract = contracts.current()
     samples = dataset.load(data_file, chosen.data.classes, contract)
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    dataset.require_trainable(samples, data_file)
     with output.stages() as stages:
-        run = _train(out, chosen, samples, data_file, stages)
+        with train.resumable(out, f"cbtool reproduce {name} --data {data_file} --out {out}"):
+            run = _train(out, chosen, samples, data_file, stages, contract)
         with stages.stage("evaluate") as progress:
             evaluated = evaluation.evaluate(run, samples, progress=progress)
             plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)
@@ -118,12 +119,13 @@ def _train(
     samples: dataset.Samples,
     data_file: Path,
     stages: output.Stages,
+    contract: Contract,
 ) -> run_folder.Run:
     """The run in `folder`: trained now, or continued, or as it is where it is trained to its end.
     Raises InputError where another configuration was trained there."""
     run = run_folder.Run(folder)
     if not run.config.exists():
-        return train.train_run(folder, chosen, samples, data_file, stages)[0]
+        return train.train_run(folder, chosen, samples, data_file, stages, contract)[0]
     if config.read(run.config) != chosen:
         raise InputError(
             f"{folder} holds a run of another configuration.",

@@ -17,7 +17,6 @@ import click
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import CbtoolError, DivergenceError, InputError
 from tools import contracts, notify, options, output
-from tools.data import summary
 from tools.lazy import lazy_imports, quiet_tensorflow
 
 with lazy_imports():
@@ -32,8 +31,9 @@ STRATEGIES = ("one-device", "mirrored")
 
 
 @dataclass(frozen=True)
-class Way:
-    """How the runs of one call are trained and told of. strategy: one of STRATEGIES."""
+class CallOptions:
+    """What a call says that the configuration of a run does not hold: how its runs are trained, and
+    what is printed of them. strategy: one of STRATEGIES."""
 
     strategy: str
     tensorboard: bool
@@ -110,9 +110,8 @@ def train(
     Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); champion-cpu (the same for 30
     epochs); lite-clean, lite-report and lite-winner (the same without augmentation, with the
     report's, and with the winners'); winner-convnext-xlarge (the winning recipe, for a GPU); tiny
-    and demo (a small CNN, for first experiments); and the report's seven rows:
-    report-base-unclean, report-vgg,
-    report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
+    and demo (a small CNN, for first experiments); and the report's seven rows: report-base-unclean,
+    report-vgg, report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
     report-convnext-xlarge, report-block-convnext-xlarge.
 
     --resume DIR continues an interrupted run after its last complete epoch. With
@@ -124,13 +123,13 @@ def train(
             f"pip install 'cbtool[{backend}]'; with an NVIDIA GPU, 'cbtool[{backend}-cuda]'.",
         )
     os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
-    way = Way(strategy, tensorboard, as_json)
+    call = CallOptions(strategy, tensorboard, as_json)
     if resume:
         if preset or config_file or folder or weights or classes or settings or seeds:
             raise click.UsageError(
-                "--resume allows only the option --data; all other settings come from the run."
+                "--resume takes all that describes a run from its folder, but for --data."
             )
-        _report([_resume(resume, data_file, way)], as_json)
+        _report([_resume(resume, data_file, call)], as_json)
         return
     if data_file is None:
         raise click.UsageError("Missing option '--data'.")
@@ -143,14 +142,14 @@ def train(
     if classes is not None:
         settings = (*settings, f"data.classes={classes}")
     if seeds is None:
-        run = _train(folder, preset, config_file, settings, data_file, way)
+        run = _train(folder, preset, config_file, settings, data_file, call)
         _report([run], as_json)
         return
     runs = []
     for number in range(seeds):
         seeded = folder.with_name(f"{folder.name}-seed{number}")
         one = (*settings, f"train.seed={number}")
-        run = _train(seeded, preset, config_file, one, data_file, way)
+        run = _train(seeded, preset, config_file, one, data_file, call)
         runs.append(run)
     _report(runs, as_json)
 
@@ -161,7 +160,7 @@ def _train(
     config_file: Path | None,
     settings: tuple[str, ...],
     data_file: Path,
-    way: Way,
+    call: CallOptions,
 ) -> run_folder.Run:
     # What needs no import of Keras comes first.
     run_folder.require_new(folder)
@@ -176,15 +175,15 @@ def _train(
     dataset.require_trainable(samples, data_file)
     keras_backend.require(os.environ["KERAS_BACKEND"])
     with (
-        _resumable(folder),
-        _distribute(way.strategy, chosen),
+        resumable(folder),
+        _distribute(call.strategy, chosen),
         output.stages() as stages,
     ):
         run, found = train_run(
-            folder, chosen, samples, data_file, stages, contract, way.tensorboard
+            folder, chosen, samples, data_file, stages, contract, call.tensorboard
         )
-    if not way.as_json:
-        output.table(("what", "images"), summary(found), title="Cleaning")
+    if not call.as_json:
+        output.table(("what", "images"), cleaning.list_counts(found.reasons), title="Cleaning")
     return run
 
 
@@ -201,19 +200,19 @@ def follow(contract: Contract, chosen: config.Config, settings: tuple[str, ...])
     return replace(chosen, data=data, train=training)
 
 
-def _resume(folder: Path, data_file: Path | None, way: Way) -> run_folder.Run:
+def _resume(folder: Path, data_file: Path | None, call: CallOptions) -> run_folder.Run:
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
     contract = run_folder.read_contract(run)
     path = data_file or run_folder.training_file(run)
     samples = dataset.load(path, chosen.data.classes, contract)
     with (
-        _resumable(folder),
-        _distribute(way.strategy, chosen),
+        resumable(folder),
+        _distribute(call.strategy, chosen),
         output.stages() as stages,
         stages.stage("train") as progress,
     ):
-        report = report_epochs(stages, chosen, folder if way.tensorboard else None)
+        report = report_epochs(stages, chosen, folder if call.tensorboard else None)
         fit.resume(run, samples, progress, report)
     return run
 
@@ -241,9 +240,10 @@ def _distribute(strategy: str, chosen: config.Config) -> Iterator[None]:
 
 
 @contextmanager
-def _resumable(folder: Path) -> Iterator[None]:
-    """Says how to go on where a training ends before its time: by a signal, on a full disk, out of
-    memory."""
+def resumable(folder: Path, command: str | None = None) -> Iterator[None]:
+    """Says how to go on where the training into `folder` ends before its time: by a signal, on a
+    full disk, out of memory. command: what continues it; by default, `cbtool train --resume`."""
+    command = command or f"cbtool train --resume {folder}"
     began_here = not folder.exists()
     try:
         yield
@@ -253,7 +253,7 @@ def _resumable(folder: Path) -> Iterator[None]:
         run = run_folder.Run(folder)
         # Not where the folder was refused because another run is in it.
         if run.split.exists() and (began_here or run.state.exists()):
-            output.hint(f"To continue after the last whole epoch: cbtool train --resume {folder}")
+            output.hint(f"To continue after the last whole epoch: {command}")
         raise
 
 

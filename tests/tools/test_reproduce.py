@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core import config, presets
+from toolkit.training import fit, run_folder
 
 
 @pytest.fixture
@@ -47,6 +48,20 @@ def test_a_run_of_another_configuration_is_left_alone(trained, small_data, monke
     before = (trained / "config.toml").read_bytes()
     assert_one_sentence(reproduce(trained, small_data), "holds a run of another configuration")
     assert (trained / "config.toml").read_bytes() == before
+
+
+def test_an_interrupted_training_says_how_to_go_on(trained, small_data, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    run = run_folder.Run(trained)
+    run.finished.rename(run.state)  # as if it had not come to its end
+    monkeypatch.setattr(fit, "resume", interrupt)
+    state(monkeypatch, clean=0.5)
+    result = reproduce(trained, small_data)
+    assert result.returncode == 130
+    again = f"cbtool reproduce lite --data {small_data} --out {trained}"
+    assert f"To continue after the last whole epoch: {again}" in result.stderr
 
 
 def test_a_preset_that_states_no_scores_is_refused(small_data):
