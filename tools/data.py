@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -133,24 +132,14 @@ def clean(file: Path, out: Path, classes: int | None, as_json: bool) -> None:
         cleaning.write_csv(found, out / "clean.csv")
         plots.cleaning_pictures(found.coordinates, found.kept, out)
     if as_json:
-        output.as_json({"file": str(out / "clean.csv"), **count_reasons(found)})
+        dropped = cleaning.count_reasons(found.reasons)
+        kept = int(found.kept.sum())
+        output.as_json({"file": str(out / "clean.csv"), "kept": kept, "dropped": dropped})
         return
-    output.table(("what", "images"), summary(found), title=str(out / "clean.csv"))
+    output.table(
+        ("what", "images"), cleaning.list_counts(found.reasons), title=str(out / "clean.csv")
+    )
     output.hint(f"Next: cbtool train --data {file}")
-
-
-def count_reasons(found: cleaning.Cleaning) -> dict[str, Any]:
-    """How many images were kept, and how many dropped for each reason, most frequent first."""
-    reasons = Counter(cleaning.shorten_reason(reason) for reason in found.reasons)
-    kept = reasons.pop("", 0)
-    return {"kept": kept, "dropped": dict(reasons.most_common())}
-
-
-def summary(found: cleaning.Cleaning) -> list[tuple[str, int]]:
-    """How many images were kept and dropped, and why: rows for a table."""
-    counts = count_reasons(found)
-    dropped = [(f"dropped: {reason}", count) for reason, count in counts["dropped"].items()]
-    return [("kept", counts["kept"]), *dropped]
 
 
 @data.command("augment-preview")

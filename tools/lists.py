@@ -26,7 +26,7 @@ def presets(name: str | None, as_json: bool) -> None:
     """
     if name is not None:
         configs.preset(name)  # which names the nearest where there is none
-        click.echo(heads.read_text(name), nl=False)
+        click.echo(configs.preset_text(name), nl=False)
         return
     found = heads.list_heads()
     if as_json:

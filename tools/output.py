@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from unicodedata import category
 import click
 
 from toolkit.core.errors import CbtoolError
+from toolkit.core.files import is_numeric
 from toolkit.core.progress import Progress, silent
 from tools.lazy import lazy_imports
 
@@ -30,7 +30,6 @@ MARK_STYLES = {"ok": "green", "warning": "yellow", "FAILED": "bold red", "DIFFER
 # Of Unicode: control characters, formats such as a change of the writing direction, surrogates, and
 # the separators of lines and paragraphs.
 CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
-NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 PIPE_WIDTH = 200  # characters of a table where there is no terminal
 WIDEST = 10_000  # characters, in which every table fits
 TAIL_LINES = 15  # of a log that is not shown whole
@@ -113,7 +112,7 @@ def _draw_table(
         pad_edge=False,
     )
     for position, name in enumerate(columns):
-        numeric = position > 0 and all(_is_number(row[position]) for row in rows)
+        numeric = position > 0 and all(is_numeric(row[position]) for row in rows)
         heading = rich_text.Text(plain(name))
         justify: Literal["left", "right"] = "right" if numeric else "left"
         drawn.add_column(heading, justify=justify, overflow="fold", no_wrap=numeric)
@@ -127,11 +126,6 @@ def _draw_cell(value: Any) -> rich_text.Text:
     text = _cell(value)
     # rich leaves the colours out where there is no terminal, or NO_COLOR is set.
     return rich_text.Text(plain(text), style=MARK_STYLES.get(text, ""))
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a cell is a number, or one in words, such as "0.25" or "1,800"."""
-    return isinstance(value, (int, float)) or NUMBER.fullmatch(str(value)) is not None
 
 
 def checks(found: Sequence[runtime_checks.Check], title: str = "") -> None:

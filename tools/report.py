@@ -57,11 +57,11 @@ def report(
     else:
         run = run_folder.open_run(recent.choose_run(folder))
         out = out or run.folder / page.FILE
-        write_page(run, data_file, out)
+        _write_page(run, data_file, out)
     click.echo(out)
 
 
-def write_page(run: run_folder.Run, data_file: Path | None, out: Path) -> None:
+def _write_page(run: run_folder.Run, data_file: Path | None, out: Path) -> None:
     """Writes the page of `run`; without pictures, which a person is told, where its training file
     is not there or is another one now. Raises InputError where `data_file` is named, and is not
     that of the run."""

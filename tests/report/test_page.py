@@ -88,7 +88,7 @@ def test_it_needs_no_network_and_its_pictures_are_whole(small_run):
 
 def test_of_very_many_classes_there_is_no_matrix(run, monkeypatch):
     assert "true \\ predicted" in report(run)[0].text
-    monkeypatch.setattr("toolkit.report.page.MATRIX_LIMIT", 7)
+    monkeypatch.setattr("toolkit.report.score_sections.MATRIX_LIMIT", 7)
     text = report(run)[0].text
     assert "true \\ predicted" not in text and "matrix of 8 classes is left out" in text
 

@@ -28,7 +28,7 @@ def test_everything_is_listed(command, names):
 
 def test_a_preset_is_printed_as_its_file():
     result = in_process("presets", "tiny")
-    assert result.stdout == presets.read_text("tiny")
+    assert result.stdout == config.preset_text("tiny")
     assert_one_sentence(in_process("presets", "tini"), "Did you mean tiny?")
 
 

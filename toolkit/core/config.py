@@ -25,12 +25,14 @@ from toolkit.core.damage import abridge, find_similar, quote
 from toolkit.core.errors import InputError
 from toolkit.core.files import write_text
 
+PRESETS = "toolkit.presets"  # the package of their files
+
 
 def preset_names() -> list[str]:
     """The names that `preset` takes."""
     return sorted(
         file.name.removesuffix(".toml")
-        for file in resources.files("toolkit.presets").iterdir()
+        for file in resources.files(PRESETS).iterdir()
         if file.name.endswith(".toml")
     )
 
@@ -42,11 +44,12 @@ def preset(name: str, settings: tuple[str, ...] = ()) -> Config:
             f"there is no preset '{name}'.{_suggest(name, preset_names())}",
             f"Presets: {', '.join(preset_names())}.",
         )
-    return _build(
-        (resources.files("toolkit.presets") / f"{name}.toml").read_text(encoding="utf-8"),
-        f"preset {name}",
-        settings,
-    )
+    return _build(preset_text(name), f"preset {name}", settings)
+
+
+def preset_text(name: str) -> str:
+    """The file of the preset `name`, which is one of `preset_names`."""
+    return (resources.files(PRESETS) / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read(path: Path, settings: tuple[str, ...] = ()) -> Config:

@@ -8,11 +8,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from toolkit.core.errors import InputError
 
 NAME_LENGTH = 60  # characters of a text that become part of a file's name
+NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 STRAY = re.compile(r"\.(?P<process>\d+)\.")  # how the names of temporary files begin
 
 
@@ -121,6 +122,11 @@ def file_name(text: str) -> str:
 def format_count(number: int, noun: str) -> str:
     """`number` of what `noun` names, in the singular for one: "1 file", "1,200 files"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def is_numeric(value: Any) -> bool:
+    """Whether a cell of a table is a number, or the text of one, such as "+0.25" or "1,800"."""
+    return isinstance(value, (int, float)) or NUMBER.fullmatch(str(value)) is not None
 
 
 def format_bytes(size: int) -> str:

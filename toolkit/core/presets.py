@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from importlib import resources
 
-from toolkit.core.config import preset_names
+from toolkit.core.config import preset_names, preset_text
 
-FOLDER = "toolkit.presets"
-FIELDS = {"Command": "command", "Cost": "cost", "Hardware": "cost"} | {
+# The field that a line of the comment begins, by the label on the line.
+FIELDS = {
+    "Command": "command",
+    "Cost": "cost",
+    "Hardware": "cost",
     "Measured": "measured",
     "Score": "measured",
 }
@@ -35,12 +37,7 @@ SCORES = {
 
 def list_heads() -> list[PresetHead]:
     """The heads of all presets, by name."""
-    return [_read_head(name, read_text(name)) for name in preset_names()]
-
-
-def read_text(name: str) -> str:
-    """The file of the preset `name`, which is one of `preset_names`."""
-    return (resources.files(FOLDER) / f"{name}.toml").read_text(encoding="utf-8")
+    return [_read_head(name, preset_text(name)) for name in preset_names()]
 
 
 def _read_head(name: str, text: str) -> PresetHead:

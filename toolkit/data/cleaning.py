@@ -3,6 +3,8 @@ anywhere."""
 
 import csv
 import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,18 @@ class Cleaning:
 def shorten_reason(reason: str) -> str:
     """A reason without the image that is copied: "copy of 17" as "copy"."""
     return reason.split(" of ")[0]
+
+
+def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    """How many images are dropped for each of `reasons`, shortened; the most frequent first."""
+    return dict(Counter(shorten_reason(reason) for reason in reasons if reason).most_common())
+
+
+def list_counts(reasons: Sequence[str]) -> list[tuple[str, int]]:
+    """How many images are kept, and how many dropped for each of `reasons`: rows for a table."""
+    counts = count_reasons(reasons)
+    kept = len(reasons) - sum(counts.values())
+    return [("kept", kept), *((f"dropped: {reason}", count) for reason, count in counts.items())]
 
 
 def clean(samples: Samples, config: CleanConfig) -> Cleaning:

@@ -11,7 +11,8 @@ from toolkit.core.files import write_text
 from toolkit.evaluation import compare
 from toolkit.report import charts, recipe
 from toolkit.report.contents import Contents
-from toolkit.report.page import CONDITIONS, render
+from toolkit.report.html import render
+from toolkit.report.score_sections import CONDITIONS
 
 INTERVAL = "95 % interval"
 SCORE_COLUMNS = ("run", "estimated", INTERVAL, "clean", INTERVAL, "corrupted", INTERVAL)

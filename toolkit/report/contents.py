@@ -2,7 +2,6 @@
 where it is there."""
 
 import csv
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from toolkit.core.config import Config
 from toolkit.core.contract import Contract
 from toolkit.core.damage import guard
 from toolkit.core.errors import InputError
-from toolkit.data.cleaning import shorten_reason
 from toolkit.data.dataset import Samples
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Estimate, Scores
@@ -39,12 +37,6 @@ class Cleaned:
     def kept(self) -> np.ndarray:
         """bool [n]"""
         return np.array([reason == "" for reason in self.reasons])
-
-    @property
-    def counts(self) -> list[tuple[str, int]]:
-        """The reasons, most frequent first, with the number of images of each; a copy's reason
-        without the image it copies."""
-        return Counter(shorten_reason(reason) for reason in self.reasons if reason).most_common()
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import numpy as np
 
 from toolkit.augment import pipeline
 from toolkit.core.config import Config
+from toolkit.core.files import format_count
 from toolkit.data import shift
-from toolkit.data.cleaning import shorten_reason
+from toolkit.data.cleaning import count_reasons, shorten_reason
 from toolkit.data.dataset import Samples
 from toolkit.evaluation.predictions import Predictions
 from toolkit.report import grad_cam
@@ -84,13 +85,12 @@ def list_dropped(samples: Samples, cleaned: Cleaned) -> list[Strip]:
     """A strip for each reason; of a thousand copies of one picture it shows one."""
     strips = []
     short = np.array([shorten_reason(reason) for reason in cleaned.reasons])
-    for reason, count in cleaned.counts:
+    for reason, count in count_reasons(cleaned.reasons).items():
         found = _take_ids(samples, cleaned.ids[short == reason])
         # By their bytes: a dictionary keeps the first of equal pictures.
         first = {image.tobytes(): row for row, image in reversed(list(enumerate(found.images)))}
         shown = found.take(np.array(sorted(first.values())[:DROPPED]))
-        note = f"{count:,} images" if count > 1 else "1 image"
-        strips.append(Strip(reason, note, to_strip(shown.images)))
+        strips.append(Strip(reason, format_count(count, "image"), to_strip(shown.images)))
     return strips
 
 
