@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
 
-class _PixelLayer(VectorizedBaseImageAugmentationLayer):
+class PixelLayer(VectorizedBaseImageAugmentationLayer):
     """An augmentation of images float32 0..255 [n, h, w, 3] that leaves labels alone; strength in
     0..1."""
 
@@ -22,7 +22,7 @@ class _PixelLayer(VectorizedBaseImageAugmentationLayer):
         return self._random_generator.uniform([n, 1, 1, 1], 0.0, self.factor)
 
 
-class GaussianNoise(_PixelLayer):
+class GaussianNoise(PixelLayer):
     """Adds normal noise of a standard deviation up to 100 · factor grey levels, half of the images
     the same in every channel."""
 
@@ -38,7 +38,7 @@ class GaussianNoise(_PixelLayer):
         return tf.clip_by_value(images + transformations, 0.0, 255.0)
 
 
-class ImpulseNoise(_PixelLayer):
+class ImpulseNoise(PixelLayer):
     """Turns up to the share 0.5 · factor of the pixels black or white, half of the images channel
     by channel."""
 
@@ -55,7 +55,7 @@ class ImpulseNoise(_PixelLayer):
         return tf.where(place < share, 0.0, tf.where(place > 1.0 - share, 255.0, images))
 
 
-class Pixelate(_PixelLayer):
+class Pixelate(PixelLayer):
     """Shows every image at a lower resolution, down to 1 - 0.9 · factor of its own, in square
     pixels."""
 
@@ -77,7 +77,7 @@ class Pixelate(_PixelLayer):
         return tf.cast(tf.minimum(place, size - 1.0), tf.int32)
 
 
-class Edges(_PixelLayer):
+class Edges(PixelLayer):
     """Highlights edges and removes the background, as the report tried and discarded; factor blends
     it in.
 

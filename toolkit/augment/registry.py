@@ -1,4 +1,5 @@
-"""The table of augmentations: each name's keras-cv layer for a strength in 0..1.
+"""The table of augmentations: each name's layer, keras-cv's where it has one, for a strength in
+0..1.
 
 A table of lambdas, so that a line shows all there is to an operation: name, layer, range.
 `toolkit.core.catalogue` says what strength 1 of each looks like.
@@ -9,8 +10,10 @@ from collections.abc import Callable
 import keras
 from keras_cv import layers
 
+from toolkit.augment.distortions import Elastic, Perspective
 from toolkit.augment.layers import Edges, GaussianNoise, ImpulseNoise, Pixelate
 from toolkit.augment.mixing import CutMix, FourierMix, MixUp
+from toolkit.augment.textures import ColourCurves, Jpeg, Overlay, RandomErasing, RandomFilter
 
 VALUE_RANGE = (0, 255)
 RAND_AUGMENT_DEVIATION = 0.15  # of the magnitude; keras-cv's default
@@ -48,6 +51,13 @@ OPERATIONS: dict[str, Callable[[float, Size], keras.layers.Layer]] = {
     "impulse-noise": lambda factor, size: ImpulseNoise(factor),
     "pixelate": lambda factor, size: Pixelate(factor),
     "edges": lambda factor, size: Edges(factor),
+    "perspective": lambda factor, size: Perspective(factor),
+    "elastic": lambda factor, size: Elastic(factor),
+    "random-filter": lambda factor, size: RandomFilter(factor),
+    "colour-curves": lambda factor, size: ColourCurves(factor),
+    "jpeg": lambda factor, size: Jpeg(factor),
+    "random-erasing": lambda factor, size: RandomErasing(factor),
+    "overlay": lambda factor, size: Overlay(factor),
     "rand-augment": lambda factor, size: layers.RandAugment(
         VALUE_RANGE,
         augmentations_per_image=3,

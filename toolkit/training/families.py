@@ -10,6 +10,8 @@ AUGMENTED = {
         "translate",
         "shear",
         "jittered-resize",
+        "perspective",
+        "elastic",
         "rand-augment",
         "aug-mix",
     ),
@@ -23,14 +25,15 @@ AUGMENTED = {
         "channel-shuffle",
         "solarise",
         "equalise",
+        "colour-curves",
         "rand-augment",
         "aug-mix",
     ),
     "noise": ("gaussian-noise", "impulse-noise"),
-    "blur": ("blur",),
-    "digital": ("posterise", "pixelate", "sharpness", "edges"),
-    "occlusion": ("grid-mask", "cutout"),
-    "overlay": ("mix-up", "cut-mix", "fourier-mix"),
+    "blur": ("blur", "random-filter"),
+    "digital": ("posterise", "pixelate", "sharpness", "edges", "jpeg"),
+    "occlusion": ("grid-mask", "cutout", "random-erasing"),
+    "overlay": ("mix-up", "cut-mix", "fourier-mix", "overlay"),
 }
 
 

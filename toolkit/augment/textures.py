@@ -1,0 +1,141 @@
+"""Random changes of what pixels show: filters and curves of levels as unlike each other as those of
+PRIME (Modas et al., arXiv:2112.13547), JPEG, rectangles, and other pictures on top."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from toolkit.augment.layers import PixelLayer
+
+SIDE = 5  # of a random filter, in pixels
+WAVES = 5  # sines that make up a curve
+MODES = 4  # of Overlay
+
+
+class RandomFilter(PixelLayer):
+    """Filters images with a random kernel of 5 × 5 pixels, whose middle weighs more where the
+    strength is small. Keeps the mean and the contrast of each image: only its texture changes."""
+
+    def get_random_transformation_batch(self, batch_size: tf.Tensor, **kwargs: Any) -> tf.Tensor:
+        drawn = self._random_generator.normal([batch_size, SIDE * SIDE])
+        # Half of the kernels are of the inner 3 × 3 pixels alone.
+        row = tf.abs(tf.range(SIDE) - SIDE // 2)
+        inner = tf.reshape(tf.maximum(row[:, None], row[None]) < 2, [1, -1])
+        small = self._random_generator.uniform([batch_size, 1]) < 0.5
+        drawn = tf.where(small & ~inner, 0.0, drawn)
+        same = tf.one_hot(SIDE * SIDE // 2, SIDE * SIDE)
+        strength = self.strengths(batch_size)[:, :, 0, 0]
+        return (1.0 - strength) * same + strength * drawn
+
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
+        height, width = (tf.shape(images)[axis] for axis in (1, 2))
+        margin = SIDE // 2
+        around = tf.pad(images, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "SYMMETRIC")
+        filtered = tf.zeros_like(images)
+        # A convolution takes one kernel for all images; this is one for each.
+        for place in range(SIDE * SIDE):
+            row, column = divmod(place, SIDE)
+            weights = transformations[:, place, None, None, None]
+            filtered += weights * around[:, row : row + height, column : column + width]
+        mean, variance = tf.nn.moments(images, [1, 2, 3], keepdims=True)
+        new_mean, new_variance = tf.nn.moments(filtered, [1, 2, 3], keepdims=True)
+        # A kernel that nearly blackens the image must not blow up what is left.
+        gain = tf.sqrt(variance / tf.maximum(new_variance, 1.0))
+        return tf.clip_by_value((filtered - new_mean) * gain + mean, 0.0, 255.0)
+
+
+class ColourCurves(PixelLayer):
+    """Sends the levels of images through smooth random curves: sums of sines, so that black and
+    white stay; of half of the images, one curve for each channel."""
+
+    def get_random_transformation_batch(self, batch_size: tf.Tensor, **kwargs: Any) -> tf.Tensor:
+        drawn = self._random_generator.normal([batch_size, 3, WAVES])
+        one = self._random_generator.uniform([batch_size, 1, 1]) < 0.5
+        drawn = tf.where(one, drawn[:, :1], drawn)
+        # The finer a wave, the lower: at strength 1, the first is a quarter of the range.
+        return self.strengths(batch_size)[..., 0] * 64.0 * drawn / tf.range(1.0, WAVES + 1.0)
+
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
+        changed = images
+        for wave in range(WAVES):
+            heights = transformations[:, None, None, :, wave]
+            changed += heights * tf.sin((wave + 1) * 3.14159265 / 255.0 * images)
+        return tf.clip_by_value(changed, 0.0, 255.0)
+
+
+class Jpeg(PixelLayer):
+    """Stores images as JPEG, at a quality from 100 down to 100 - 95 · factor, and reads them."""
+
+    def get_random_transformation_batch(self, batch_size: tf.Tensor, **kwargs: Any) -> tf.Tensor:
+        strength = self.strengths(batch_size)[:, 0, 0, 0]
+        return tf.cast(tf.round(100.0 - 95.0 * strength), tf.int32)
+
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
+        def store(image_and_quality: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            image, quality = image_and_quality
+            pixels = tf.image.adjust_jpeg_quality(tf.cast(tf.round(image), tf.uint8), quality)
+            return tf.cast(pixels, tf.float32)
+
+        return tf.map_fn(
+            store,
+            (images, transformations),
+            fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32),
+        )
+
+
+class RandomErasing(PixelLayer):
+    """Covers a rectangle of each image, with sides up to 0.7 · factor of the image's, by one colour
+    or by noise (Zhong et al., arXiv:1708.04896)."""
+
+    def get_random_transformation_batch(
+        self, batch_size: tf.Tensor, images: tf.Tensor = None, **kwargs: Any
+    ) -> Any:
+        covered = draw_rectangles(self._random_generator, images, 0.7 * self.factor)
+        colour = self._random_generator.uniform([batch_size, 1, 1, 3], 0.0, 255.0)
+        noise = self._random_generator.uniform(tf.shape(images), 0.0, 255.0)
+        noisy = self._random_generator.uniform([batch_size, 1, 1, 1]) < 0.25
+        return covered, tf.where(noisy, noise, colour)
+
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
+        covered, cover = transformations
+        return tf.where(covered, cover, images)
+
+
+class Overlay(PixelLayer):
+    """Lays another image of the batch, mirrored, over each: mixed with it, on one screen with it,
+    as two slides on each other, or a rectangle of it. The label stays: the other image gets at most
+    0.45 · factor of the weight, or of a side."""
+
+    def get_random_transformation_batch(
+        self, batch_size: tf.Tensor, images: tf.Tensor = None, **kwargs: Any
+    ) -> Any:
+        order = tf.argsort(self._random_generator.uniform([batch_size]))
+        others = tf.reverse(tf.gather(images, order), [2])
+        mode = self._random_generator.uniform([batch_size, 1, 1, 1], 0, MODES, tf.int32)
+        rectangles = draw_rectangles(self._random_generator, images, 0.45 * self.factor)
+        return others, mode, rectangles, 0.45 * self.strengths(batch_size)
+
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
+        others, mode, rectangles, share = transformations
+        screen = 255.0 - (255.0 - images) * (255.0 - others) / 255.0
+        slides = images * others / 255.0
+        joined = tf.where(mode == 1, screen, tf.where(mode == 2, slides, others))
+        # Both leave more of the image visible than a mean does.
+        share = tf.where((mode == 1) | (mode == 2), 1.5 * share, share)
+        share = tf.where(mode == 3, tf.cast(rectangles, tf.float32), share)
+        return images + share * (joined - images)
+
+
+def draw_rectangles(rng: Any, images: tf.Tensor, largest: float) -> tf.Tensor:
+    """A rectangle for each of `images` [n, h, w, 3], bool [n, h, w, 1]. largest: its sides are up
+    to this share of the image's; it lies within the image."""
+    n, height, width = (tf.shape(images)[axis] for axis in range(3))
+    shares = rng.uniform([n, 2], 0.0, largest)
+    starts = rng.uniform([n, 2]) * (1.0 - shares)
+
+    def mark(axis: int, size: tf.Tensor) -> tf.Tensor:
+        places = (tf.range(tf.cast(size, tf.float32)) + 0.5) / tf.cast(size, tf.float32)
+        start, end = starts[:, axis, None], (starts + shares)[:, axis, None]
+        return (places >= start) & (places < end)
+
+    return (mark(0, height)[:, :, None] & mark(1, width)[:, None])[..., None]
