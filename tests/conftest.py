@@ -30,6 +30,7 @@ LONG_FILES = (
     "augment/test_chain.py",
     "codabench/test_worker.py",
     "tests/test_examples.py",
+    "tests/test_readme.py",
 )
 
 
