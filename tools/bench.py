@@ -40,6 +40,7 @@ def bench() -> None:
     help="Number of steps; the result is their median.",
 )
 @options.json
+@options.quiet
 def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     """Compare training speed with keras.applications.
 
@@ -69,6 +70,7 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     help="Measuring time for each of the two.",
 )
 @options.json
+@options.quiet
 def augment(
     preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool
 ) -> None:
@@ -104,6 +106,7 @@ def augment(
     help="Number of images. [default: 64, or the whole part]",
 )
 @options.json
+@options.quiet
 def predict(
     backbone: str | None,
     folder: Path | None,

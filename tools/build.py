@@ -118,6 +118,7 @@ with lazy_imports():
 )
 @options.classes
 @options.json
+@options.quiet
 def build(
     folders: tuple[Path, ...],
     model_file: Path | None,

@@ -58,15 +58,9 @@ COMMANDS = {
 )
 @click.version_option(package_name="cbtool", prog_name="cbtool")
 @contracts.competition_option
-@click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    envvar="CBTOOL_QUIET",
-    help="No progress: only results, hints and errors.",
-)
+@output.quiet_option
 @click.pass_context
-def cli(context: click.Context, competition_file: Path | None, quiet: bool) -> None:
+def cli(context: click.Context, competition_file: Path | None) -> None:
     """Turn a competition's training file into a checked and scored CodaBench submission.
 
     The stages: data clean, train, evaluate, build, validate, time, score, rehearse, upload. Start

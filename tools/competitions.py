@@ -164,6 +164,7 @@ def join(address: addresses.CompetitionAddress, secret_key: str | None) -> None:
     metavar="DIR",
     help="Folder for the files.",
 )
+@options.quiet
 def download(address: addresses.CompetitionAddress, out: Path) -> None:
     """Download a competition's public data and starting kits."""
     client = connect()

@@ -47,6 +47,7 @@ data.add_command(data_labels.relabel)
 )
 @options.classes
 @options.json
+@options.quiet
 def inspect(file: Path, out: Path | None, classes: int | None, as_json: bool) -> None:
     """Show what FILE.npz contains.
 
@@ -119,6 +120,7 @@ def _print(report: dict[str, Any]) -> None:
 )
 @options.classes
 @options.json
+@options.quiet
 def clean(file: Path, out: Path, classes: int | None, as_json: bool) -> None:
     """Find outliers, copies and broken images in FILE.npz.
 
@@ -158,6 +160,7 @@ def clean(file: Path, out: Path, classes: int | None, as_json: bool) -> None:
     help="Folder for the sheets. [default: PRESET-augmentations]",
 )
 @options.classes
+@options.quiet
 def augment_preview(
     file: Path, preset: str, settings: tuple[str, ...], out: Path | None, classes: int | None
 ) -> None:
@@ -221,6 +224,7 @@ def augment_preview(
 @click.option("--images-key", metavar="NAME", help="The array or column of the images.")
 @click.option("--labels-key", metavar="NAME", help="The array or column of the labels.")
 @options.json
+@options.quiet
 def convert(
     source: Path,
     labels: Path | None,
@@ -318,6 +322,7 @@ def convert(
     metavar="FILE",
     help="File to write. [default: bloodmnist_SIZE_PART.npz]",
 )
+@options.quiet
 def download(name: str, size: str, part: str, out: Path | None) -> None:
     """Download and convert public training data.
 

@@ -42,6 +42,7 @@ SHEET = "labels.png"
 )
 @options.classes
 @options.json
+@options.quiet
 def labels(
     file: Path,
     preset: str | None,

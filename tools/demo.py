@@ -35,6 +35,7 @@ HELD_OUT_SEED = 1  # the final score's cells are drawn apart from the training's
     metavar="DIR",
     help="A new folder for all files.",
 )
+@options.quiet
 def demo(out: Path) -> int:
     """Run all stages on synthetic cells.
 

@@ -22,6 +22,7 @@ TIMEOUT = (5.0, 10.0)  # seconds, to connect and for an answer
 @click.command()
 @click.option("--offline", is_flag=True, help="Do not ask CodaBench.")
 @options.json
+@options.quiet
 def doctor(offline: bool, as_json: bool) -> int:
     """Check this machine, and say what to mend.
 

@@ -31,6 +31,7 @@ with lazy_imports():
     "--full", is_flag=True, help="Print every table: families, classes, confidence, views."
 )
 @options.json
+@options.quiet
 def evaluate(
     folder: Path | None,
     data_file: Path | None,

@@ -168,6 +168,7 @@ stored_part = part(
     "The part whose predictions to use; `test` exists after `evaluate --split test`."
 )
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+quiet = output.quiet_option
 classes = click.option(
     "--classes",
     type=click.IntRange(2, 256),

@@ -30,6 +30,7 @@ MARK_STYLES = {"ok": "green", "warning": "yellow", "FAILED": "bold red", "DIFFER
 # Of Unicode: control characters, formats such as a change of the writing direction, surrogates, and
 # the separators of lines and paragraphs.
 CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+QUIET = "cbtool.quiet"  # in the context of a command whose user wants no progress
 PIPE_WIDTH = 200  # characters of a table where there is no terminal
 WIDEST = 10_000  # characters, in which every table fits
 TAIL_LINES = 15  # of a log that is not shown whole
@@ -210,10 +211,26 @@ class Silence(Stages):
         yield silent
 
 
+def _note_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:  # before the name of the command, or after it
+        context.meta[QUIET] = True
+
+
+quiet_option = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    envvar="CBTOOL_QUIET",
+    expose_value=False,
+    callback=_note_quiet,
+    help="No progress: only results, hints and errors.",
+)
+
+
 def _is_quiet() -> bool:
     """Whether the user wants no progress."""
     context = click.get_current_context(silent=True)
-    return context is not None and bool(context.find_root().params.get("quiet"))
+    return context is not None and QUIET in context.meta
 
 
 @contextmanager

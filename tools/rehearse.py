@@ -48,6 +48,7 @@ RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may b
     help="Folder for logs and outputs.",
 )
 @options.json
+@options.quiet
 def rehearse(
     file: Path | None,
     source: Path,

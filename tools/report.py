@@ -33,6 +33,7 @@ with lazy_imports():
     metavar="FILE",
     help="The page. [default: report.html in the run folder; comparison.html for --compare]",
 )
+@options.quiet
 def report(
     folder: Path | None, data_file: Path | None, folders: tuple[Path, ...], out: Path | None
 ) -> None:

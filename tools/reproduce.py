@@ -41,6 +41,7 @@ with lazy_imports():
 )
 @options.json
 @notify.notified("training")
+@options.quiet
 def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> int:
     """Train a preset again; compare its scores.
 

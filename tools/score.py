@@ -53,6 +53,7 @@ PART = "validation"  # what is compared with `evaluate`; the test part is opened
 @options.backend
 @options.limit
 @options.json
+@options.quiet
 def score(
     file: Path | None,
     data_file: Path,

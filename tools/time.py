@@ -30,6 +30,7 @@ with lazy_imports():
 @options.limit
 @options.runs_folder
 @options.json
+@options.quiet
 def time(
     file: Path | None,
     images: int | None,

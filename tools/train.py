@@ -90,6 +90,7 @@ class CallOptions:
 )
 @options.json
 @notify.notified("training")
+@options.quiet
 def train(
     preset: str | None,
     config_file: Path | None,

@@ -86,6 +86,7 @@ with lazy_imports():
 @options.settings
 @options.json
 @notify.notified("search")
+@options.quiet
 def tune(
     preset: str | None,
     config_file: Path | None,

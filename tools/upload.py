@@ -61,6 +61,7 @@ with lazy_imports():
 @options.runs_folder
 @options.json
 @notify.notified("upload")
+@options.quiet
 def upload(
     file: Path | None,
     address: addresses.CompetitionAddress | None,

@@ -29,6 +29,7 @@ with lazy_imports():
     help="Exit with 0 although ZIP could not be checked in the competition's environment.",
 )
 @options.json
+@options.quiet
 def validate(
     file: Path | None,
     evaluator: str | None,
