@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tools import contracts, options, output
+from tools import contracts, live, options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -47,7 +47,7 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     Times training steps on images of 96 × 96 pixels, with random weights, in three cases: all
     layers, one layer on the frozen backbone, and that layer on stored features.
     """
-    with output.stages() as stages, stages.stage("bench") as progress:
+    with live.stages() as stages, stages.stage("bench") as progress:
         measured = training_benchmark.time_training(backbone, batch, steps, progress)
     _print({"backbone": backbone, "batch": batch} | measured, as_json)
 
@@ -84,7 +84,7 @@ def augment(
         if data_file
         else synthetic.draw(40)
     )
-    with output.stages() as stages, stages.stage("bench") as progress:
+    with live.stages() as stages, stages.stage("bench") as progress:
         measured = training_benchmark.time_augmentation(chosen.augment, samples, seconds, progress)
     _print({"preset": preset} | measured, as_json)
 
@@ -132,7 +132,7 @@ def predict(
     else:
         stock, network = training_benchmark.random_network(backbone)
         pictures = checks.draw_images(images or 64)
-    with output.stages() as stages, stages.stage("bench") as progress:
+    with live.stages() as stages, stages.stage("bench") as progress:
         measured = inference_benchmark.measure(stock, network, pictures, progress)
     report = {"network": network.name} | dataclasses.asdict(measured)
     if as_json:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from toolkit.core.contract import AN2DL2024
-from tools import completion, contracts, options, output, recent
+from tools import completion, contracts, live, options, output, recent
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -208,7 +208,7 @@ def _build_runs(
         time_limit = contract.time_limit
     # The training file is large: it is read only where a package has to be made.
     load_samples = functools.partial(load_data, data_file=data_file)
-    with output.stages() as stages, stages.stage("build") as progress:
+    with live.stages() as stages, stages.stage("build") as progress:
         digest = package.build(
             chosen, out, load_samples, weights, time_limit, images, progress, contract
         )
@@ -231,7 +231,7 @@ def _build_champion(out: Path, time_limit: float | None, images: int, others: ob
     contract = contracts.current()
     if time_limit is None:
         time_limit = contract.time_limit
-    with output.stages() as stages, stages.stage("build"):
+    with live.stages() as stages, stages.stage("build"):
         digest = champion.write_zip(out, time_limit, images, contract)
     output.hint(
         "There is no run in runs/: this is the network that comes with cbtool, trained for "
@@ -257,7 +257,7 @@ def _build_model(
         time_limit = contract.time_limit
     wanted = preprocessing.read(preprocess)
     samples = dataset.load(data_file, classes, contract)
-    with output.stages() as stages, tempfile.TemporaryDirectory(prefix="cbtool-") as place:
+    with live.stages() as stages, tempfile.TemporaryDirectory(prefix="cbtool-") as place:
         folder = Path(place) / "package"
         with stages.stage("build") as progress:
             progress(0, 1, f"reading {model_file}")
@@ -292,7 +292,7 @@ def _build_with_keras(
     contract = contracts.current()
     wanted = preprocessing.read(preprocess)
     samples = dataset.load(data_file, classes, contract)
-    with output.stages() as stages, stages.stage("build") as progress:
+    with live.stages() as stages, stages.stage("build") as progress:
         progress(0, 1, f"reading {model_file}")
         shape = samples.images.shape[1:]
         model = saved_model.read_model(model_file, shape, any_layer=True)

@@ -11,7 +11,7 @@ import click
 
 from toolkit.core.errors import CbtoolError, InputError, LimitError
 from toolkit.core.files import write_error
-from tools import contracts, output, signals
+from tools import contracts, live, output, signals
 from tools.lazy import LazyGroup, Target
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +58,7 @@ COMMANDS = {
 )
 @click.version_option(package_name="cbtool", prog_name="cbtool")
 @contracts.competition_option
-@output.quiet_option
+@live.quiet_option
 @click.pass_context
 def cli(context: click.Context, competition_file: Path | None) -> None:
     """Turn a competition's training file into a checked and scored CodaBench submission.

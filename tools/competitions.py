@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from toolkit.core.errors import PlatformError
-from tools import options, output
+from tools import live, options, output
 from tools.account import connect
 from tools.lazy import lazy_imports
 
@@ -176,7 +176,7 @@ def download(address: addresses.CompetitionAddress, out: Path) -> None:
             files[key] = f"{phase.name}-{label}.zip"
     if not files:
         click.echo(f"{competition.title} has no public files.")
-    with output.stages() as stages:
+    with live.stages() as stages:
         for key, name in files.items():
             path = out / name.replace("/", "-")
             with stages.stage(path.name) as progress:

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from toolkit.core.files import file_name, format_count
-from tools import contracts, data_labels, options, output
+from tools import contracts, data_labels, live, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -55,10 +55,10 @@ def inspect(file: Path, out: Path | None, classes: int | None, as_json: bool) ->
     """
     samples = dataset.load(file, classes, contracts.current())
     out = out or Path(f"{file.stem}-inspect")
-    with output.stages() as stages, stages.stage("copies"):
+    with live.stages() as stages, stages.stage("copies"):
         groups = cleaning.group_copies(samples.images, config.CleanConfig().near_copy_bits)
     sizes = np.bincount(groups)
-    with output.stages() as stages, stages.stage("sheets") as progress:
+    with live.stages() as stages, stages.stage("sheets") as progress:
         for label, name in enumerate(samples.class_names):
             progress(label, len(samples.class_names), name)
             members = samples.take(np.flatnonzero(samples.labels == label))
@@ -129,7 +129,7 @@ def clean(file: Path, out: Path, classes: int | None, as_json: bool) -> None:
     """
     samples = dataset.load(file, classes, contracts.current())
     dataset.require_trainable(samples, file)
-    with output.stages() as stages, stages.stage("clean"):
+    with live.stages() as stages, stages.stage("clean"):
         found = cleaning.clean(samples, config.CleanConfig())
         cleaning.write_csv(found, out / "clean.csv")
         plots.cleaning_pictures(found.coordinates, found.kept, out)
@@ -173,7 +173,7 @@ def augment_preview(
     samples = dataset.load(file, classes, contracts.current())
     out = out or Path(f"{preset}-augmentations")
     rows = np.linspace(0, len(samples) - 1, plots.PREVIEW_IMAGES).astype(int)
-    with output.stages() as stages, stages.stage("augment") as progress:
+    with live.stages() as stages, stages.stage("augment") as progress:
         sheets = {
             operation.name: (dataclasses.replace(operation, rate=1.0),)
             for operation in chosen.augment
@@ -245,7 +245,7 @@ def convert(
     """
     if source.is_dir() and images_key and not labels:
         raise click.UsageError("--images-key is for arrays, or for the table of --labels.")
-    with output.stages() as stages, stages.stage("convert") as progress:
+    with live.stages() as stages, stages.stage("convert") as progress:
         if source.is_dir() and labels:
             found = folder_conversion.convert_table(
                 labels, source, images_key, labels_key, size, progress
@@ -330,7 +330,7 @@ def download(name: str, size: str, part: str, out: Path | None) -> None:
     published file (up to 1.5 GB) is kept beside the converted one.
     """
     out = out or Path(f"{name}_{size}_{part}.npz")
-    with output.stages() as stages, stages.stage("download") as progress:
+    with live.stages() as stages, stages.stage("download") as progress:
         bloodmnist.bloodmnist(int(size), part, out, out.parent, progress)
     click.echo(out)
     output.hint(f"Next: cbtool data inspect {out}")

@@ -9,7 +9,7 @@ import click
 
 from toolkit.core.errors import InputError
 from toolkit.core.files import format_count
-from tools import contracts, options, output
+from tools import contracts, live, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -63,7 +63,7 @@ def labels(
     samples = dataset.load(file, classes, contracts.current())
     dataset.require_trainable(samples, file)
     backbone_features.require_pretrained(chosen)
-    with output.stages() as stages:
+    with live.stages() as stages:
         with stages.stage("clean"):
             found = cleaning.clean(samples, chosen.clean)
             rows = label_errors.list_relevant(found)

@@ -9,7 +9,7 @@ import click
 
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
-from tools import options, output, score, train
+from tools import live, options, output, score, train
 from tools import time as timing_command
 from tools.lazy import lazy_imports
 
@@ -47,7 +47,7 @@ def demo(out: Path) -> int:
             f"{out} is not an empty folder.", "Remove it, or choose another folder with --out."
         )
     data_file, zip_file = out / "training_set.npz", out / "submission.zip"
-    with output.stages() as stages:
+    with live.stages() as stages:
         with stages.stage("draw"):
             samples = synthetic.draw(PER_CLASS, side=SIDE)
             unseen = synthetic.draw(PER_CLASS // 3, HELD_OUT_SEED, SIDE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toolkit.core.errors import CbtoolError, PlatformError
-from tools import options, output
+from tools import live, options, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -31,7 +31,7 @@ def doctor(offline: bool, as_json: bool) -> int:
     names what works only in part. Add what --json prints to a report of a mistake: it holds no
     token and no name.
     """
-    with output.stages() as stages, stages.stage("doctor"):
+    with live.stages() as stages, stages.stage("doctor"):
         found = [
             machine.check_python(),
             machine.check_packages(),

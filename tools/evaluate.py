@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tools import options, output, recent
+from tools import live, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -56,7 +56,7 @@ def evaluate(
     """
     run = run_folder.open_finished(recent.choose_run(folder))
     samples = load_data(run, data_file)
-    with output.stages() as stages:
+    with live.stages() as stages:
         with stages.stage("evaluate") as progress:
             evaluated = evaluation.evaluate(run, samples, part == "test", not no_views, progress)
             plots.confusion_pictures(evaluated.confusions, samples.class_names, run.folder)

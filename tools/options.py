@@ -11,7 +11,7 @@ import click
 
 from toolkit.core.contract import Contract
 from toolkit.core.errors import InputError
-from tools import completion, output
+from tools import completion, live, output
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -101,7 +101,7 @@ def _add_interpreter(command: Command, default: str) -> Command:
     return evaluator(python(command))
 
 
-def choose_python(stages: output.Stages, evaluator: str | None, python: str | None) -> str:
+def choose_python(stages: live.Stages, evaluator: str | None, python: str | None) -> str:
     """The interpreter that --evaluator or --python names, cbtool's own without either.
 
     Installs the evaluator's environment where it is missing. Raises UsageError when both are given.
@@ -123,7 +123,7 @@ def choose_isolation(backend: isolations.EngineName | None) -> isolations.Isolat
 
 
 def choose_place(
-    stages: output.Stages,
+    stages: live.Stages,
     file: Path,
     evaluator: str | None,
     python: str | None,
@@ -168,7 +168,7 @@ stored_part = part(
     "The part whose predictions to use; `test` exists after `evaluate --split test`."
 )
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-quiet = output.quiet_option
+quiet = live.quiet_option
 classes = click.option(
     "--classes",
     type=click.IntRange(2, 256),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 from unicodedata import category
 
@@ -15,11 +13,10 @@ import click
 
 from toolkit.core.errors import CbtoolError
 from toolkit.core.files import is_numeric
-from toolkit.core.progress import Progress, silent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
-    from rich import box, console, progress
+    from rich import box, console
     from rich import table as rich_table
     from rich import text as rich_text
 
@@ -30,11 +27,9 @@ MARK_STYLES = {"ok": "green", "warning": "yellow", "FAILED": "bold red", "DIFFER
 # Of Unicode: control characters, formats such as a change of the writing direction, surrogates, and
 # the separators of lines and paragraphs.
 CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
-QUIET = "cbtool.quiet"  # in the context of a command whose user wants no progress
 PIPE_WIDTH = 200  # characters of a table where there is no terminal
 WIDEST = 10_000  # characters, in which every table fits
 TAIL_LINES = 15  # of a log that is not shown whole
-SILENT_SECONDS = 10.0  # between two plain progress lines where there is no terminal
 
 
 def plain(text: str) -> str:
@@ -165,136 +160,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-class Stages:
-    """Shows one line or progress bar per stage."""
-
-    def __init__(self, bars: progress.Progress | None = None):
-        self.bars = bars
-
-    def line(self, text: str) -> None:
-        """Prints `text` on stderr, above the bars where there are some."""
-        if self.bars is None:
-            hint(text)
-        else:
-            self.bars.console.print(rich_text.Text(plain(text)))
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Progress]:
-        """Shows stage `name` while the block runs; yields the function that reports progress."""
-        started = time.monotonic()
-        if self.bars is None:
-            click.echo(f"{name} ...", err=True)
-            yield _lines(name)
-            click.echo(f"{name}: done in {time.monotonic() - started:.1f} s", err=True)
-            return
-        bars = self.bars
-        task = bars.add_task(name, total=None, note="")
-
-        def update(done: int, total: int, note: str = "") -> None:
-            bars.update(task, completed=done, total=total, note=plain(note))
-
-        yield update
-        bars.update(task, total=1, completed=1)
-        bars.stop_task(task)
-
-
-class Silence(Stages):
-    """Shows nothing of the stages."""
-
-    def line(self, text: str) -> None:
-        pass
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Progress]:
-        yield silent
-
-
-def _note_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value:  # before the name of the command, or after it
-        context.meta[QUIET] = True
-
-
-quiet_option = click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    envvar="CBTOOL_QUIET",
-    expose_value=False,
-    callback=_note_quiet,
-    help="No progress: only results, hints and errors.",
-)
-
-
-def _is_quiet() -> bool:
-    """Whether the user wants no progress."""
-    context = click.get_current_context(silent=True)
-    return context is not None and QUIET in context.meta
-
-
-@contextmanager
-def stages() -> Iterator[Stages]:
-    """Bars on a terminal, plain lines elsewhere, nothing with --quiet."""
-    if _is_quiet():
-        yield Silence()
-        return
-    if not sys.stderr.isatty():
-        yield Stages()
-        return
-    columns = (
-        progress.TextColumn("{task.description:<10}"),
-        progress.BarColumn(30),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
-        # A note may be a stranger's name of a file: words in brackets are no markup.
-        progress.TextColumn("{task.fields[note]}", markup=False),
-    )
-    with progress.Progress(*columns, console=console.Console(stderr=True)) as bars:
-        yield Stages(bars)
-
-
-@contextmanager
-def status() -> Iterator[Callable[[str], None]]:
-    """Yields a function that shows a status: one updated line on a terminal, elsewhere a new line
-    whenever the text changes, nothing with --quiet."""
-    if _is_quiet():
-        yield lambda text: None
-        return
-    if sys.stderr.isatty():
-        with console.Console(stderr=True).status("") as line:
-            yield lambda text: line.update(rich_text.Text(plain(text)))
-        return
-    last = ""
-
-    def tell(text: str) -> None:
-        nonlocal last
-        if text != last:
-            last = text
-            hint(text)
-
-    yield tell
-
-
-def _lines(name: str) -> Progress:
-    started = last = time.monotonic()
-    first: int | None = None
-
-    def report(done: int, total: int, note: str = "") -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        if first is None:
-            first = done  # a resumed stage does not begin at 0
-        if now - last >= SILENT_SECONDS:
-            last = now
-            text = f"{name}: {100 * done / max(total, 1):.0f} %"
-            if done > first:
-                left = (now - started) * (total - done) / (done - first)
-                text += f", about {duration(left)} left"
-            hint(f"{text}, {note}" if note else text)
-
-    return report
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from toolkit.core.errors import InputError, LimitError, SubmissionError
-from tools import options, output, recent
+from tools import live, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -72,7 +72,7 @@ def rehearse(
     file = recent.choose_zip(file)
     # First, so that a folder which may not be emptied is known before anything has run.
     _empty(out)
-    with output.stages() as stages, bundles.open_bundle(source) as bundle:
+    with live.stages() as stages, bundles.open_bundle(source) as bundle:
         phase = bundle.phase(wanted)
         found = bundle_checks.check_bundle(bundle)
         refused = any(check.status == "failed" for check in found)

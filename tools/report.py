@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toolkit.core.errors import InputError
-from tools import options, output, recent
+from tools import live, options, output, recent
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -53,7 +53,7 @@ def report(
             raise click.UsageError("--compare needs two runs or more.")
         out = out or Path("comparison.html")
         runs = [run_folder.open_run(each) for each in folders]
-        with output.stages() as stages, stages.stage("report"):
+        with live.stages() as stages, stages.stage("report"):
             comparison.write_page([contents.read(run) for run in runs], out)
     else:
         run = run_folder.open_run(recent.choose_run(folder))
@@ -67,7 +67,7 @@ def _write_page(run: run_folder.Run, data_file: Path | None, out: Path) -> None:
     is not there or is another one now. Raises InputError where `data_file` is named, and is not
     that of the run."""
     samples = None
-    with output.stages() as stages, stages.stage("report") as progress:
+    with live.stages() as stages, stages.stage("report") as progress:
         known = contents.read(run)
         try:
             samples = load_data(run, data_file)

@@ -8,7 +8,7 @@ import click
 
 from toolkit.core.contract import Contract
 from toolkit.core.errors import InputError
-from tools import completion, contracts, notify, options, output, train
+from tools import completion, contracts, live, notify, options, output, train
 from tools.evaluate import print_headline
 from tools.lazy import lazy_imports
 
@@ -56,7 +56,7 @@ def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> in
     contract = contracts.current()
     samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
-    with output.stages() as stages:
+    with live.stages() as stages:
         with train.resumable(out, f"cbtool reproduce {name} --data {data_file} --out {out}"):
             run = _train(out, chosen, samples, data_file, stages, contract)
         with stages.stage("evaluate") as progress:
@@ -119,7 +119,7 @@ def _train(
     chosen: config.Config,
     samples: dataset.Samples,
     data_file: Path,
-    stages: output.Stages,
+    stages: live.Stages,
     contract: Contract,
 ) -> run_folder.Run:
     """The run in `folder`: trained now, or continued, or as it is where it is trained to its end.

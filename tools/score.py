@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.metrics import take_labels
-from tools import contracts, evaluate, options, output, recent
+from tools import contracts, evaluate, live, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -87,7 +87,7 @@ def score(
     copies = zip_score.make_copies(samples, shift)
     stored = zip_score.read_labels(run, PART, copies) if run else None
     isolation = options.choose_isolation(backend)
-    with output.stages() as stages:
+    with live.stages() as stages:
         interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("score"):
             # The limit is for one set of images.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toolkit.core.errors import LimitError
-from tools import contracts, options, output, recent
+from tools import contracts, live, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -59,7 +59,7 @@ def time(
         )
     limit = limit or contract.time_limit
     isolation = options.choose_isolation(backend)
-    with output.stages() as stages:
+    with live.stages() as stages:
         interpreter = options.choose_python(stages, evaluator, python)
         with stages.stage("time"):
             measured = timing.measure(file, images, interpreter, limit, isolation, contract)

@@ -16,7 +16,7 @@ import click
 
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import CbtoolError, DivergenceError, InputError
-from tools import contracts, notify, options, output
+from tools import contracts, live, notify, options, output
 from tools.lazy import lazy_imports, quiet_tensorflow
 
 with lazy_imports():
@@ -178,7 +178,7 @@ def _train(
     with (
         resumable(folder),
         _distribute(call.strategy, chosen),
-        output.stages() as stages,
+        live.stages() as stages,
     ):
         run, found = train_run(
             folder, chosen, samples, data_file, stages, contract, call.tensorboard
@@ -210,7 +210,7 @@ def _resume(folder: Path, data_file: Path | None, call: CallOptions) -> run_fold
     with (
         resumable(folder),
         _distribute(call.strategy, chosen),
-        output.stages() as stages,
+        live.stages() as stages,
         stages.stage("train") as progress,
     ):
         report = report_epochs(stages, chosen, folder if call.tensorboard else None)
@@ -263,7 +263,7 @@ def train_run(
     chosen: config.Config,
     samples: dataset.Samples,
     data_file: Path,
-    stages: output.Stages,
+    stages: live.Stages,
     contract: Contract = AN2DL2024,
     tensorboard: bool = False,
 ) -> tuple[run_folder.Run, cleaning.Cleaning]:
@@ -281,7 +281,7 @@ def train_run(
 
 
 def report_epochs(
-    stages: output.Stages, chosen: config.Config, folder: Path | None = None
+    stages: live.Stages, chosen: config.Config, folder: Path | None = None
 ) -> Callable[[dict[str, Any]], None]:
     """What prints a line for each epoch of a training by `chosen`. folder: of the run, where it is
     to be written for TensorBoard, too."""

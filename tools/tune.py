@@ -12,7 +12,7 @@ import click
 
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError, LimitError
-from tools import contracts, notify, options, output
+from tools import contracts, live, notify, options, output
 from tools.lazy import lazy_imports
 from tools.train import follow
 
@@ -148,7 +148,7 @@ def tune(
     )
     study = tuning.open_study(plan)
     try:
-        with output.stages() as stages:
+        with live.stages() as stages:
             with stages.stage("clean"):
                 prepared = prepare.prepare(samples, base)
             with stages.stage("tune") as progress:

@@ -11,7 +11,7 @@ import click
 from toolkit.core.archives import open_zip
 from toolkit.core.contract import Contract
 from toolkit.core.errors import PlatformError, SubmissionError, end_sentence
-from tools import contracts, notify, options, outcome, output, plans, recent, unfinished
+from tools import contracts, live, notify, options, outcome, output, plans, recent, unfinished
 from tools.account import connect
 from tools.lazy import lazy_imports
 from tools.leaderboard import enter
@@ -131,7 +131,7 @@ def upload(
             return 0
         begun = uploads.begin(client, plan, file)
     with _resumable():
-        with output.stages() as stages, stages.stage("upload") as progress:
+        with live.stages() as stages, stages.stage("upload") as progress:
             begun = uploads.send(client, begun, progress)
         click.echo(
             f"{Path(begun.file).name} is submission {begun.submission} in {begun.phase_name}.",
@@ -192,7 +192,7 @@ def _follow(
     phase = next((phase for phase in competition.phases if phase.id == begun.phase), None)
     hidden = bool(phase and phase.hides_scores)
     try:
-        with output.status() as tell:
+        with live.status() as tell:
             found = uploads.follow(
                 client,
                 begun.submission,

@@ -8,7 +8,7 @@ import click
 
 from toolkit.core.archives import open_zip
 from toolkit.core.contract import Contract
-from tools import contracts, options, output, recent
+from tools import contracts, live, options, output, recent
 from tools.lazy import lazy_imports
 
 with lazy_imports():
@@ -85,7 +85,7 @@ def run_checks(
 ) -> list[runtime_checks.Check]:
     """The checks of the zip `file`, the first of which tells where it was run."""
     open_zip(file).close()  # before an environment is installed
-    with output.stages() as stages:
+    with live.stages() as stages:
         place = options.choose_place(stages, file, evaluator, python, contract)
         with stages.stage("validate"):
             found = checks.validate(

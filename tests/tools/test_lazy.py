@@ -137,6 +137,7 @@ def test_help_imports_nothing_heavy():
         "tools.cli",
         "tools.contracts",
         "tools.lazy",
+        "tools.live",
         "tools.output",
         "tools.signals",
     }

@@ -15,7 +15,7 @@ from tests.support.commands import ROOT, in_process
 from toolkit.core.errors import InputError
 from toolkit.core.files import digest, file_name
 from toolkit.data import dataset, synthetic
-from tools import output
+from tools import live, output
 
 
 def test_words_in_brackets_are_no_markup(capsys):
@@ -49,13 +49,13 @@ def test_control_characters_are_written_out(capsys):
 def test_notes_of_progress_are_text(terminal, capsys, monkeypatch):
     """The name of a file or a class may be no closing tag to rich, and no title to a terminal."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    monkeypatch.setattr(output, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(live, "SILENT_SECONDS", 0)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
     hostile = "a[/red]\x1b]0;title\x07"
-    with output.stages() as stages, stages.stage("convert") as progress:
+    with live.stages() as stages, stages.stage("convert") as progress:
         progress(1, 2, hostile)
-    with output.status() as tell:
+    with live.status() as tell:
         tell(hostile)
         shown = capsys.readouterr().err
     shown += capsys.readouterr().err

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from toolkit.core import config
 from toolkit.training.tensorboard import FOLDER, TAGS, VERSION, TensorBoardWriter
-from tools import output, train
+from tools import live, train
 
 
 def test_each_epoch_is_there_at_once_with_all_its_numbers(tmp_path):
@@ -31,7 +31,7 @@ def test_each_epoch_is_there_at_once_with_all_its_numbers(tmp_path):
 def test_what_cannot_be_written_does_not_end_the_training(tmp_path, capsys):
     (tmp_path / FOLDER).write_text("a file where the folder would be")
     row = dict.fromkeys(TAGS, 0.5) | {"phase": 0, "epoch": 0, "best": 1, "monitored": 0.5}
-    with output.stages() as stages:
+    with live.stages() as stages:
         report = train.report_epochs(stages, config.preset("tiny"), tmp_path)
         report(row)
         report(row)

@@ -1,0 +1,179 @@
+"""What is shown while a command runs: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from toolkit.core.progress import Progress, silent
+from tools.lazy import lazy_imports
+from tools.output import duration, hint, plain
+
+with lazy_imports():
+    from rich import console, progress
+    from rich import text as rich_text
+
+SILENT_SECONDS = 4.0  # between two plain progress lines where there is no terminal
+LOOK_SECONDS = 0.5  # between two looks whether it is time for one
+QUIET = "cbtool.quiet"  # in the context of a command whose user wants no progress
+
+
+class Stages:
+    """Shows one line or progress bar per stage."""
+
+    def __init__(self, bars: progress.Progress | None = None):
+        self.bars = bars
+
+    def line(self, text: str) -> None:
+        """Prints `text` on stderr, above the bars where there are some."""
+        if self.bars is None:
+            hint(text)
+        else:
+            self.bars.console.print(rich_text.Text(plain(text)))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Progress]:
+        """Shows stage `name` while the block runs; yields the function that reports progress."""
+        if self.bars is None:
+            with PlainStage(name) as plain_stage:
+                yield plain_stage.report
+            return
+        bars = self.bars
+        task = bars.add_task(name, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bars.update(task, completed=done, total=total, note=plain(note))
+
+        yield update
+        bars.update(task, total=1, completed=1)
+        bars.stop_task(task)
+
+
+class Silence(Stages):
+    """Shows nothing of the stages."""
+
+    def line(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Progress]:
+        yield silent
+
+
+def _note_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:  # before the name of the command, or after it
+        context.meta[QUIET] = True
+
+
+quiet_option = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    envvar="CBTOOL_QUIET",
+    expose_value=False,
+    callback=_note_quiet,
+    help="No progress: only results, hints and errors.",
+)
+
+
+def _is_quiet() -> bool:
+    """Whether the user wants no progress."""
+    context = click.get_current_context(silent=True)
+    return context is not None and QUIET in context.meta
+
+
+@contextmanager
+def stages() -> Iterator[Stages]:
+    """Bars on a terminal, plain lines elsewhere, nothing with --quiet."""
+    if _is_quiet():
+        yield Silence()
+        return
+    if not sys.stderr.isatty():
+        yield Stages()
+        return
+    columns = (
+        progress.TextColumn("{task.description:<10}"),
+        progress.BarColumn(30),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        # A note may be a stranger's name of a file: words in brackets are no markup.
+        progress.TextColumn("{task.fields[note]}", markup=False),
+    )
+    with progress.Progress(*columns, console=console.Console(stderr=True)) as bars:
+        yield Stages(bars)
+
+
+@contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """Yields a function that shows a status: one updated line on a terminal, elsewhere a new line
+    whenever the text changes, nothing with --quiet."""
+    if _is_quiet():
+        yield lambda text: None
+        return
+    if sys.stderr.isatty():
+        with console.Console(stderr=True).status("") as line:
+            yield lambda text: line.update(rich_text.Text(plain(text)))
+        return
+    last = ""
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if text != last:
+            last = text
+            hint(text)
+
+    yield tell
+
+
+class PlainStage:
+    """A stage where there is no terminal: a line when it begins and when it ends, and one whenever
+    there was none for SILENT_SECONDS, whether the work reports its progress or not."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self._started = self._last = time.monotonic()
+        self._first: int | None = None
+        self._state = ""
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> PlainStage:
+        click.echo(f"{self.name} ...", err=True)
+        threading.Thread(target=self._break_silences, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with self._lock:  # no line after this block
+            self._ended.set()
+        if kind is None:
+            seconds = time.monotonic() - self._started
+            click.echo(f"{self.name}: done in {seconds:.1f} s", err=True)
+
+    def report(self, done: int, total: int, note: str = "") -> None:
+        """Takes note of how far the stage is, and says so where it is time."""
+        if self._first is None:
+            self._first = done  # a resumed stage does not begin at 0
+        state = f"{100 * done / max(total, 1):.0f} %"
+        if done > self._first:
+            spent = time.monotonic() - self._started
+            left = spent * (total - done) / (done - self._first)
+            state += f", about {duration(left)} left"
+        self._state = f"{state}, {note}" if note else state
+        self._tell_if_due()
+
+    def _tell_if_due(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._last >= SILENT_SECONDS and not self._ended.is_set():
+                self._last = now
+                hint(f"{self.name}: {self._state or f'{duration(now - self._started)} so far'}")
+
+    def _break_silences(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            self._tell_if_due()
