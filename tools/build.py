@@ -255,11 +255,11 @@ def _build_model(
     contract = contracts.current()
     if time_limit is None:
         time_limit = contract.time_limit
-    wanted = preprocessing.read(preprocess)
-    samples = dataset.load(data_file, classes, contract)
     with live.stages() as stages, tempfile.TemporaryDirectory(prefix="cbtool-") as place:
         folder = Path(place) / "package"
         with stages.stage("build") as progress:
+            wanted = preprocessing.read(preprocess)
+            samples = dataset.load(data_file, classes, contract)
             progress(0, 1, f"reading {model_file}")
             shape = samples.images.shape[1:]
             model = saved_model.read_model(model_file, shape)
@@ -290,9 +290,9 @@ def _build_with_keras(
     if others:
         raise click.UsageError("--weights, --time-limit and --images are not for --as keras.")
     contract = contracts.current()
-    wanted = preprocessing.read(preprocess)
-    samples = dataset.load(data_file, classes, contract)
     with live.stages() as stages, stages.stage("build") as progress:
+        wanted = preprocessing.read(preprocess)
+        samples = dataset.load(data_file, classes, contract)
         progress(0, 1, f"reading {model_file}")
         shape = samples.images.shape[1:]
         model = saved_model.read_model(model_file, shape, any_layer=True)

@@ -62,9 +62,9 @@ def labels(
     chosen = config.preset(preset or "lite", settings)
     samples = dataset.load(file, classes, contracts.current())
     dataset.require_trainable(samples, file)
-    backbone_features.require_pretrained(chosen)
     with live.stages() as stages:
         with stages.stage("clean"):
+            backbone_features.require_pretrained(chosen)
             found = cleaning.clean(samples, chosen.clean)
             rows = label_errors.list_relevant(found)
             left_out = len(samples) - len(rows)

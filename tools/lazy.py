@@ -4,17 +4,19 @@
 the modules that a command module imports at its top: each is executed when it is first used.
 """
 
+import functools
 import importlib
 import os
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import click
 
@@ -80,14 +82,16 @@ def quiet_tensorflow() -> Iterator[None]:
     block raises ImportError.
 
     Some of it is written before any logging level is read, so the file descriptor itself is
-    redirected.
+    redirected. What other threads of this program say meanwhile is shown.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile("w+", errors="replace") as noise:
         terminal = os.dup(2)
+        own = _keep_own_stderr()
         os.dup2(noise.fileno(), 2)
         try:
-            yield
+            with own:
+                yield
         except ImportError:
             noise.seek(0)
             os.write(terminal, noise.read().encode())
@@ -95,6 +99,37 @@ def quiet_tensorflow() -> Iterator[None]:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def _keep_own_stderr() -> AbstractContextManager[None]:
+    """A block in which `sys.stderr` writes where it wrote before, whatever becomes of the file
+    descriptor 2."""
+    try:
+        is_standard = sys.stderr.fileno() == 2
+    except (OSError, ValueError):
+        is_standard = False
+    # Else it is somebody's own stream, or that of an outer block.
+    return _replace_stderr(_copy_stderr()) if is_standard else nullcontext()
+
+
+@functools.cache  # never closed: a library may keep the stream that it finds when it is loaded
+def _copy_stderr() -> TextIO:
+    return os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+
+
+@contextmanager
+def _replace_stderr(stream: TextIO) -> Iterator[None]:
+    outer, sys.stderr = sys.stderr, stream
+    show, warnings.showwarning = warnings.showwarning, _show_no_warning
+    try:
+        yield
+    finally:
+        sys.stderr = outer
+        warnings.showwarning = show
+
+
+def _show_no_warning(*arguments: object, **options: object) -> None:
+    """Of a library's own imports; it would be shown now that `sys.stderr` is not redirected."""
 
 
 class _LazyFinder(MetaPathFinder):

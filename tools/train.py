@@ -174,7 +174,6 @@ def _train(
         chosen = follow(contract, chosen, settings)
     samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
-    keras_backend.require(os.environ["KERAS_BACKEND"])
     with (
         resumable(folder),
         _distribute(call.strategy, chosen),
@@ -270,6 +269,7 @@ def train_run(
     """Cleans, splits and trains, a stage at a time. Returns the run and what cleaning found."""
     with stages.stage("clean"):
         # First what fails at once: cleaning a large file takes a minute.
+        keras_backend.require(os.environ["KERAS_BACKEND"])
         run_folder.require_new(folder)
         with quiet_tensorflow():
             network = trainer.build_seeded_network(chosen, samples)

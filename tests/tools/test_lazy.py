@@ -129,6 +129,23 @@ def test_every_command_has_help(command):
     assert "Usage:" in result.stdout and command in result.stdout
 
 
+def test_only_what_libraries_say_is_kept_back():
+    """In a process: pytest's own stderr is not that of a program."""
+    program = """
+import os, sys
+from tools.lazy import quiet_tensorflow
+with quiet_tensorflow():
+    os.write(2, b"a library")
+    with quiet_tensorflow():
+        print("clean: 4 s so far", file=sys.stderr)
+print("done", file=sys.stderr)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stderr.splitlines() == ["clean: 4 s so far", "done"]
+
+
 def test_help_imports_nothing_heavy():
     modules = imports_of("from tools.cli import main; main(['--help'])")
     assert "tools.cli" in modules
