@@ -24,7 +24,7 @@ QUESTIONS = {
     "classes": "Number of classes",
     "style": "What model.py offers (class, function, fit)",
     "metric": f"Metric ({', '.join(METRICS)})",
-    "returns": "What predict returns (labels, one-hot, probabilities, logits)",
+    "returns": f"What predict returns ({', '.join(get_args(Returns))})",
     "corrupted": "Are the hidden images corrupted (noise, blur, colours)",
     "limit": "Time limit, seconds",
 }
@@ -64,6 +64,7 @@ DEFAULTS = {
 @click.option(
     "--returns", type=click.Choice(get_args(Returns)), help="What it returns. [default: labels]"
 )
+@click.option("--csv-columns", metavar="ID,LABEL", help="Of --returns csv. [default: id,label]")
 @click.option("--metric", type=click.Choice(METRICS), help="[default: accuracy]")
 @click.option(
     "--corrupted/--not-corrupted",
@@ -144,7 +145,7 @@ def _arrange(known: dict[str, Any]) -> dict[str, Any]:
     tables = {
         "images": ("height", "width", "channels", "hidden"),
         "classes": {"classes": "count"},
-        "interface": ("style", "class_name", "method", "returns"),
+        "interface": ("style", "class_name", "method", "returns", "csv_columns"),
         "environment": ("tensorflow", "keras"),
         "limits": {"limit": "seconds"},
         "codabench": {"server": "server", "number": "competition"},
@@ -153,6 +154,8 @@ def _arrange(known: dict[str, Any]) -> dict[str, Any]:
     for table, keys in tables.items():
         renamed = keys if isinstance(keys, dict) else {key: key for key in keys}
         values[table] = {new: known[key] for key, new in renamed.items() if key in known}
+    if "csv_columns" in known:
+        values["interface"]["csv_columns"] = known["csv_columns"].split(",")
     if "class_names" in known:
         values["classes"]["names"] = [name.strip() for name in known["class_names"].split(",")]
     return values

@@ -1,5 +1,6 @@
 """model.py as other competitions call it: executed in this process, which has TensorFlow anyway."""
 
+import csv
 import importlib.util
 from dataclasses import replace
 
@@ -75,6 +76,18 @@ def test_every_contract_gets_the_same_labels(channels, style, class_name, method
     assert returns.find_fault(output, answer, N, CLASSES) is None
     assert np.array_equal(take_labels(returns.to_answers(output, answer)), labels)
     assert len(predict(from_rgb(images[:1], channels))) == 1
+
+
+def test_labels_are_written_into_a_csv_file(package):
+    folder, images, labels = package
+    columns = ("image", "cell's kind")
+    contract = replace(
+        AN2DL2024, style="function", returns="csv", csv_columns=columns, image_shape=(16, 16, 3)
+    )
+    with open(load(folder, contract)(images), newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert tuple(head) == columns
+    assert rows == [[str(number), str(label)] for number, label in enumerate(labels)]
 
 
 def test_grey_images_may_lack_the_last_axis(package):

@@ -119,6 +119,63 @@ def test_a_function_of_somebody_elses_is_checked_by_the_contract(folder):
     assert_one_sentence(timed, "predict returned numbers from 1 to 1.9, not probabilities", code=1)
 
 
+CSV = r"""import numpy as np
+
+def predict(X):
+    chosen = X.reshape(len(X), -1).sum(axis=1).astype(int) % 10
+    with open("answers.csv", "w") as file:
+        file.write("image,digit\n")
+        for number in reversed(range(len(X))):  # in any order
+            file.write(f"{number},{chosen[number]}\n")
+    return "answers.csv"
+"""
+
+
+def test_a_csv_file_is_read_wherever_labels_are(folder):
+    """The light function runs as a process in each command, since that is what reads its file."""
+    (folder / "competition.toml").unlink()
+    options = ("--style", "function", "--returns", "csv", "--csv-columns", "image,digit")
+    made = run(folder, "init", "--name", "Digits", "--data", "train.npz", *options)
+    assert made.returncode == 0, made.stderr
+    (folder / "s.zip").write_bytes(make_zip({"model.py": CSV.encode()}))
+    checked = run(folder, "validate", "s.zip", "--evaluator", "none", "--json")
+    found = {check["name"]: check for check in json.loads(checked.stdout)["checks"]}
+    assert checked.returncode == 0, found
+    assert found["interface"]["detail"].endswith("that returns the path of a CSV file")
+    scored = json.loads(run(folder, "score", "s.zip", "--data", "hidden.npz", "--json").stdout)
+    assert run(folder, "bundle", "--out", "bundle", "--data", "hidden.npz").returncode == 0
+    rehearse = ("rehearse", "s.zip", "--bundle", "bundle", "--backend", "processes")
+    rehearsed = run(folder, *rehearse)
+    assert rehearsed.returncode == 0, rehearsed.stdout + rehearsed.stderr
+    score = re.search(r"accuracy (\d\.\d{4}) on 60 images", rehearsed.stdout)[1]
+    assert float(score) == pytest.approx(scored["score"], abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("image,digit", "id,label"), "has no column image"),
+        (("{number},", "{number // 2},"), "not one row for each image, 0 to"),
+        (("{chosen[number]}", "seven"), "invalid literal for int"),
+        (('return "answers.csv"', 'return "nowhere.csv"'), "nowhere.csv"),
+    ],
+)
+def test_a_wrong_csv_file_is_said_before_and_in_a_rehearsal(change, words, folder):
+    competition = folder / "competition.toml"
+    digits = replace(competition_file.read(competition), metric="accuracy", returns="csv")
+    competition_file.write(replace(digits, csv_columns=("image", "digit")), competition)
+    (folder / "s.zip").write_bytes(make_zip({"model.py": CSV.replace(*change).encode()}))
+    checked = run(folder, "validate", "s.zip", "--evaluator", "none", "--json")
+    found = {check["name"]: check for check in json.loads(checked.stdout)["checks"]}
+    assert checked.returncode == 1 and words in found["predict"]["detail"]
+    assert run(folder, "bundle", "--out", "bundle", "--data", "hidden.npz").returncode == 0
+    rehearse = ("rehearse", "s.zip", "--bundle", "bundle", "--backend", "processes")
+    rehearsed = run(folder, *rehearse)
+    assert rehearsed.returncode == 1
+    told = "has not one row" if "one row" in words else "is no CSV file with the columns"
+    assert told in rehearsed.stdout + rehearsed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -38,6 +38,7 @@ RETURNED = {
     "one-hot": "one 1 a row among zeros, (n, classes)",
     "probabilities": "probabilities (n, classes), each row sums to 1",
     "logits": "scores before the softmax, (n, classes)",
+    "csv": "the path of a CSV file with one row an image: its number, from 0 on, and its label",
 }
 
 
@@ -121,6 +122,7 @@ def _write_folder(
         "class_name": contract.class_name,
         "method": contract.method,
         "returns": contract.returns,
+        "csv_columns": contract.csv_columns,
         "classes": len(first.class_names),
         "metric": contract.metric,
     }

@@ -73,6 +73,11 @@ class Interface:
     class_name: Identifier = "Model"
     method: Identifier = "predict"
     returns: Returns = "labels"
+    csv_columns: tuple[Text, Text] = AN2DL2024.csv_columns
+
+    def __post_init__(self) -> None:
+        if self.csv_columns[0] == self.csv_columns[1]:
+            raise ValueError("the two columns of a CSV file need two names")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -121,7 +126,8 @@ class Description:
     codabench: CodaBench = CodaBench()
 
     def __post_init__(self) -> None:
-        if self.metric in NEED_PROBABILITIES and self.interface.returns in ("labels", "one-hot"):
+        known = self.interface.returns in ("probabilities", "logits")
+        if self.metric in NEED_PROBABILITIES and not known:
             raise ValueError(
                 f"the metric {self.metric} needs interface.returns = probabilities or logits"
             )
@@ -157,6 +163,7 @@ def make_contract(values: dict[str, Any], source: str) -> Contract:
         class_name=interface.class_name,
         method=interface.method,
         returns=interface.returns,
+        csv_columns=interface.csv_columns,
         class_names=described.classes.names,
         metric=described.metric,
         corrupted=described.corrupted,
@@ -207,7 +214,13 @@ def describe(contract: Contract) -> Description:
         corrupted=contract.corrupted,
         images=Images(height, width, channels, contract.hidden_images),
         classes=Classes(contract.classes, contract.class_names),
-        interface=Interface(contract.style, contract.class_name, contract.method, contract.returns),
+        interface=Interface(
+            contract.style,
+            contract.class_name,
+            contract.method,
+            contract.returns,
+            contract.csv_columns,
+        ),
         environment=Environment(contract.tensorflow or None, contract.keras or None, tuple(extra)),
         limits=Limits(contract.time_limit, contract.size_limit, contract.memory_limit),
         codabench=CodaBench(contract.server, contract.competition),

@@ -10,7 +10,7 @@ NEED_PROBABILITIES = ("log-loss",)
 # The values that a metric can have, but for shares of 0 to 1.
 RANGES = {"log-loss": (0.0, float("inf")), "quadratic-kappa": (-1.0, 1.0)}
 Style = Literal["class", "function", "fit"]
-Returns = Literal["labels", "one-hot", "probabilities", "logits"]
+Returns = Literal["labels", "one-hot", "probabilities", "logits", "csv"]
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,18 @@ class Contract:
     style: what model.py offers. "class": `Model()`, then `predict(X)`; "function": `predict(X)` in
     the module; "fit": a class `Model` with `fit(X, y)`, which is called first, and `predict(X)`.
     class_name, method: where they have other names than Model and predict. returns: what predict
-    gives. classes: labels are 0..classes - 1; class_names: where the competition names them.
-    image_shape: (height, width, channels) of what predict is given, 1 (grey), 3 (RGB) or 4 (RGBA)
-    channels. metric: what the competition scores by. corrupted: whether the hidden images are
-    noisy, blurred, recoloured and so on, as the training's are not. time_limit: seconds for all.
-    memory_limit, size_limit: bytes of memory, and of the zip; None where the competition names
-    none. evaluator: the name of its environment (`runtime.environments`), packages: what pip
-    installs there, where that is not known by the name; None and none where the competition names
-    no environment. tensorflow, keras: the versions there. newest_keras: the latest version whose
-    `.keras` files are known to load there. server, competition: its address on CodaBench.
-    hidden_images: how many there are, None where nobody knows.
+    gives; "csv" is the path of a CSV file that it has written, with the number of each image, from
+    0 on, and its label, under csv_columns. classes: labels are 0..classes - 1; class_names: where
+    the competition names them. image_shape: (height, width, channels) of what predict is given, 1
+    (grey), 3 (RGB) or 4 (RGBA) channels. metric: what the competition scores by. corrupted: whether
+    the hidden images are noisy, blurred, recoloured and so on, as the training's are not.
+    time_limit: seconds for all. memory_limit, size_limit: bytes of memory, and of the zip; None
+    where the competition names none. evaluator: the name of its environment
+    (`runtime.environments`), packages: what pip installs there, where that is not known by the
+    name; None and none where the competition names no environment. tensorflow, keras: the versions
+    there. newest_keras: the latest version whose `.keras` files are known to load there. server,
+    competition: its address on CodaBench. hidden_images: how many there are, None where nobody
+    knows.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Contract:
     class_name: str = "Model"
     method: str = "predict"
     returns: Returns = "labels"
+    csv_columns: tuple[str, str] = ("id", "label")
     class_names: tuple[str, ...] = ()
     metric: MetricName = "accuracy"
     corrupted: bool = True
@@ -63,7 +66,10 @@ class Contract:
             "function": f"a function {call}",
             "fit": f"a class {self.class_name} with fit(self, X, y) and {call}",
         }[self.style]
-        return offered if self.returns == "labels" else f"{offered} that returns {self.returns}"
+        if self.returns == "labels":
+            return offered
+        what = "the path of a CSV file" if self.returns == "csv" else self.returns
+        return f"{offered} that returns {what}"
 
     @property
     def score_range(self) -> tuple[float, float]:

@@ -13,6 +13,7 @@ ANSWERS = {
     ),
     "probabilities": "network.probabilities(images)",
     "logits": "np.log(np.maximum(network.probabilities(images), 1e-7))",
+    "csv": "_write_csv(network.predict(images))",
 }
 # How images of so many channels become RGB.
 CONVERSIONS = {
@@ -25,18 +26,33 @@ TEMPLATE = """
 # What the competition calls; images have {channels}, and it returns {returns}.
 
 CbtoolModel = Model
+{helper}
 
-
-def _answer(network: CbtoolModel, images: np.ndarray) -> np.ndarray:
+def _answer(network: CbtoolModel, images: np.ndarray) -> {answer_type}:
     images = {conversion}
     return {answer}
 
 """
+CSV = '''
+
+def _write_csv(labels: np.ndarray) -> str:
+    """Writes the number and the label of each image. Returns the path of the file."""
+    import csv
+    import tempfile
+
+    path = Path(tempfile.mkdtemp()) / "predictions.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow({columns})
+        writer.writerows(enumerate(labels.tolist()))
+    return str(path)
+
+'''
 FUNCTION = """
 _network = CbtoolModel()
 
 
-def {method}(X: np.ndarray) -> np.ndarray:
+def {method}(X: np.ndarray) -> {answer_type}:
     return _answer(_network, X)
 """
 CLASS = """
@@ -44,7 +60,7 @@ class {class_name}:
     def __init__(self) -> None:
         self.network = CbtoolModel()
 {fit}
-    def {method}(self, X: np.ndarray) -> np.ndarray:
+    def {method}(self, X: np.ndarray) -> {answer_type}:
         return _answer(self.network, X)
 """
 FIT = '''
@@ -65,11 +81,18 @@ def write_adapter(contract: Contract) -> str:
     usual = (contract.style, contract.class_name, contract.method, contract.returns)
     if usual == ("class", "Model", "predict", "labels") and contract.channels == 3:
         return ""
-    names = {"class_name": contract.class_name, "method": contract.method}
+    is_csv = contract.returns == "csv"
+    names = {
+        "class_name": contract.class_name,
+        "method": contract.method,
+        "answer_type": "str" if is_csv else "np.ndarray",
+    }
     count = contract.channels
     head = TEMPLATE.format(
         channels=f"{count} channel{'s' if count > 1 else ''}",
-        returns=contract.returns,
+        returns="the path of a CSV file" if is_csv else contract.returns,
+        helper=CSV.format(columns=list(contract.csv_columns)) if is_csv else "",
+        answer_type=names["answer_type"],
         conversion=CONVERSIONS[count],
         answer=ANSWERS[contract.returns],
     )

@@ -202,6 +202,7 @@ class _Run:
             "class_name": contract.class_name,
             "method": contract.method,
             "classes": contract.classes,
+            "csv_columns": contract.csv_columns if contract.returns == "csv" else None,
         }
         if contract.style != "fit":
             return self.channel.ask("load", **values)

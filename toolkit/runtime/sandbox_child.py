@@ -5,6 +5,7 @@ Usage: python -I -B sandbox_child.py REQUESTS REPLIES, the descriptors of two pi
 in the first asks for a step; into the second goes a line of JSON, and then an array's bytes.
 """
 
+import csv
 import ctypes
 import json
 import os
@@ -168,6 +169,7 @@ class Harness:
         self.detector = Detector([], [])
         self.module: Any = None
         self.call: Any = None  # what predicts
+        self.csv_columns: list[str] | None = None  # of the file that it writes, where it writes one
 
     def unpack(self, request: dict[str, Any]) -> None:
         """Makes the submission's folder, and prepares the process for it."""
@@ -200,9 +202,14 @@ class Harness:
             X = np.load(request["input"])
             model.fit(X, np.arange(len(X)) % request["classes"])
         self.call = getattr(model, request["method"])
+        self.csv_columns = request["csv_columns"]
 
     def predict(self, request: dict[str, Any]) -> Any:
-        return self.call(np.load(request["input"]))
+        images = np.load(request["input"])
+        output = self.call(images)
+        if self.csv_columns is None or not isinstance(output, (str, os.PathLike)):
+            return output
+        return read_labels(output, self.csv_columns, len(images))
 
     def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Takes the step of `request`; returns the reply, and the bytes of the array that came
@@ -251,6 +258,21 @@ def main() -> None:
             reply, content = harness.answer(json.loads(line))
             channel.write(json.dumps(reply).encode() + b"\n" + content)
             channel.flush()
+
+
+def read_labels(path: str | os.PathLike[str], columns: list[str], images: int) -> np.ndarray:
+    """The labels in the CSV file that a submission wrote, int64 [images], in the order of the
+    numbers beside them. Raises ValueError where they are not one label an image."""
+    number, label = columns
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        missing = [column for column in columns if column not in (rows.fieldnames or ())]
+        if missing:
+            raise ValueError(f"the CSV file has no column {missing[0]}")
+        found = [(int(row[number]), int(row[label])) for row in rows]
+    if sorted(each for each, _ in found) != list(range(images)):
+        raise ValueError(f"the CSV file has not one row for each image, 0 to {images - 1}")
+    return np.array([value for _, value in sorted(found)], np.int64)
 
 
 def end_with(parent: int) -> None:

@@ -34,12 +34,14 @@ RETURNED = {
     "one-hot": "one-hot labels of shape (n, classes)",
     "probabilities": "probabilities of shape (n, classes)",
     "logits": "logits of shape (n, classes)",
+    "csv": "a CSV file of n labels within the classes",
 }
 RETURN_HINTS = {
     "labels": "Return labels, for example: probabilities.argmax(axis=1).",
     "one-hot": "Return one 1 a row, for example: np.eye(classes)[probabilities.argmax(axis=1)].",
     "probabilities": "Return what the softmax gives.",
     "logits": "Return the scores before the softmax, or the logarithms of probabilities.",
+    "csv": "Write one row an image, with its number, from 0 on, and its label; return the path.",
 }
 RUN_HINT = (
     "In the folder of the unzipped files, run, with that environment's Python: python -c "

@@ -7,6 +7,7 @@ classes); and the submission's, with model.py. Errors go to stderr, which partic
 CodaBench ignores this program's exit code.
 """
 
+import csv
 import importlib
 import json
 import os
@@ -32,14 +33,29 @@ def load_model(X: np.ndarray) -> Any:
     return model
 
 
+def read_labels(path: str, images: int) -> np.ndarray:
+    """The labels in the CSV file that the submission wrote; ends with the reason where they are not
+    one label an image."""
+    number, label = CONTRACT["csv_columns"]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            found = sorted((int(row[number]), int(row[label])) for row in csv.DictReader(file))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        sys.exit(f"{path} is no CSV file with the columns {number} and {label}: {error!r}.")
+    if [each for each, _ in found] != list(range(images)):
+        sys.exit(f"{path} has not one row for each image, 0 to {images - 1}.")
+    return np.array([value for _, value in found], np.int64)
+
+
 def take_predictions(answers: np.ndarray, images: int) -> np.ndarray:
     """Labels or probabilities from what the submission returned; ends with the reason where it is
     neither."""
     kind, classes = CONTRACT["returns"], CONTRACT["classes"]
-    wanted = (images,) if kind == "labels" else (images, classes)
-    numbers = np.integer if kind == "labels" else np.number
+    labels = kind in ("labels", "csv")
+    wanted = (images,) if labels else (images, classes)
+    numbers = np.integer if labels else np.number
     if answers.shape != wanted or not np.issubdtype(answers.dtype, numbers):
-        what = "integers" if kind == "labels" else kind
+        what = "integers" if labels else kind
         sys.exit(
             f"{CONTRACT['method']} returned {answers.dtype} of shape {answers.shape}, not {what} "
             f"of shape {wanted}."
@@ -64,13 +80,15 @@ def main(source: Path, target: Path, submission: Path) -> None:
     started = time.perf_counter()
     model = load_model(X)
     loaded = time.perf_counter()
-    answers = np.asarray(getattr(model, CONTRACT["method"])(X))
+    returned = getattr(model, CONTRACT["method"])(X)
     ended = time.perf_counter()
+    if CONTRACT["returns"] == "csv":
+        returned = read_labels(returned, len(X))
     print(
         f"{len(X)} images: imported and loaded in {loaded - started:.1f} s, predicted in "
         f"{ended - loaded:.1f} s"
     )
-    np.save(target / "predictions.npy", take_predictions(answers, len(X)))
+    np.save(target / "predictions.npy", take_predictions(np.asarray(returned), len(X)))
 
 
 if __name__ == "__main__":
