@@ -34,6 +34,11 @@ with lazy_imports():
     help="The competition's npz, on which the stated scores were measured.",
 )
 @click.option(
+    "--weights",
+    metavar="imagenet|none|PATH",
+    help="Initial weights of the backbone, where the preset's command names some.",
+)
+@click.option(
     "--out",
     type=options.PATH,
     metavar="DIR",
@@ -42,7 +47,9 @@ with lazy_imports():
 @options.json
 @notify.notified("training")
 @options.quiet
-def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> int:
+def reproduce(
+    name: str, data_file: Path, weights: str | None, out: Path | None, as_json: bool
+) -> int:
     """Train a preset again; compare its scores.
 
     Trains PRESET, evaluates it, writes DIR/submission.zip, and compares the scores with those that
@@ -50,14 +57,14 @@ def reproduce(name: str, data_file: Path, out: Path | None, as_json: bool) -> in
     training. Exits with 1 when a stated score lies outside of the 95 % interval of the measured
     one.
     """
-    chosen = config.preset(name)
+    chosen = config.preset(name, () if weights is None else (f"model.weights={weights}",))
     stated = _read_stated(name)
     out = out or Path("runs") / name
     contract = contracts.current()
     samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
     with live.stages() as stages:
-        with train.resumable(out, f"cbtool reproduce {name} --data {data_file} --out {out}"):
+        with train.resumable(out, "the same command"):
             run = _train(out, chosen, samples, data_file, stages, contract)
         with stages.stage("evaluate") as progress:
             evaluated = evaluation.evaluate(run, samples, progress=progress)

@@ -16,7 +16,7 @@ def trained(small_run, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(small_run, folder)
     settings = config.read(folder / "config.toml")
-    monkeypatch.setattr(config, "preset", lambda name: settings)
+    monkeypatch.setattr(config, "preset", lambda name, changes=(): settings)
     return folder
 
 
@@ -60,8 +60,18 @@ def test_an_interrupted_training_says_how_to_go_on(trained, small_data, monkeypa
     state(monkeypatch, clean=0.5)
     result = reproduce(trained, small_data)
     assert result.returncode == 130
-    again = f"cbtool reproduce lite --data {small_data} --out {trained}"
-    assert f"To continue after the last whole epoch: {again}" in result.stderr
+    assert "To continue after the last whole epoch: the same command" in result.stderr
+
+
+def test_the_initial_weights_are_part_of_the_configuration(trained, small_data, monkeypatch):
+    monkeypatch.undo()
+    settings = config.preset("lite", ("model.weights=first.npz",))
+    config.write(settings, trained / "config.toml")
+    state(monkeypatch, clean=0.5)
+    other = reproduce(trained, small_data, "--weights", "other.npz")
+    assert_one_sentence(other, "holds a run of another configuration")
+    same = reproduce(trained, small_data, "--weights", "first.npz")
+    assert "another configuration" not in same.stderr
 
 
 def test_a_preset_that_states_no_scores_is_refused(small_data):
