@@ -190,6 +190,7 @@ def backtest(folders: tuple[Path, ...], picture: Path | None, part: str, as_json
     total = _mean_error(every)
     inside = [each.estimate.low <= each.obtained <= each.estimate.high for each in every]
     covered = sum(inside) / len(every)
+    width = sum(each.estimate.high - each.estimate.low for each in every) / len(every)
     if picture:
         plots.backtest_picture(
             {name: list(map(_point, results)) for name, results in found.items()}, picture
@@ -202,6 +203,7 @@ def backtest(folders: tuple[Path, ...], picture: Path | None, part: str, as_json
                 "mean_absolute_error": total,
                 "by_run": errors,
                 "covered": covered,
+                "mean_width": width,
             }
         )
         return
@@ -213,7 +215,8 @@ def backtest(folders: tuple[Path, ...], picture: Path | None, part: str, as_json
     output.table(("run", "family held out", "estimated", "95 % interval", "obtained"), rows)
     output.table(("run", "mean absolute error"), [*errors.items(), ("all", total)])
     click.echo(
-        f"The interval contains the obtained score in {covered:.0%} of {len(every)} leaderboards."
+        f"The interval contains the obtained score in {covered:.0%} of {len(every)} leaderboards; "
+        f"its mean width is {width:.3f}."
     )
 
 

@@ -37,4 +37,6 @@ def test_the_command_tells_the_error_and_draws(small_run, tmp_path):
     errors = [abs(row["estimate"]["value"] - row["obtained"]) for row in report["backtests"]]
     assert report["mean_absolute_error"] == pytest.approx(sum(errors) / len(errors))
     assert (tmp_path / "backtest.png").stat().st_size > 10_000
+    widths = [row["estimate"]["high"] - row["estimate"]["low"] for row in report["backtests"]]
+    assert report["mean_width"] == pytest.approx(sum(widths) / len(widths))
     assert "mean absolute error" in in_process("bench", "backtest", small_run).stdout

@@ -85,3 +85,45 @@ def test_the_interval_holds_other_draws_of_families():
         scored(np.random.default_rng(3).random((SEEDS, N)) < wide.value), CHAINS, ()
     ).score
     assert wide.high - wide.low > 2 * (even.high - even.low)
+
+
+FEW = 150  # images, of which an interval takes a tenth of a second
+
+
+def few(correct: np.ndarray) -> tuple[Scored, np.ndarray]:
+    """Answers to the chains of FEW images, and these chains."""
+    answers = 1 - correct[:, :FEW].astype(int).ravel()
+    return Scored("accuracy", answers, np.zeros(FEW, int)), CHAINS[:, :FEW]
+
+
+def test_the_interval_contains_the_score_on_new_families():
+    """Each family is held out once; without the spread of the families the interval fails."""
+    rng = np.random.default_rng(0)
+    answers, chains = few(chance(rng, dict(zip(shift.FAMILIES, rng.uniform(0.4, 1.0, 7)))))
+    inside: dict[float, list[bool]] = {0: [], 1: []}
+    for place in range(len(shift.FAMILIES)):
+        touched = chains[..., place]
+        obtained = answers.compute(touched)
+        for share, found in inside.items():
+            score = score_estimate.estimate(answers, chains, (), ~touched, new_share=share).score
+            found.append(score.low <= obtained <= score.high)
+    assert sum(inside[1]) >= 6 > 4 >= sum(inside[0])  # of 7
+
+
+def test_the_interval_grows_with_the_share_of_a_new_family_and_ends_at_the_metrics_range():
+    correct = chance(np.random.default_rng(4), {"blur": 0.5, "noise": 0.2, "overlay": 0.7})
+    answers, chains = few(correct)
+    scores = [
+        score_estimate.estimate(answers, chains, (), new_share=share).score for share in (0, 0.3, 1)
+    ]
+    widths = [score.high - score.low for score in scores]
+    assert widths == sorted(widths) and widths[2] > 2 * widths[0]
+    assert len({score.value for score in scores}) == 1 and scores[2].high <= 1
+
+
+def test_a_single_absent_family_that_is_held_out_is_represented_by_the_worst():
+    answers, chains = few(chance(np.random.default_rng(5), {"blur": 0.3, "overlay": 0.4}))
+    known = tuple(name for name in shift.FAMILIES if name != "overlay")
+    counted = ~chains[..., PLACES["overlay"]]
+    found = score_estimate.estimate(answers, chains, known, counted, new_share=1)
+    assert found.score.value == answers.compute(counted & chains[..., PLACES["blur"]]) < 0.6

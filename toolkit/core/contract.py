@@ -13,6 +13,11 @@ Style = Literal["class", "function", "fit"]
 Returns = Literal["labels", "one-hot", "probabilities", "logits", "csv"]
 
 
+def metric_range(metric: MetricName) -> tuple[float, float]:
+    """The lowest and the highest value that `metric` can have."""
+    return RANGES.get(metric, (0.0, 1.0))
+
+
 @dataclass(frozen=True)
 class Contract:
     """A competition's contract with its submissions.
@@ -74,7 +79,7 @@ class Contract:
     @property
     def score_range(self) -> tuple[float, float]:
         """The lowest and the highest score that there can be."""
-        return RANGES.get(self.metric, (0.0, 1.0))
+        return metric_range(self.metric)
 
     @property
     def channels(self) -> int:
