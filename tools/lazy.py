@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TextIO
 import click
 
 # Only our packages and rich: other packages may fail when they are executed late.
-LAZY_PACKAGES = ("toolkit", "rich")
+LAZY_PACKAGES = ("toolkit", "tools", "rich")
 PENDING = "__pending_execution__"  # where a module that is not executed keeps its `_Execution`
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,8 +19,11 @@ with lazy_imports():
     from rich import console, progress
     from rich import text as rich_text
 
+    from tools import bars as terminal_bars
+
 SILENT_SECONDS = 4.0  # between two plain progress lines where there is no terminal
 LOOK_SECONDS = 0.5  # between two looks whether it is time for one
+SPEED_SECONDS = 30.0  # of the last work, whose speed says how long the rest will take
 QUIET = "cbtool.quiet"  # in the context of a command whose user wants no progress
 
 
@@ -28,11 +32,14 @@ class Stages:
 
     def __init__(self, bars: progress.Progress | None = None):
         self.bars = bars
+        self._plain: PlainStage | None = None  # the latest, where there are no bars
 
     def line(self, text: str) -> None:
         """Prints `text` on stderr, above the bars where there are some."""
         if self.bars is None:
             hint(text)
+            if self._plain:
+                self._plain.note_line()
         else:
             self.bars.console.print(rich_text.Text(plain(text)))
 
@@ -40,7 +47,8 @@ class Stages:
     def stage(self, name: str) -> Iterator[Progress]:
         """Shows stage `name` while the block runs; yields the function that reports progress."""
         if self.bars is None:
-            with PlainStage(name) as plain_stage:
+            self._plain = PlainStage(name)
+            with self._plain as plain_stage:
                 yield plain_stage.report
             return
         bars = self.bars
@@ -50,7 +58,7 @@ class Stages:
             bars.update(task, completed=done, total=total, note=plain(note))
 
         yield update
-        bars.update(task, total=1, completed=1)
+        bars.update(task, total=1, completed=1, note="")
         bars.stop_task(task)
 
 
@@ -96,16 +104,7 @@ def stages() -> Iterator[Stages]:
     if not sys.stderr.isatty():
         yield Stages()
         return
-    columns = (
-        progress.TextColumn("{task.description:<10}"),
-        progress.BarColumn(30),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
-        # A note may be a stranger's name of a file: words in brackets are no markup.
-        progress.TextColumn("{task.fields[note]}", markup=False),
-    )
-    with progress.Progress(*columns, console=console.Console(stderr=True)) as bars:
+    with terminal_bars.show_bars() as bars:
         yield Stages(bars)
 
 
@@ -138,7 +137,7 @@ class PlainStage:
     def __init__(self, name: str):
         self.name = name
         self._started = self._last = time.monotonic()
-        self._first: int | None = None
+        self._points: deque[tuple[float, int]] = deque()  # when how much was done
         self._state = ""
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -157,15 +156,25 @@ class PlainStage:
 
     def report(self, done: int, total: int, note: str = "") -> None:
         """Takes note of how far the stage is, and says so where it is time."""
-        if self._first is None:
-            self._first = done  # a resumed stage does not begin at 0
         state = f"{100 * done / max(total, 1):.0f} %"
-        if done > self._first:
-            spent = time.monotonic() - self._started
-            left = spent * (total - done) / (done - self._first)
+        # By the speed of the last work, not since the beginning: a resumed stage does not begin at
+        # 0, and before its first report TensorFlow may have been loaded and a graph built.
+        now = time.monotonic()
+        if not self._points or now - self._points[-1][0] >= LOOK_SECONDS:
+            self._points.append((now, done))
+        while len(self._points) > 2 and self._points[1][0] < now - SPEED_SECONDS:
+            self._points.popleft()
+        since, before = self._points[0]
+        if before < done < total:
+            left = (now - since) * (total - done) / (done - before)
             state += f", about {duration(left)} left"
         self._state = f"{state}, {note}" if note else state
         self._tell_if_due()
+
+    def note_line(self) -> None:
+        """Takes note of a line that the work itself printed: it was no silence until now."""
+        with self._lock:
+            self._last = time.monotonic()
 
     def _tell_if_due(self) -> None:
         with self._lock:

@@ -319,7 +319,9 @@ def describe_epoch(row: dict[str, Any], chosen: config.Config) -> str:
         measured += f", {chosen.train.monitor} {row['monitored']:.4f}"
     kept = ", kept" if row["best"] else ""
     rate = f"{row['learning_rate']:.1e}"
-    time = f"{output.duration(row['seconds'])}, about {output.duration(left * row['seconds'])} left"
+    time = output.duration(row["seconds"])
+    if left:
+        time += f", about {output.duration(left * row['seconds'])} left"
     return f"{measured}{kept}; learning rate {rate}; {time}"
 
 

@@ -4,7 +4,8 @@ import http.client as http_client
 
 import pytest
 import requests
-from urllib3.exceptions import ProtocolError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import MaxRetryError, NameResolutionError, ProtocolError
 from werkzeug import Response
 
 from toolkit.core import http
@@ -40,6 +41,11 @@ def test_the_reason_of_a_broken_connection_is_a_sentence():
     inner = http_client.RemoteDisconnected("Remote end closed connection without response")
     error = requests.ConnectionError(ProtocolError("Connection aborted.", inner))
     assert http.reason(error) == "Remote end closed connection without response"
+    failure = NameResolutionError(
+        "a.example", HTTPConnection("a.example"), OSError(-2, "Name or service not known")
+    )
+    error = requests.ConnectionError(MaxRetryError(None, "/", failure))
+    assert http.reason(error) == "Failed to resolve 'a.example' (Name or service not known)"
 
 
 def test_a_refusal_is_final(server, tmp_path):

@@ -40,6 +40,8 @@ def test_an_epoch_is_one_line_with_the_time_that_is_left():
         "phase 1 of 2, epoch 2 of 2: loss 0.5000, validation 0.7500, corrupted 0.5000, kept; "
         "learning rate 1.0e-03; 30 s, about 5 min left"
     )
+    last = row | {"phase": 1, "epoch": 9}
+    assert train.describe_epoch(last, chosen).endswith("learning rate 1.0e-03; 30 s")
     other = config.preset("tiny", ("train.monitor=val_shift_log_loss",))
     assert "val_shift_log_loss 0.5000, kept" in train.describe_epoch(row, other)
 

@@ -1,5 +1,6 @@
 """HTTP without regard to the server: a GET that resumes and retries, and why a request failed."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from requests.auth import AuthBase
 from toolkit.core.progress import Progress, silent
 
 BLOCK_BYTES = 1 << 14  # bytes read at a time; what a cut connection leaves of a block is lost
+ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")  # the words after it say the same
 TRANSIENT_STATUSES = (429, 500, 502, 503, 504)  # the same request may succeed a little later
 
 
@@ -64,7 +66,10 @@ def reason(error: Exception) -> str:
     text = str(cause)
     if isinstance(cause, OSError) and cause.args:
         text = str(cause.args[-1])
-    return text.split("): ")[-1].rstrip(".)")
+    text = ERROR_NUMBER.sub("", text.split("): ")[-1]).rstrip(".")
+    while text.endswith(")") and text.count(")") > text.count("("):  # what it closes was cut off
+        text = text[:-1].rstrip(".")
+    return text
 
 
 def _append_rest(
