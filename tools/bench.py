@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
-from tools import contracts, live, options, output
+from tools import bench_augment, live, options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
 with lazy_imports():
-    from toolkit.core import config
-    from toolkit.data import dataset, splitting, synthetic
+    from toolkit.data import splitting
     from toolkit.evaluation import backtest as backtests
     from toolkit.report import plots
     from toolkit.runtime import checks, inference_benchmark
@@ -25,6 +24,9 @@ with lazy_imports():
 @click.group()
 def bench() -> None:
     """Compare speed with stock code; backtest estimates."""
+
+
+bench.add_command(bench_augment.augment)
 
 
 @bench.command()
@@ -50,43 +52,6 @@ def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
     with live.stages() as stages, stages.stage("bench") as progress:
         measured = training_benchmark.time_training(backbone, batch, steps, progress)
     _print({"backbone": backbone, "batch": batch} | measured, as_json)
-
-
-@bench.command()
-@options.preset("The preset whose augmentations are timed.", required=True)
-@options.settings
-@click.option(
-    "--data",
-    "data_file",
-    type=options.PATH,
-    metavar="FILE",
-    help="Images. [default: synthetic cells]",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=1),
-    default=10.0,
-    show_default=True,
-    help="Measuring time for each of the two.",
-)
-@options.json
-@options.quiet
-def augment(
-    preset: str, settings: tuple[str, ...], data_file: Path | None, seconds: float, as_json: bool
-) -> None:
-    """Compare augmentation speed with keras-cv.
-
-    Times a preset's augmentations and plain keras-cv layers.
-    """
-    chosen = config.preset(preset, settings)
-    samples = (
-        dataset.load(data_file, chosen.data.classes, contracts.current())
-        if data_file
-        else synthetic.draw(40)
-    )
-    with live.stages() as stages, stages.stage("bench") as progress:
-        measured = training_benchmark.time_augmentation(chosen.augment, samples, seconds, progress)
-    _print({"preset": preset} | measured, as_json)
 
 
 @bench.command()

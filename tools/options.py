@@ -38,11 +38,14 @@ def competition(help_text: str) -> Callable[[Command], Command]:
     )
 
 
-def preset(help_text: str, required: bool = False) -> Callable[[Command], Command]:
-    """--preset: the name of a configuration that comes with cbtool."""
+def preset(
+    help_text: str, required: bool = False, multiple: bool = False
+) -> Callable[[Command], Command]:
+    """--preset: the name of a configuration that comes with cbtool; with `multiple`, several."""
     return click.option(
         "--preset",
         required=required,
+        multiple=multiple,
         metavar="NAME",
         shell_complete=completion.presets,
         help=help_text,

@@ -27,14 +27,6 @@ def test_training_is_timed_against_the_stock_network(backbone):
     assert report["peak_gb"] > 0.1
 
 
-def test_augmentation_is_timed_against_plain_layers(training_file):
-    settings = ["--set", "augment=[{name='brightness', rate=0.5}, {name='mix-up'}]"]
-    arguments = ["--preset", "tiny", *settings, "--data", training_file, "--seconds", "1", "--json"]
-    report = json.loads(in_process("bench", "augment", *arguments).stdout)
-    assert report["operations"] == 1
-    assert report["ratio"] == pytest.approx(report["ours"] / report["naive"], rel=0.05)
-
-
 @pytest.mark.slow
 def test_prediction_is_timed_in_every_form():
     result = in_process(

@@ -1,5 +1,5 @@
-"""Speed measurements: training steps and augmentation against their stock forms, and the making of
-corrupted copies."""
+"""Speed measurements: training steps against their stock form, and the making of corrupted
+copies."""
 
 import functools
 import gc
@@ -12,8 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from toolkit.augment import chain
-from toolkit.core.config import ModelConfig, Operation
+from toolkit.core.config import ModelConfig
 from toolkit.core.errors import InputError
 from toolkit.core.progress import Progress, silent
 from toolkit.data import shift, synthetic
@@ -25,7 +24,6 @@ from toolkit.models.network import build as build_network
 CLASSES = 8
 SIDE = 96
 LEARNING_RATE = 1e-4
-AUGMENT_BATCH = 64
 
 
 def time_training(
@@ -113,33 +111,6 @@ def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
     return stock, ours.model
 
 
-def time_augmentation(
-    operations: tuple[Operation, ...], samples: Samples, seconds: float, progress: Progress = silent
-) -> dict[str, float]:
-    """Images/s of `operations` on all cores in tf.data, from uint8 images: ours, and keras-cv's
-    layers as they are.
-
-    "naive" is what a user of keras-cv writes: each layer under RandomApply, mapped over batches of
-    64. Mixing operations are left out of both: RandomApply cannot hold them.
-    """
-    operations = tuple(operation for operation in operations if operation.name not in chain.MIXING)
-    if not operations:
-        raise InputError(
-            "the preset has no augmentations to measure.", "Choose a preset with augmentations."
-        )
-    speeds = {}
-    makers = {"ours": chain.build_chain, "naive": chain.build_random_apply_chain}
-    for number, (name, make) in enumerate(makers.items()):
-        progress(number, 2, name)
-        augmentation = make(operations, samples.images.shape[1:3])
-        speeds[name] = _measure_stream_speed(augmentation, samples, seconds)
-    return {
-        "operations": len(operations),
-        **{name: round(speed, 1) for name, speed in speeds.items()},
-        "ratio": round(speeds["ours"] / speeds["naive"], 2),
-    }
-
-
 def _compile_head(inputs: keras.KerasTensor, features: keras.KerasTensor) -> keras.Model:
     """The model from `inputs` to class scores, by one dense layer on `features`, to be trained."""
     model = keras.Model(inputs, keras.layers.Dense(CLASSES, dtype="float32")(features))
@@ -164,30 +135,6 @@ def _time_step(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, steps
         model.train_on_batch(inputs, labels)
         times.append(time.perf_counter() - started)
     return median(times)
-
-
-def _measure_stream_speed(augmentation: chain.Chain, samples: Samples, seconds: float) -> float:
-    labels = tf.one_hot(samples.labels, len(samples.class_names))
-    batches = (
-        tf.data.Dataset.from_tensor_slices((samples.images, labels))
-        .repeat()
-        .batch(AUGMENT_BATCH)
-        .enumerate()
-    )
-
-    def augment_batch(
-        number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        seed = tf.stack([0, tf.cast(number, tf.int32)])
-        return augmentation(tf.cast(batch[0], tf.float32), batch[1], seed)
-
-    stream = iter(batches.map(augment_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2))
-    for _ in range(4):  # tracing, and filling the queue
-        next(stream)
-    started, images = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        images += len(next(stream)[0])
-    return images / (time.perf_counter() - started)
 
 
 def time_shift(images: int) -> dict[str, int]:
