@@ -148,20 +148,26 @@ def test_our_resampling_is_tensorflows(layer, cells):
     assert difference.mean() < 1e-3 and np.quantile(difference, 0.999) < 0.1
 
 
+# Not aug-mix: keras-cv never selects its ninth operation.
 @pytest.mark.slow
-def test_whole_batches_have_the_distribution_of_keras_cvs_loops(cells):
-    """Mean and spread of the change that RandAugment makes, ours against keras-cv's own layer."""
-    many = tf.constant(np.repeat(cells.images[:16].astype(np.float32), 32, axis=0))
-    marks = tf.zeros([512, CLASSES])
-    operation = (Operation(name="rand-augment", factor=0.5),)
-    changes = []
+@pytest.mark.parametrize("name", [each for each in OPERATIONS if each not in (*MIXING, "aug-mix")])
+def test_whole_batches_have_the_distribution_of_keras_cvs_loops(name, small):
+    """Mean and spread of the change that an operation makes, and of each channel's level: ours
+    against keras-cv's own layer under RandomApply. As graphs, in which its loops take a tenth of
+    the time."""
+    many = tf.constant(np.repeat(small.images[:16].astype(np.float32), 16, axis=0))
+    marks = tf.zeros([len(many), CLASSES])
+    operation = (Operation(name=name, factor=0.5),)
+    measured = []
     for make in (build_chain, build_random_apply_chain):
-        images, _ = make(operation, (96, 96))(many, marks, tf.constant([1, 1]))
-        changes.append(np.abs(images.numpy() - many.numpy()).mean(axis=(1, 2, 3)))
-    ours, theirs = changes
-    error = np.sqrt((ours.var() + theirs.var()) / 512)
-    assert abs(ours.mean() - theirs.mean()) < 5 * error
-    assert ours.std() == pytest.approx(theirs.std(), rel=0.2)
+        augment = tf.function(make(operation, (SIDE, SIDE)))
+        images, _ = augment(many, marks, tf.constant([1, 1]))
+        change = np.abs(images.numpy() - many.numpy()).mean(axis=(1, 2))
+        measured.append(np.concatenate([change, images.numpy().mean(axis=(1, 2))], axis=1))
+    ours, theirs = measured
+    error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / len(many))
+    assert (np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) < 5 * error + 0.01).all()
+    np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.25, atol=0.05)
 
 
 @pytest.mark.parametrize("name", MIXING)
