@@ -23,7 +23,15 @@ with lazy_imports():
     from toolkit.core import config, records
     from toolkit.data import cleaning, dataset
     from toolkit.models import backend as keras_backend
-    from toolkit.training import checkpointing, fit, history, prepare, run_folder, trainer
+    from toolkit.training import (
+        batch_size,
+        checkpointing,
+        fit,
+        history,
+        prepare,
+        run_folder,
+        trainer,
+    )
     from toolkit.training import tensorboard as boards
 
 BACKENDS = ("tensorflow", "jax")
@@ -230,8 +238,14 @@ def _distribute(strategy: str, chosen: config.Config) -> Iterator[None]:
             "device only.",
             "Several devices hold larger batches: raise train.batch_size instead.",
         )
+    if chosen.train.batch_size == "auto":
+        raise InputError(
+            "--strategy mirrored and train.batch_size=auto do not go together: the trials run on "
+            "one device.",
+            "Give a number: --set train.batch_size=64.",
+        )
     with keras_backend.distribute() as devices:
-        size = chosen.train.batch_size
+        size = chosen.train.images_per_step
         output.hint(
             f"{devices} devices: each batch of {size} is split, {-(-size // devices)} images at "
             "most for a device; the learning rate is that of the whole batch."
@@ -267,10 +281,14 @@ def train_run(
     tensorboard: bool = False,
 ) -> tuple[run_folder.Run, cleaning.Cleaning]:
     """Cleans, splits and trains, a stage at a time. Returns the run and what cleaning found."""
+    # First what fails at once: cleaning a large file takes a minute.
+    run_folder.require_new(folder)
+    if chosen.train.batch_size == "auto":
+        with stages.stage("batch size") as progress:
+            chosen = batch_size.settle(chosen, samples, progress)
+        stages.line(f"Batches of {chosen.train.batch_size} images fit into memory.")
     with stages.stage("clean"):
-        # First what fails at once: cleaning a large file takes a minute.
         keras_backend.require(os.environ["KERAS_BACKEND"])
-        run_folder.require_new(folder)
         with quiet_tensorflow():
             network = trainer.build_seeded_network(chosen, samples)
         prepared = prepare.prepare(samples, chosen)

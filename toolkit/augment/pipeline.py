@@ -35,7 +35,7 @@ def stream(
     counts over all phases.
     """
     rows = oversample(samples, rows, settings)
-    copies, size = 1, settings.train.batch_size
+    copies, size = 1, settings.train.images_per_step
     if settings.train.blocks and augmented:
         copies, size = settings.train.blocks.copies, settings.train.blocks.size
     make_batch = _build_batch_function(samples, rows, settings, augmented)
@@ -51,11 +51,11 @@ def stream(
         )
         # By itself, not inside of a lambda: keras-cv's layers need what AutoGraph makes of it.
         chunks = chunks.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        if size == settings.train.batch_size:
+        if size == settings.train.images_per_step:
             return chunks
-        return chunks.rebatch(settings.train.batch_size)
+        return chunks.rebatch(settings.train.images_per_step)
 
-    steps = -(-len(rows) * copies // settings.train.batch_size)  # rounded up
+    steps = -(-len(rows) * copies // settings.train.images_per_step)  # rounded up
     return share_tensors(_number_epochs(first_epoch).flat_map(epoch).prefetch(2)), steps
 
 
@@ -66,7 +66,7 @@ def make_fixed_batches(
     changes every time."""
     make_batch = _build_batch_function(samples, rows, settings, augmented)
     places = tf.data.Dataset.range(len(rows), output_type=tf.int32)
-    batches = places.batch(settings.train.batch_size).enumerate()
+    batches = places.batch(settings.train.images_per_step).enumerate()
     epoch = tf.constant(VALIDATION_EPOCH)
     batches = batches.map(
         lambda batch, places: make_batch(tf.stack([epoch, tf.cast(batch, tf.int32)]), places),
@@ -92,10 +92,10 @@ def make_feature_batches(
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         order = _shuffle(len(arrays[0]), settings.train.seed, number)
-        places = tf.data.Dataset.from_tensor_slices(order).batch(settings.train.batch_size)
+        places = tf.data.Dataset.from_tensor_slices(order).batch(settings.train.images_per_step)
         return places.map(lambda chosen: tuple(tf.gather(tensor, chosen) for tensor in tensors))
 
-    steps = -(-len(arrays[0]) // settings.train.batch_size)  # rounded up
+    steps = -(-len(arrays[0]) // settings.train.images_per_step)  # rounded up
     return share_tensors(_number_epochs(first_epoch).flat_map(epoch).prefetch(2)), steps
 
 

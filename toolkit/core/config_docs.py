@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -87,7 +87,8 @@ def _values(field: FieldInfo) -> str:
 def _type_name(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f'`"{choice}"`' for choice in get_args(annotation))
-    if isinstance(annotation, UnionType):
+    # int | str is the first, int | Literal["auto"] the second.
+    if get_origin(annotation) in (UnionType, Union):
         parts = [part for part in get_args(annotation) if part is not NoneType]
         return " or ".join(_type_name(part) for part in parts)
     if get_origin(annotation) is tuple:

@@ -18,6 +18,19 @@ def _trainable(value: Any) -> Any:
     )
 
 
+def _batch_size(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value == "auto" or (whole and value >= 1):
+        return value
+    raise ValueError("it must be a whole number from 1 on, or 'auto'")
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("it must be a power of two")
+    return value
+
+
 STRICT = ConfigDict(extra="forbid")
 
 Count = Annotated[int, Field(ge=1)]
@@ -225,7 +238,23 @@ class TrainConfig:
     phases: Annotated[
         tuple[Phase, ...], Field(min_length=1), _doc("The phases, in the order of training.")
     ]
-    batch_size: Annotated[Count, _doc("Number of images in a step.")] = 64
+    batch_size: Annotated[
+        int | Literal["auto"],
+        BeforeValidator(_batch_size),
+        _doc(
+            'Number of images in a step. "auto": the largest power of two that fits into memory, '
+            "up to effective_batch; the run's config.toml has the number."
+        ),
+    ] = 64
+    effective_batch: Annotated[
+        Count,
+        AfterValidator(_power_of_two),
+        _doc(
+            'With batch_size = "auto": number of images for an update of the weights, a power of '
+            "two. Where fewer fit into memory, the gradients of several steps are averaged "
+            "(`accumulate`); batch norms see the images of one step."
+        ),
+    ] = 64
     seed: Annotated[
         int, Field(ge=0, lt=2**31), _doc("Seed of initialisation, order and augmentation.")
     ] = 0
@@ -286,6 +315,13 @@ class TrainConfig:
         BlockConfig | None,
         _doc("The report's block scheme; without it, the images are a continuous stream."),
     ] = None
+
+    @property
+    def images_per_step(self) -> int:
+        """batch_size as a number, which "auto" is once `training.batch_size` has settled it."""
+        if self.batch_size == "auto":
+            raise ValueError("batch_size is still auto")
+        return self.batch_size
 
 
 @dataclass(frozen=True, config=STRICT)

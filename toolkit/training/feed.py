@@ -49,7 +49,7 @@ def make_feed(
     validation = pipeline.make_fixed_batches(
         samples, validation_rows, settings, settings.train.augmented_validation
     )
-    shifted = _batch_samples(corrupted, settings.train.batch_size)
+    shifted = _batch_samples(corrupted, settings.train.images_per_step)
     if phase.trainable != "head" or augmented:
         training, steps = pipeline.stream(samples, train_rows, settings, augmented, first_epoch)
         return Feed(network.model, training, steps, validation, shifted)

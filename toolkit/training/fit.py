@@ -13,7 +13,7 @@ from toolkit.data import cleaning, splitting
 from toolkit.data.dataset import Samples
 from toolkit.models import backend
 from toolkit.models.network import Network
-from toolkit.training import run_folder, trainer
+from toolkit.training import batch_size, run_folder, trainer
 from toolkit.training.callbacks import ReportEpoch
 from toolkit.training.prepare import Prepared, prepare
 from toolkit.training.run_folder import Run
@@ -33,13 +33,15 @@ def fit(
 
     data: the file that the samples were read from, which is noted in the run. network: what
     `trainer.build_seeded_network` made of the same settings and samples; None: built here.
-    contract: of the competition, noted in the run. report_epoch: is called with each
+    With train.batch_size = "auto", what fits is found first (see `batch_size.settle`). contract: of
+    the competition, noted in the run. report_epoch: is called with each
     epoch's row of the history. Raises
     InputError for settings that do not fit the samples, a folder that is not empty, or a training
     that diverges; LimitError when memory runs out. What an interrupted training has reached is
     kept in `folder`: see `resume`.
     """
     samples = prepared.samples
+    settings = batch_size.settle(settings, samples, progress)
     network = network or trainer.build_seeded_network(settings, samples)
     run = run_folder.begin(folder, settings, samples, data, contract, backend.name())
     with _hold(run):

@@ -17,6 +17,7 @@ from toolkit.data.splitting import Split
 from toolkit.models import backend, precision, pretrained
 from toolkit.models.network import Network
 from toolkit.models.network import build as build_network
+from toolkit.training.batch_size import TOO_LARGE
 from toolkit.training.callbacks import (
     DivergenceCheck,
     EpochReporter,
@@ -59,13 +60,16 @@ def build_seeded_network(settings: Config, samples: Samples) -> Network:
     Raises InputError for whatever in `settings` does not exist or does not fit, before anything is
     written.
     """
+    return build_seeded_shape(settings, samples.images.shape[1:], len(samples.class_names))
+
+
+def build_seeded_shape(settings: Config, shape: tuple[int, int, int], classes: int) -> Network:
+    """The same for images of `shape`, (height, width, channels), of that many `classes`."""
     if settings.train.deterministic:
         backend.make_deterministic()
     keras.utils.set_random_seed(settings.train.seed)
     policy = precision.policy(settings.train.precision)
-    network = build_network(
-        settings.model, samples.images.shape[1:], len(samples.class_names), policy
-    )
+    network = build_network(settings.model, shape, classes, policy)
     # For its errors only: the layers of a later phase are checked before the first one trains.
     for number, phase in enumerate(settings.train.phases):
         _first_trainable(network, phase, number)
@@ -102,9 +106,13 @@ def train(
     except Exception as error:
         if not backend.is_out_of_memory(error):
             raise
-        half = max(1, settings.train.batch_size // 2)
+        size = settings.train.images_per_step
+        if size == 1:
+            raise LimitError(*TOO_LARGE) from error
         raise LimitError(
-            "training ran out of memory.", f"Use smaller batches: --set train.batch_size={half}."
+            f"training ran out of memory with batches of {size}.",
+            f"Use smaller batches: --set train.batch_size={size // 2}; or the largest that fit, "
+            "--set train.batch_size=auto.",
         ) from error
     summary = {
         "seconds": round(time.perf_counter() - started, 1),
@@ -152,7 +160,6 @@ class _Training:
         # A resumed phase takes the weights of its last epoch below, not the best ones.
         if number > 0 and not resumed:
             pretrained.restore(self.network.model, self.run.checkpoint)
-        _freeze(self.network, phase, number)
         state.begin_phase(number)
         feed = make_feed(
             self.network,
@@ -164,9 +171,7 @@ class _Training:
             self.settings,
             first_epoch=len(state.rows),
         )
-        # After freezing, as Keras requires. The new optimiser has no moments of the phase before,
-        # which trained other layers at another rate.
-        _compile(feed.model, phase, self.settings)
+        begin_phase(self.network, feed.model, number, phase, self.settings)
         if resumed:
             # After compiling, because the optimiser's variables are restored too.
             restore_variables(self.run.state, self.network, feed.model)
@@ -205,6 +210,17 @@ class _Training:
             # Last: the best weights are saved while the averages are still in the model.
             ordered.append(keras.callbacks.SwapEMAWeights())
         return ordered
+
+
+def begin_phase(
+    network: Network, model: keras.Model, number: int, phase: Phase, settings: Config
+) -> None:
+    """Has `model`, the whole of `network` or its head, train as `phase` says, the one at
+    `number`."""
+    _freeze(network, phase, number)
+    # After freezing, as Keras requires. The new optimiser has no moments of the phase before, which
+    # trained other layers at another rate.
+    _compile(model, phase, settings)
 
 
 def _first_trainable(network: Network, phase: Phase, number: int) -> int:
