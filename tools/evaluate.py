@@ -144,6 +144,9 @@ def print_headline(
     if found.estimate.absent:
         absent = ", ".join(found.estimate.absent)
         click.echo(f"Families that the training did not include: {absent}.")
+    if found.estimate.stand_in:
+        weakest = found.estimate.stand_in
+        click.echo(f"In the estimate, {weakest}, the weakest family, stands for an unknown one.")
     worst = [f"{family} {mean:.3f}" for family, mean in found.worst_families()]
     click.echo(f"Worst families: {', '.join(worst)}.")
     classes = [

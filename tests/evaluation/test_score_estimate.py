@@ -73,7 +73,11 @@ def test_a_training_on_the_benchmarks_own_families_does_not_flatter_it():
 def test_where_all_families_are_known_the_worst_stands_for_the_unknown():
     correct = chance(np.random.default_rng(2), {"blur": 0.3})
     found = score_estimate.estimate(scored(correct), CHAINS, shift.FAMILIES)
-    assert found.absent == ("blur",) and found.score.value <= correct.mean() + 1e-9
+    assert (
+        found.absent == ()
+        and found.stand_in == "blur"
+        and found.score.value <= correct.mean() + 1e-9
+    )
 
 
 def test_the_interval_holds_other_draws_of_families():
@@ -127,3 +131,4 @@ def test_a_single_absent_family_that_is_held_out_is_represented_by_the_worst():
     counted = ~chains[..., PLACES["overlay"]]
     found = score_estimate.estimate(answers, chains, known, counted, new_share=1)
     assert found.score.value == answers.compute(counted & chains[..., PLACES["blur"]]) < 0.6
+    assert found.absent == ("overlay",) and found.stand_in == "blur"

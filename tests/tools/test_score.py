@@ -45,6 +45,7 @@ def test_shifted_scores_of_the_zip_are_those_of_evaluate(small_run, small_zip, s
         "estimated_high",
         "families",
         "absent_families",
+        "stand_in_family",
     ):
         assert report[key] == metrics[key]
 

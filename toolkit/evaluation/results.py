@@ -51,6 +51,7 @@ def benchmark_values(result: BenchmarkResult) -> dict[str, Any]:
     return records.values(result.headline) | {
         "metric": result.metric,
         "absent_families": list(result.estimate.absent),
+        "stand_in_family": result.estimate.stand_in,
         "intervals": {
             CLEAN: records.values(result.clean),
             CHAINED: records.values(result.shift),

@@ -28,10 +28,12 @@ UNKNOWN_SHARE = 2 / 7
 
 @dataclass(frozen=True)
 class ScoreEstimate:
-    """score: with its interval. absent: families that the training did not know."""
+    """score: with its interval. absent: families that the training did not know. stand_in: the
+    known one that stands for an unknown one, where no score of an unknown one is known."""
 
     score: Estimate
     absent: tuple[str, ...]
+    stand_in: str | None
 
 
 def estimate(
@@ -51,11 +53,15 @@ def estimate(
     """
     if counted is None:
         counted = np.ones(chains.shape[:2], bool)
-    absent = np.array([family not in known for family in shift.FAMILIES])
+    names = np.array(shift.FAMILIES)
+    absent = ~np.isin(names, known)
+    found_absent = tuple(names[absent].tolist())
     of_families = _family_scores(scored, chains, counted)
+    stand_in = None
     if np.isnan(of_families[absent]).all():  # too where none is absent
         worst = np.nanargmax if scored.lower_is_better else np.nanargmin
-        absent[worst(of_families)] = True
+        stand_in = str(names[worst(of_families)])
+        absent |= names == stand_in
     unknown: np.ndarray = np.any(chains[..., absent], axis=-1)
     share = max(new_share, float(unknown[counted].mean()))
     rounds = _bootstrap(scored, chains, unknown, share, counted)
@@ -63,7 +69,7 @@ def estimate(
     interval = np.clip(np.quantile(rounds, metrics.INTERVAL), *metric_range(scored.metric))
     low, high = interval.tolist()
     score = Estimate(_weighted_score(scored, unknown, share, counted), low, high)
-    return ScoreEstimate(score, tuple(np.array(shift.FAMILIES)[absent].tolist()))
+    return ScoreEstimate(score, found_absent, stand_in)
 
 
 def _family_scores(scored: Scored, chains: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -125,7 +125,7 @@ def score(
     families = {
         family: tuple(_score_severities(scored[family], metric)) for family in shift.FAMILIES
     }
-    estimate = ScoreEstimate(scored[CLEAN].estimate(), ())
+    estimate = ScoreEstimate(scored[CLEAN].estimate(), (), None)
     if contract.corrupted:
         estimate = score_estimate.estimate(scored[CHAINED], chains, known)
     return BenchmarkResult(

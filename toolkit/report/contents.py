@@ -42,7 +42,8 @@ class Cleaned:
 @dataclass(frozen=True)
 class Evaluated:
     """The scores of a held-out part. families: by severity. scores, predictions: of the clean
-    images, and of their chains of corruptions. absent: families that the training lacks."""
+    images, and of their chains of corruptions. absent: families that the training lacks.
+    stand_in: the one that stands for an unknown one in the estimate, where one does."""
 
     part: str
     metric: str
@@ -50,6 +51,7 @@ class Evaluated:
     intervals: dict[str, Estimate]
     families: dict[str, list[Estimate]]
     absent: list[str]
+    stand_in: str | None
     scores: dict[str, Scores]
     predictions: dict[str, Predictions]
 
@@ -118,6 +120,7 @@ def _read_evaluated(run: Run, part: str, values: dict[str, Any], classes: int) -
                 for family, row in values["families"].items()
             },
             absent=list(values["absent_families"]),
+            stand_in=values.get("stand_in_family"),
             scores={
                 name: metrics.score(found.labels, found.predicted, classes)
                 for name, found in predictions.items()
