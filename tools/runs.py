@@ -18,7 +18,7 @@ with lazy_imports():
     from toolkit.codabench import credentials
     from toolkit.core import records
     from toolkit.evaluation import compare as comparison
-    from toolkit.evaluation import metrics
+    from toolkit.evaluation import leaderboard_fit, metrics
     from toolkit.export import zip_ledger
     from toolkit.training import run_folder, run_table
 
@@ -126,7 +126,9 @@ def zips(folder: Path, as_json: bool) -> None:
     """Show every zip that was built from the runs in FOLDER.
 
     Shows the scores of each zip on the held-out part, its estimated score, its time, its online
-    scores, and the mean absolute error of the estimates. [default FOLDER: runs]
+    scores, and the mean absolute error of the estimates. The online scores re-weigh the families
+    and severities of corruptions; where that estimates left-out runs better, a column shows the
+    re-weighed estimates. [default FOLDER: runs]
     """
     entries = zip_ledger.read(folder)
     if not entries:
@@ -135,10 +137,18 @@ def zips(folder: Path, as_json: bool) -> None:
             "Build one: cbtool build --run DIR --out FILE.",
         )
     error = zip_ledger.mean_absolute_error(entries)
+    boards = leaderboard_fit.read_boards(folder, entries) if error is not None else []
+    fit = leaderboard_fit.fit(boards)
+    estimates = {board.sha256: fit.estimate(board) for board in boards} if fit else {}
     if as_json:
-        output.as_json(
-            {"zips": records.values(entries, list[zip_ledger.Entry]), "mean_absolute_error": error}
-        )
+        report = {
+            "zips": records.values(entries, list[zip_ledger.Entry]),
+            "mean_absolute_error": error,
+            "fit": None,
+        }
+        if fit:
+            report["fit"] = vars(fit) | {"helps": fit.helps, "estimates": estimates}
+        output.as_json(report)
         return
     columns = (
         "sha256",
@@ -151,12 +161,35 @@ def zips(folder: Path, as_json: bool) -> None:
         "95 % interval",
         "time",
         "online",
+        *(("re-weighed",) if fit and fit.helps else ()),
     )
     places = {each.place for entry in entries for each in entry.online}
     rows = [_zip_row(entry, places) for entry in entries]
+    if fit and fit.helps:
+        rows = [[*row, _cell(estimates.get(entry.sha256))] for row, entry in zip(rows, entries)]
     output.table(columns, rows, title=f"Zips of {folder}", spare=SPARE_OF_ZIPS)
     if error is not None:
         click.echo(f"The mean absolute error of the estimated scores is {error:.4f}.")
+    if fit:
+        click.echo(_describe_fit(fit))
+
+
+def _describe_fit(fit: leaderboard_fit.LeaderboardFit) -> str:
+    """What the online scores say of the mixture, and whether the fit is used."""
+    errors = (
+        f"{fit.error_before:.4f} as it is, {fit.error_after:.4f} re-weighed, "
+        f"{fit.error_left_out:.4f} for runs left out of the fit"
+    )
+    text = (
+        f"Error of the mixture of corruptions over {fit.boards} zips of {fit.runs} runs: {errors}."
+    )
+    if fit.runs < leaderboard_fit.LEAST_RUNS:
+        return f"{text} Scores of {leaderboard_fit.LEAST_RUNS} runs are needed to re-weigh it."
+    if not fit.helps:
+        return f"{text} Re-weighing does not help yet, so it is not used."
+    weights = ", ".join(f"{family} {weight:.2f}" for family, weight in fit.weights.items())
+    severity = "more" if fit.tilt > 0 else "less"
+    return f"{text} Families: {weights}; {severity} severe by {abs(fit.tilt):.2f} a step."
 
 
 def _cell(value: Any) -> Any:

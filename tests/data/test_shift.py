@@ -86,3 +86,12 @@ def test_chains_are_of_different_families_as_often_as_the_mixture_says():
         1 + sum(share / (1 - share) for family, share in shares.items() if family != "noise")
     )
     assert often["noise"] == pytest.approx(expected, abs=0.01)
+
+
+def test_the_severities_of_a_chain_are_summed():
+    """Two operations of 1 to 5, whose mean is that of the shares."""
+    found = shift.severities(np.arange(4000))
+    mean = shift.CHAIN_LENGTH * np.dot(shift.SEVERITIES, shift.SEVERITY_SHARES)
+    assert (found.min(), found.max()) == (2, 10) and abs(found.mean() - mean) < 0.1
+    drawn = shift._draw_chain(np.random.default_rng([0, 7]))
+    assert found[7] == sum(severity for _, severity in drawn)

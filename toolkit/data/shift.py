@@ -78,6 +78,12 @@ def families(ids: np.ndarray, seed: int = 0) -> np.ndarray:
     return found
 
 
+def severities(ids: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The severities of the chains of `mixture`, summed over the operations: int [n]."""
+    rngs = (np.random.default_rng([seed, int(id_)]) for id_ in ids)
+    return np.array([sum(severity for _, severity in _draw_chain(rng)) for rng in rngs])
+
+
 def _draw_chain(rng: np.random.Generator) -> list[tuple[str, int]]:
     """The families and severities of one chain, the first numbers that `rng` gives."""
     # The order of the draws must stay: scores on other copies would not compare with stored ones.

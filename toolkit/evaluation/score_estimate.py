@@ -53,15 +53,8 @@ def estimate(
     """
     if counted is None:
         counted = np.ones(chains.shape[:2], bool)
-    names = np.array(shift.FAMILIES)
-    absent = ~np.isin(names, known)
-    found_absent = tuple(names[absent].tolist())
     of_families = _family_scores(scored, chains, counted)
-    stand_in = None
-    if np.isnan(of_families[absent]).all():  # too where none is absent
-        worst = np.nanargmax if scored.lower_is_better else np.nanargmin
-        stand_in = str(names[worst(of_families)])
-        absent |= names == stand_in
+    absent, stand_in = _find_absent(known, of_families, scored.lower_is_better)
     unknown: np.ndarray = np.any(chains[..., absent], axis=-1)
     share = max(new_share, float(unknown[counted].mean()))
     rounds = _bootstrap(scored, chains, unknown, share, counted)
@@ -69,13 +62,38 @@ def estimate(
     interval = np.clip(np.quantile(rounds, metrics.INTERVAL), *metric_range(scored.metric))
     low, high = interval.tolist()
     score = Estimate(_weighted_score(scored, unknown, share, counted), low, high)
-    return ScoreEstimate(score, found_absent, stand_in)
+    missing = tuple(family for family in shift.FAMILIES if family not in known)
+    return ScoreEstimate(score, missing, stand_in)
 
 
-def _family_scores(scored: Scored, chains: np.ndarray, counted: np.ndarray) -> np.ndarray:
+def weigh(scored: Scored, chains: np.ndarray, known: tuple[str, ...], weights: np.ndarray) -> float:
+    """The score of `estimate` for another mixture, in which each chain has a weight: above zero,
+    float [seeds, n]."""
+    of_families = _family_scores(scored, chains, weights)
+    absent, _ = _find_absent(known, of_families, scored.lower_is_better)
+    unknown: np.ndarray = np.any(chains[..., absent], axis=-1)
+    share = max(UNKNOWN_SHARE, float(weights[unknown].sum() / weights.sum()))
+    return _weighted_score(scored, unknown, share, weights)
+
+
+def _family_scores(scored: Scored, chains: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The score of the chains that touch each family, [families]; NaN where there are none."""
     places = range(len(shift.FAMILIES))
-    return np.array([scored.compute(counted & chains[..., place]) for place in places])
+    return np.array([scored.compute(weights * chains[..., place]) for place in places])
+
+
+def _find_absent(
+    known: tuple[str, ...], of_families: np.ndarray, lower_is_better: bool
+) -> tuple[np.ndarray, str | None]:
+    """The families that count as unknown, bool [families]: those that the training lacks, and the
+    one with the worst score where none of them has a score. Returns the name of that one, too."""
+    names = np.array(shift.FAMILIES)
+    absent = ~np.isin(names, known)
+    if not np.isnan(of_families[absent]).all():
+        return absent, None
+    worst = np.nanargmax if lower_is_better else np.nanargmin
+    stand_in = str(names[worst(of_families)])
+    return absent | (names == stand_in), stand_in
 
 
 def _draw_family_errors(of_families: np.ndarray, rounds: int) -> np.ndarray:
