@@ -1,6 +1,7 @@
 """The mixture that online scores speak for, on made-up networks and leaderboards."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -116,3 +117,19 @@ def test_the_command_shows_the_fit(small_run, tmp_path):
     report = json.loads(in_process("runs", "zips", tmp_path, "--json").stdout)["fit"]
     assert report["helps"] and report["error_left_out"] == fit.error_left_out
     assert report["estimates"]["d" * 64] == fit.estimate(read[-1]) < shift_score
+
+
+def test_predictions_of_another_number_of_copies_are_left_out(small_run, tmp_path):
+    run = Run(shutil.copytree(small_run, tmp_path / "run"))
+    stored = read_predictions(run, "validation", shift_benchmark.CHAINED)
+    score = float(stored.correct.mean())
+    entry = zip_ledger.Entry("a" * 64, "a.zip", "", ("run",), "validation", 1.0, score, score)
+    assert len(leaderboard_fit.read_boards(tmp_path, [entry])) == 1
+    fewer = replace(
+        stored,
+        ids=stored.ids[:-1],
+        probabilities=stored.probabilities[:-1],
+        labels=stored.labels[:-1],
+    )
+    fewer.save(run.predictions("validation", shift_benchmark.CHAINED))
+    assert leaderboard_fit.read_boards(tmp_path, [entry]) == []

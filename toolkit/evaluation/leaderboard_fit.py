@@ -125,6 +125,9 @@ def _read_board(folder: Path, entry: Entry, online: float | None) -> Board | Non
         return None
     if not contract.corrupted or contract.score_range != (0, 1):
         return None
+    copies = len(np.unique(predictions.ids)) * shift_benchmark.BENCHMARK_SEEDS
+    if not copies == len(predictions.ids) == len(predictions.probabilities):  # of another version
+        return None
     scored = predictions.scored(contract.metric)
     if abs(scored.compute() - entry.shift) > SAME_SCORE:
         return None
