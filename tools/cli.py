@@ -1,6 +1,8 @@
 """The `cbtool` command: the table of commands, and the one place where errors become exit codes."""
 
+import atexit
 import errno
+import gc
 import logging
 import os
 import sys
@@ -83,6 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow warns about how it runs keras-cv's layers; the user cannot change that.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Python looks for unreachable objects again when it ends: among TensorFlow's that takes more
+    # than a second, for which the user waits after the last line.
+    atexit.register(gc.freeze)
     try:
         with signals.interruptible():
             result = cli.main(arguments, standalone_mode=False)

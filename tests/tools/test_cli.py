@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from tests.support.commands import assert_one_sentence, in_process, started
+from tests.support.commands import ROOT, assert_one_sentence, in_process, started
 from tests.support.marked import become_marked, find_marked, make_marker, wait_until
 from tests.support.submissions import made
 from toolkit.core.contract import AN2DL2024
@@ -144,6 +146,23 @@ def test_memory_errors_exit_with_4(monkeypatch, capsys):
     monkeypatch.setattr(cli.cli, "main", exhausted)
     assert cli.main([]) == 4
     assert "too little memory" in capsys.readouterr().err
+
+
+def test_the_end_does_not_look_through_all_objects_again():
+    """After TensorFlow that takes seconds. In a process of its own: its end is the point."""
+    code = (
+        "import atexit, gc, sys; from tools.cli import main;"
+        # Called last: what is registered first.
+        "atexit.register(lambda: print('frozen:', gc.get_freeze_count() > 0));"
+        "sys.exit(main(['--version']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.endswith("frozen: True\n"), result.stderr
 
 
 def test_noise_of_loading_libraries_is_kept_back_unless_they_fail(capfd):
