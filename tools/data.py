@@ -141,6 +141,7 @@ def clean(file: Path, out: Path, classes: int | None, as_json: bool) -> None:
     output.table(
         ("what", "images"), cleaning.list_counts(found.reasons), title=str(out / "clean.csv")
     )
+    output.hint(f"Pictures: {out / plots.BEFORE_CLEANING}, {out / plots.AFTER_CLEANING}.")
     output.hint(f"Next: cbtool train --data {file}")
 
 

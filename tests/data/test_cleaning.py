@@ -100,6 +100,7 @@ def test_the_command_writes_a_row_an_image_and_two_pictures(training_file, tmp_p
         "clean_after.png",
     }
     assert training_file.read_bytes() == before
+    assert f"{tmp_path / 'clean_before.png'}, {tmp_path / 'clean_after.png'}" in result.stderr
 
 
 @pytest.mark.slow

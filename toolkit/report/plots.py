@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from toolkit.core.files import atomic
 from toolkit.report.style import escape_formulas
 
+BEFORE_CLEANING, AFTER_CLEANING = "clean_before.png", "clean_after.png"
 SHEET_COLUMNS = 12
 SHEET_ROWS = 6
 GAP = 2  # pixels between the images of a sheet
@@ -109,9 +110,9 @@ def scatter(coordinates: np.ndarray, kept: np.ndarray, title: str, path: Path) -
 
 
 def cleaning_pictures(coordinates: np.ndarray, kept: np.ndarray, folder: Path) -> None:
-    """Writes clean_before.png and clean_after.png into `folder`: `scatter` with and without the
+    """Writes BEFORE_CLEANING and AFTER_CLEANING into `folder`: `scatter` with and without the
     dropped images."""
-    before, after = folder / "clean_before.png", folder / "clean_after.png"
+    before, after = folder / BEFORE_CLEANING, folder / AFTER_CLEANING
     scatter(coordinates, kept, "Whitened PCA of the images, before cleaning", before)
     remaining = coordinates[kept]
     every = np.ones(len(remaining), bool)
