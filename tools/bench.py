@@ -179,7 +179,7 @@ def backtest(folders: tuple[Path, ...], picture: Path | None, part: str, as_json
         rows.append((result.run, result.family, estimate.value, interval, result.obtained))
     output.table(("run", "family held out", "estimated", "95 % interval", "obtained"), rows)
     output.table(("run", "mean absolute error"), [*errors.items(), ("all", total)])
-    click.echo(
+    output.sentence(
         f"The interval contains the obtained score in {covered:.0%} of {len(every)} leaderboards; "
         f"its mean width is {width:.3f}."
     )

@@ -313,6 +313,12 @@ def _show(built: Built) -> None:
             rows,
             title=f"{name}: comparison with the trained network on {built.images}",
         )
+    changed = any(step.label_agreement < 1 for steps in built.steps.values() for step in steps)
+    if changed and built.networks:
+        output.hint(
+            "A label that changed counts only where the trained network held its own class more "
+            f"likely by over {equivalence.TIE_MARGIN:g}; one may always change."
+        )
     rows_of_zip: list[tuple[str, Any]] = [
         ("zip", str(built.out)),
         ("bytes", built.out.stat().st_size),

@@ -128,7 +128,7 @@ def _print(file: Path, listed: list[dict[str, Any]], examined: int, agreement: f
         shown = [tuple(each.values()) for each in listed[:SHOWN]]
         columns = ("id", "given", "suggested", "probability", "margin")
         output.table(columns, shown, title=str(file))
-    click.echo(
+    output.sentence(
         f"{len(listed):,} of {examined:,} labels are suspected; the predictions agree with "
         f"{agreement:.1%} of all."
     )

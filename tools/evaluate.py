@@ -143,23 +143,25 @@ def print_headline(
     output.table((found.metric, "", "95 % interval"), rows, title=f"Scores, {title}")
     if found.estimate.absent:
         absent = ", ".join(found.estimate.absent)
-        click.echo(f"Families that the training did not include: {absent}.")
+        output.sentence(f"Families that the training did not include: {absent}.")
     if found.estimate.stand_in:
         weakest = found.estimate.stand_in
-        click.echo(f"In the estimate, {weakest}, the weakest family, stands for an unknown one.")
+        output.sentence(
+            f"In the estimate, {weakest}, the weakest family, stands for an unknown one."
+        )
     worst = [f"{family} {mean:.3f}" for family, mean in found.worst_families()]
-    click.echo(f"Worst families: {', '.join(worst)}.")
+    output.sentence(f"Worst families: {', '.join(worst)}.")
     classes = [
         f"{class_names[label]} {recall:.3f}"
         for label, recall in found.worst_classes(shift_benchmark.CHAINED)
     ]
-    click.echo(f"Worst classes under corruptions, by recall: {', '.join(classes)}.")
+    output.sentence(f"Worst classes under corruptions, by recall: {', '.join(classes)}.")
     for condition in found.scores:
         confusions = [
             f"{class_names[truth]} as {class_names[wrong]} ({count})"
             for truth, wrong, count in found.worst_confusions(condition)
         ]
-        click.echo(f"Most frequent errors, {condition}: {', '.join(confusions) or 'none'}.")
+        output.sentence(f"Most frequent errors, {condition}: {', '.join(confusions) or 'none'}.")
 
 
 def print_calibration(part: str, found: dict[str, dict[str, float]]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 from unicodedata import category
@@ -44,7 +46,8 @@ def plain(text: str) -> str:
 
 def error(problem: CbtoolError) -> None:
     """Prints the error sentence and the hint."""
-    click.echo(f"{_colour('Error:', 'red')} {plain(problem.sentence)}", err=True)
+    text = _break_lines(f"Error: {plain(problem.sentence)}", err=True)
+    click.echo(text.replace("Error:", _colour("Error:", "red"), 1), err=True)
     if problem.hint:
         click.echo(f"{_colour('Hint:', 'cyan')} {plain(problem.hint)}", err=True)
 
@@ -52,6 +55,19 @@ def error(problem: CbtoolError) -> None:
 def hint(text: str) -> None:
     """Prints `text`, such as the next command, on stderr."""
     click.echo(plain(text), err=True)
+
+
+def sentence(text: str, err: bool = False) -> None:
+    """Prints `text` on stdout, or with `err` on stderr. On a terminal, lines end between words
+    instead of at its edge: not for commands, which a person copies as one line."""
+    click.echo(_break_lines(plain(text), err), err=err)
+
+
+def _break_lines(text: str, err: bool) -> str:
+    if not (sys.stderr if err else sys.stdout).isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def confirm(question: str) -> bool:
@@ -93,7 +109,8 @@ def table(
         drawn = _draw_table(tuple(columns[place] for place in kept), some, title)
     screen.print(drawn)
     if left_out:
-        hint(f"Left out, because the terminal is narrow: {', '.join(left_out)}.")
+        names = ", ".join(left_out)
+        sentence(f"Left out, because the terminal is narrow: {names}.", err=True)
 
 
 def _draw_table(

@@ -16,7 +16,7 @@ from tools.lazy import lazy_imports
 
 with lazy_imports():
     from toolkit.codabench import bundle as bundles
-    from toolkit.codabench import bundle_checks, worker, worker_checks
+    from toolkit.codabench import bundle_checks, logs, worker, worker_checks
     from toolkit.runtime import checks, engines
 
 RECORD = "rehearsal.json"  # marks a folder as an earlier rehearsal, which may be overwritten
@@ -152,7 +152,7 @@ def _show(
 ) -> None:
     click.echo(f"{report['competition']}, phase {report['phase']}; run by {report['backend']}")
     if not report["isolation"]["isolated"]:
-        click.echo(report["isolation"]["statement"])
+        output.sentence(report["isolation"]["statement"])
     for name in ("passed_over", "not_reproduced"):
         for text in report[name]:
             click.echo(f"{name.replace('_', ' ')}: {text}")
@@ -176,13 +176,17 @@ def _show(
 
 
 def _show_logs(rehearsal: worker.Rehearsal) -> None:
-    """Shows all logs; where there is no score, the end of those that explain it."""
+    """Shows all logs, without what libraries write of themselves; where there is no score, the end
+    of those that explain it."""
     if rehearsal.has_score:
         for name, path in rehearsal.logs.items():
-            output.log(f"{rehearsal.task}: {name}", worker.read_log(path))
-        return
-    for name in rehearsal.find_failure_logs():
-        output.log_end(f"{rehearsal.task}: {name}", worker.read_log(rehearsal.logs[name]))
+            text = worker.read_log(path)
+            rest = logs.drop_noise(text)
+            dropped = ", without the notices of libraries" if rest != text else ""
+            output.log(f"{rehearsal.task}: {name}{dropped}", rest)
+    else:
+        for name in rehearsal.find_failure_logs():
+            output.log_end(f"{rehearsal.task}: {name}", worker.read_log(rehearsal.logs[name]))
     folder = next(iter(rehearsal.logs.values())).parent
     output.hint(f"All logs of {rehearsal.task}: {folder}")
 

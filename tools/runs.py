@@ -38,6 +38,8 @@ SPARE_OF_RUNS = (
     "backbone",
     "part",
 )
+# Of columns whose numbers have other digits than scores.
+FORMS = {"seconds": "{:,.0f}", "megabytes": "{:,.1f}"}
 SPARE_OF_ZIPS = ("part", "runs", "time", "clean", "95 % interval", "shift")
 folder_argument = click.argument("folder", type=options.PATH, default="runs")
 
@@ -67,7 +69,7 @@ def list_(folder: Path, csv_file: Path | None, as_json: bool) -> None:
     if as_json:
         output.as_json({"runs": [vars(row) for row in table]})
         return
-    cells = [list(map(_cell, vars(row).values())) for row in table]
+    cells = [_list_cells(row) for row in table]
     columns = tuple(column.replace("_", "-") for column in run_table.COLUMNS)
     output.table(columns, cells, title=str(folder), spare=SPARE_OF_RUNS)
 
@@ -192,9 +194,16 @@ def _describe_fit(fit: leaderboard_fit.LeaderboardFit) -> str:
     return f"{text} Families: {weights}; {severity} severe by {abs(fit.tilt):.2f} a step."
 
 
-def _cell(value: Any) -> Any:
-    """`value` in a table: empty where it is not known."""
-    return "" if value is None else value
+def _list_cells(row: run_table.Row) -> list[Any]:
+    """The cells of a run, in the order of its columns."""
+    return [_cell(value, FORMS.get(name)) for name, value in vars(row).items()]
+
+
+def _cell(value: Any, form: str | None = None) -> Any:
+    """`value` in a table, in the format `form` where there is one: empty where it is not known."""
+    if value is None:
+        return ""
+    return form.format(value) if form else value
 
 
 def _zip_row(entry: zip_ledger.Entry, places: set[zip_ledger.Place]) -> list[str | float]:

@@ -141,7 +141,7 @@ def print_score(found: zip_score.ZipScore, title: str, samples: dataset.Samples)
     if found.benchmark:
         evaluate.print_benchmark(title, found.benchmark, samples.class_names)
     else:
-        click.echo(
+        output.sentence(
             f"{found.metric} {found.score.value:.4f} on {len(samples):,} images, 95 % interval "
             f"{found.score.low:.4f} to {found.score.high:.4f}"
         )

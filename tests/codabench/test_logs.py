@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolkit.codabench.logs import find_failure_logs
+from toolkit.codabench.logs import drop_noise, find_failure_logs
 
 CRASH = "Traceback (most recent call last):\nValueError: no weights\n"
 COMPLAINT = "There are no predictions: read what the ingestion wrote to its log.\n"
@@ -35,3 +35,10 @@ INGESTION, SCORING = "prediction_ingestion_stderr", "scoring_stderr"
 )
 def test_the_step_that_failed_first_explains_the_failure(logs, names):
     assert find_failure_logs(logs) == names
+
+
+def test_the_notices_of_libraries_can_be_left_out():
+    assert drop_noise(NOISE).strip() == ""
+    text = f"{NOISE}Fontconfig error: Cannot load default config file\nloaded\n\npredicted\n"
+    assert drop_noise(text).lstrip() == "loaded\n\npredicted\n"
+    assert drop_noise("a\n\nb") == "a\n\nb"

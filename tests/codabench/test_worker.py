@@ -558,6 +558,7 @@ def test_the_command_line_tells_everything(tmp_path):
     ):
         assert words in result.stdout
     assert all(name in result.stdout for name in worker.LOGS) and "hidden" in result.stderr
+    assert f"All logs of task: {tmp_path / 'out' / 'task-0' / 'logs'}" in result.stderr
     result = in_process(
         "rehearse",
         path,

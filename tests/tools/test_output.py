@@ -76,6 +76,32 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(width, shown, ca
     assert ("terminal is narrow: remark" in printed.err) == (shown < 4)
 
 
+def test_sentences_end_their_lines_between_words_on_a_terminal(capsys, monkeypatch):
+    text = "Worst classes under corruptions, by recall: white-cell 0.031, lymphocyte\x1b 0.214."
+    output.sentence(text)
+    assert capsys.readouterr().out == text.replace("\x1b", r"\x1b") + "\n"
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    output.sentence(text)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "Worst classes under corruptions, by recall:"
+    assert second == r"white-cell 0.031, lymphocyte\x1b 0.214."
+
+
+def test_errors_are_broken_between_words_and_commands_are_not(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    command = "Run: cbtool data convert pictures --out training_set.npz --size 96"
+    problem = InputError("images have the shape (n, 96, 96, 4), not (n, height, width).", command)
+    output.error(problem)
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: images have the shape (n, 96, 96, 4), not",
+        "(n, height, width).",
+        f"Hint: {command}",
+    ]
+
+
 def test_a_class_name_is_no_path(tmp_path):
     assert file_name("../../../evil") == "-evil" and len(file_name("x" * 999)) == 60
     drawn = synthetic.draw(2, side=32)

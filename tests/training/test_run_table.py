@@ -42,6 +42,9 @@ def test_a_row_holds_what_the_run_holds(folder):
 def test_the_command_prints_and_writes_it(folder, tmp_path):
     result = in_process("runs", "list", folder, "--csv", tmp_path / "runs.csv")
     assert result.returncode == 0 and "from layer 2" in result.stdout
+    first = run_table.rows(folder)[0]
+    shown = result.stdout.split()
+    assert f"{first.seconds:,.0f}" in shown and f"{first.megabytes:,.1f}" in shown
     lines = list(csv.DictReader(io.StringIO((tmp_path / "runs.csv").read_text())))
     assert [line["name"] for line in lines] == ["first", "second"]
     assert (

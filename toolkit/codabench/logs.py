@@ -1,4 +1,4 @@
-"""Which of a submission's logs explain why it failed."""
+"""Which of a submission's logs explain why it failed, and which of their lines are noise."""
 
 import re
 
@@ -22,6 +22,7 @@ NOISE = re.compile(
     r"|^\d{4}-\d\d-\d\d [\d:.]+: [IWE] "
     r"|^WARNING: All log messages before absl"
     r"|^To enable the following instructions"
+    r"|^Fontconfig error: "
     r"|Warning: |^\s+warnings\.warn\("
     r"|^TensorFlow [\d.]+, \w+: \d+ images in ",
 )
@@ -41,6 +42,13 @@ def find_failure_logs(logs: dict[str, str]) -> list[str]:
             return [name]
     errors = [name for name in filled if name.endswith("stderr") and _says_more(logs[name])]
     return errors or filled[-1:]
+
+
+def drop_noise(text: str) -> str:
+    """The lines of a log that are not NOISE: `text` itself where none is."""
+    lines = text.splitlines(keepends=True)
+    kept = [line for line in lines if not line.strip() or not NOISE.search(line)]
+    return text if len(kept) == len(lines) else "".join(kept)
 
 
 def _in_order(logs: dict[str, str]) -> dict[str, str]:
