@@ -43,7 +43,8 @@ def test_an_old_run_is_shown_with_its_estimated_score(runs):
 
 
 def test_the_numbers_are_those_of_the_old_code():
-    """From the same stored predictions: scores, intervals, families, the estimate."""
+    """From the same stored predictions: scores, intervals, families, the estimate. Its interval
+    holds more than in version 0.1."""
     samples = dataset.load(DATA)
     part = samples.take(splitting.read(RUN.split).rows("validation", samples))
     predicted = {
@@ -54,7 +55,13 @@ def test_the_numbers_are_those_of_the_old_code():
     found = results.benchmark_values(shift_benchmark.score(part, predicted, known))
     for key, value in SCORE.items():
         if key in found or key in NAMES:
-            assert found[NAMES.get(key, key)] == value, key
+            now = found[NAMES.get(key, key)]
+            if key == "foretold_low":
+                assert now < value
+            elif key == "foretold_high":
+                assert now > value
+            else:
+                assert now == value, key
     assert found["scores"]["clean"].items() <= SCORE.items()
 
 
