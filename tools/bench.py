@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tools import bench_augment, live, options, output
+from tools import bench_augment, bench_train, live, options, output
 from tools.evaluate import load_data
 from tools.lazy import lazy_imports
 
@@ -27,31 +27,7 @@ def bench() -> None:
 
 
 bench.add_command(bench_augment.augment)
-
-
-@bench.command()
-@options.backbone("A backbone that keras.applications also has, e.g. convnext-tiny.", required=True)
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images per step."
-)
-@click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Number of steps; the result is their median.",
-)
-@options.json
-@options.quiet
-def train(backbone: str, batch: int, steps: int, as_json: bool) -> None:
-    """Compare training speed with keras.applications.
-
-    Times training steps on images of 96 × 96 pixels, with random weights, in three cases: all
-    layers, one layer on the frozen backbone, and that layer on stored features.
-    """
-    with live.stages() as stages, stages.stage("bench") as progress:
-        measured = training_benchmark.time_training(backbone, batch, steps, progress)
-    _print({"backbone": backbone, "batch": batch} | measured, as_json)
+bench.add_command(bench_train.train)
 
 
 @bench.command()

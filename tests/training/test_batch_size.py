@@ -47,14 +47,10 @@ def steps(monkeypatch):
     return taken
 
 
-def try_here(settings, shape=(32, 32, 3), classes=8):
-    return batch_trial.take_steps(settings, shape, classes)
-
-
 def test_batches_are_halved_until_a_step_fits_and_the_update_keeps_its_images(small, steps):
     steps.limit = 8
     chosen = config.preset("tiny", (*AUTO, "train.phases.0.accumulate=3"))
-    settled = batch_size.settle(chosen, small, fits=try_here)
+    settled = batch_size.settle(chosen, small, fits=batch_trial.take_steps)
     assert settled.train.batch_size == 8
     assert [phase.accumulate for phase in settled.train.phases] == [
         8 * phase.accumulate for phase in chosen.train.phases
@@ -73,7 +69,7 @@ def test_a_number_stays_as_it_is(small):
 def test_an_image_that_does_not_fit_is_out_of_memory(small, steps):
     chosen = config.preset("tiny", (*AUTO, "train.effective_batch=4"))
     with pytest.raises(LimitError, match="one image does not fit") as caught:
-        batch_size.settle(chosen, small, fits=try_here)
+        batch_size.settle(chosen, small, fits=batch_trial.take_steps)
     assert caught.value.exit_code == 4 and "input_size" in caught.value.hint
 
 
@@ -86,8 +82,8 @@ def training_runs_out(monkeypatch):
 
 
 def test_the_runs_configuration_has_the_number(small, training_runs_out, monkeypatch, tmp_path):
-    def fits(settings, shape, classes):
-        return settings.train.batch_size <= 16
+    def fits(request):
+        return request.settings.train.batch_size <= 16
 
     monkeypatch.setattr(batch_size, "run_trial", fits)
     chosen = config.preset("tiny", AUTO)
@@ -141,7 +137,8 @@ from toolkit.core import config
 from toolkit.training import batch_size
 for size in (4096, 16):
     settings = config.preset("tiny", (f"train.batch_size={size}",))
-    print(size, batch_size.run_trial(settings, (96, 96, 3), 8))
+    request = batch_size.TrialRequest(settings, (96, 96, 3), 8)
+    print(size, batch_size.run_trial(request))
 """
 
 
@@ -160,4 +157,4 @@ def test_a_trial_tells_what_is_wrong_with_the_settings():
     """Starts a process, as each trial does."""
     chosen = config.preset("lite", ("train.batch_size=2", "train.phases.1.trainable=9999"))
     with pytest.raises(InputError, match="trains from layer 9999 on"):
-        batch_size.run_trial(chosen, (96, 96, 3), 8)
+        batch_size.run_trial(batch_size.TrialRequest(chosen, (96, 96, 3), 8))

@@ -74,6 +74,21 @@ def load(name: str, trunk: keras.Model, source: str) -> None:
         ) from error
 
 
+def require_stock(name: str) -> Callable[[Shape], keras.Model]:
+    """What builds keras.applications' own network for the backbone `name`, for an image's shape.
+
+    Raises InputError when keras.applications has none.
+    """
+    stock: Callable[[Shape], keras.Model] | None = BACKBONES[name].stock
+    if stock is None:
+        known = [each for each, entry in BACKBONES.items() if entry.stock]
+        raise InputError(
+            f"keras.applications has no network '{name}' for the comparison.",
+            f"Use one of {', '.join(known)}.",
+        )
+    return stock
+
+
 def imagenet_lite0(image_shape: Shape) -> keras.Model:
     """EfficientNet-Lite0 with its own 1,000-way ImageNet classifier: pixels 0..255 to scores [n,
     1000]."""

@@ -116,6 +116,16 @@ def find_capability() -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
+def measure_peak_bytes() -> int | None:
+    """The most memory of the first GPU that this process has held; None where there is none."""
+    if name() == "jax":
+        found = importlib.import_module("jax").devices()[0].memory_stats()
+        return int(found["peak_bytes_in_use"]) if found else None
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a device's memory ran out."""
     return isinstance(error, tf.errors.ResourceExhaustedError) or OUT_OF_MEMORY in str(error)

@@ -1,0 +1,118 @@
+"""Runs in a process of its own: times the training steps of one case of `step_benchmark`."""
+
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from statistics import median
+from typing import Any
+
+import keras
+import numpy as np
+
+from toolkit.augment import pipeline
+from toolkit.core import config
+from toolkit.core.config import Config, ModelConfig
+from toolkit.data import synthetic
+from toolkit.models import backend
+from toolkit.models.backbones import require_stock
+from toolkit.models.network import build as build_network
+from toolkit.training import child
+from toolkit.training.step_benchmark import Case, Timing
+
+CLASSES = 8
+LEARNING_RATE = 1e-4
+UNTIMED = 2  # steps that compile, and fill the queue of batches
+CELLS = 40  # of each class
+# Sides of the matrices, large enough to reach the ceiling.
+GPU_PRODUCT, CPU_PRODUCT = 8192, 2048
+PRODUCTS = 5  # of which the fastest counts: it is to be a ceiling
+
+
+def time_case(case: Case) -> dict[str, Any]:
+    """The `Timing` of `case` as a dictionary. Raises InputError where keras.applications lacks the
+    network."""
+    keras.utils.set_random_seed(0)
+    model = _build(case)
+    batches = _make_batches(case)
+    waits, computes = [], []
+    for number in range(UNTIMED + case.steps):
+        started = time.perf_counter()
+        images, labels, _ = next(batches)
+        there = time.perf_counter()
+        model.train_on_batch(images, labels)  # returns the loss as a number: the step has ended
+        ended = time.perf_counter()
+        if number >= UNTIMED:
+            waits.append(there - started)
+            computes.append(ended - there)
+    peak = backend.measure_peak_bytes()
+    if peak is None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return asdict(Timing(median(waits), median(computes), _measure_product(case.precision), peak))
+
+
+def _build(case: Case) -> keras.Model:
+    """The compiled network of `case`, from pixels to scores."""
+    shape = (case.side, case.side, 3)
+    if case.ours:
+        settings = ModelConfig(case.backbone, "none")
+        trunk = build_network(settings, shape, CLASSES, case.precision).trunk
+    else:
+        trunk = _build_stock(case)
+    scores = keras.layers.Dense(CLASSES, dtype="float32")(trunk.output)
+    model = keras.Model(trunk.input, scores)
+    model.compile(
+        keras.optimizers.Adam(LEARNING_RATE),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        jit_compile=case.xla,
+    )
+    return model
+
+
+def _build_stock(case: Case) -> keras.Model:
+    """keras.applications' network for pixels 0..255 or what it takes instead: its speed is the same
+    for all values."""
+    build = require_stock(case.backbone)
+    keras.config.set_dtype_policy(case.precision)
+    try:
+        return build((case.side, case.side, 3))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def _make_batches(case: Case) -> Iterator[pipeline.Batch]:
+    """Endless batches of drawn cells, made as those of a training are."""
+    samples = synthetic.draw(CELLS)
+    places = np.arange(case.side) * samples.images.shape[1] // case.side
+    samples = samples.with_images(np.ascontiguousarray(samples.images[:, places][:, :, places]))
+    stream, _ = pipeline.stream(samples, _fill(case, len(samples)), _make_settings(case), True)
+    return iter(stream)
+
+
+def _fill(case: Case, count: int) -> np.ndarray:
+    """Rows of `count` samples in whole batches: another size of batch would be compiled anew."""
+    return np.resize(np.arange(count), -(-count // case.batch) * case.batch)
+
+
+def _make_settings(case: Case) -> Config:
+    settings = config.preset("tiny")
+    train = replace(settings.train, batch_size=case.batch, blocks=None)
+    return replace(settings, augment=case.operations, train=train)
+
+
+def _measure_product(precision: str) -> float:
+    """TFLOP/s of a product of square matrices in the arithmetic of the policy `precision`."""
+    side = GPU_PRODUCT if backend.find_capability() else CPU_PRODUCT
+    dtype = keras.dtype_policies.get(precision).compute_dtype
+    matrix = keras.ops.cast(keras.random.normal((side, side)), dtype)
+    times = []
+    for _ in range(PRODUCTS + 1):
+        started = time.perf_counter()
+        product = keras.ops.matmul(matrix, matrix)
+        keras.ops.convert_to_numpy(product[0, 0])  # waits for the product
+        times.append(time.perf_counter() - started)
+    return 2 * side**3 / min(times) / 1e12
+
+
+if __name__ == "__main__":
+    child.serve(Case, time_case)
