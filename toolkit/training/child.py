@@ -26,7 +26,8 @@ Request = TypeVar("Request")
 
 
 def ask(module: str, request: Any, what: str) -> Any | None:
-    """What the function of `module` answers to `request`, a dataclass; None where memory ran out.
+    """What the function of `module` answers to `request`, a dataclass; None where memory ran out,
+    or a signal ended it.
 
     what: the work, for the sentence where it fails. Raises InputError where it fails for another
     reason than memory.
@@ -49,8 +50,9 @@ def ask(module: str, request: Any, what: str) -> Any | None:
                 raise InputError(*answer["error"])
             return answer["value"]
         text = printed.read_text(errors="replace")
-    # A library whose allocation fails can crash instead of raising an error.
-    if any(words in text for words in MEMORY_WORDS):
+    # A library whose allocation fails can crash instead of raising an error: oneDNN does.
+    crashed = end.code is not None and end.code < 0
+    if crashed or any(words in text for words in MEMORY_WORDS):
         return None
     reason = "it took too long" if end.exceeded == "time" else "it printed nothing"
     *_, reason = [reason, *text.strip().splitlines()]
