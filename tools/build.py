@@ -38,7 +38,7 @@ with lazy_imports():
     metavar="DIR",
     help=(
         "The run folder. May be repeated: the zip averages the networks. [default: the latest "
-        "complete one in runs/; where there is none, the network that comes with cbtool]"
+        "complete one in runs/; where there is none, the champion that comes with cbtool]"
     ),
 )
 @click.option(
@@ -134,7 +134,7 @@ def build(
 ) -> None:
     """Write submission.zip from runs or a Keras model.
 
-    Without a run and a model, it is the network that comes with cbtool, trained for AN2DL 2024.
+    Without a run and a model, it is the champion that comes with cbtool, trained for AN2DL 2024.
 
     The zip contains model.py, manifest.json and weights.h5, without folders or compression. The
     same run gives the same bytes. If the run has no package, the network is first rewritten for
@@ -234,7 +234,7 @@ def _build_champion(out: Path, time_limit: float | None, images: int, others: ob
     with live.stages() as stages, stages.stage("build"):
         digest = champion.write_zip(out, time_limit, images, contract)
     output.hint(
-        "There is no run in runs/: this is the network that comes with cbtool, trained for "
+        "There is no run in runs/: this is the champion that comes with cbtool, trained for "
         f"{AN2DL2024.name} (docs/champion.md)."
     )
     return Built(out, digest, manifest.read_manifest(champion.FOLDER).networks, time_limit, {})

@@ -18,7 +18,7 @@ def built(tmp_path):
     """The zip that `build` writes in a folder without runs."""
     result = in_process("build", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "the network that comes with cbtool" in result.stderr
+    assert "the champion that comes with cbtool" in result.stderr
     return tmp_path / "submission.zip"
 
 
