@@ -1,6 +1,8 @@
 """Requests to end, from the terminal or from the system, as one kind of interruption."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from typing import Any
 
 # What `kill` and batch systems send, and a terminal that is closed; Ctrl-C is Python's own matter.
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+AGAIN_SECONDS = 0.1  # after which a dropped interruption is sent again
 
 
 class EndRequest(KeyboardInterrupt):
@@ -22,7 +25,7 @@ class EndRequest(KeyboardInterrupt):
 @contextmanager
 def interruptible() -> Iterator[None]:
     """SIGTERM and SIGHUP raise EndRequest in this block, unless the caller ignores them, as nohup
-    does."""
+    does. An interruption that Python drops comes again."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may change how signals are handled
         return
@@ -30,9 +33,11 @@ def interruptible() -> Iterator[None]:
     for number in SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:
             before[number] = signal.signal(number, _request_end)
+    show, sys.unraisablehook = sys.unraisablehook, _send_again
     try:
         yield
     finally:
+        sys.unraisablehook = show
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -45,6 +50,18 @@ def find_exit_code(error: BaseException | None) -> int:
             return 128 + error.number
         error = error.__cause__ or error.__context__
     return 128 + signal.SIGINT
+
+
+def _send_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Sends an interruption again that was raised where no exception can be: while an object is
+    destroyed, or in a callback of the garbage collector, as JAX has one."""
+    if not isinstance(dropped.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    number = getattr(dropped.exc_value, "number", signal.SIGINT)
+    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def _request_end(number: int, frame: FrameType | None) -> None:
