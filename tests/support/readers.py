@@ -295,7 +295,7 @@ READERS = {
             lambda path: array_conversion.convert_arrays(path.replace(path.with_name("x.h5"))),
             starts_process=True,
         ),
-        Reader("parquet", make_parquet, parquet_conversion.convert_parquet),
+        Reader("parquet", make_parquet, parquet_conversion.convert_parquet, starts_process=True),
         Reader("picture", make_picture, read_picture),
         Reader("table", lambda: b'image,label\nvalid.png,a\n"valid.png",b\n', read_table),
         Reader("label-table", lambda: b"id,given,suggested\n0,a,b\n1,b,\n", read_label_table),

@@ -1,6 +1,7 @@
 """The lists of what a configuration may name, and the values that a shell completes from them."""
 
 import json
+import re
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -35,7 +36,10 @@ def test_a_preset_is_printed_as_its_file():
 def test_every_preset_says_what_it_is_and_how_to_train_it():
     for head in presets.list_heads():
         assert head.summary.endswith(".")
-        assert head.command in (
+        command = re.sub(
+            r" --weights \S+", "", head.command
+        )  # of a preset that goes on from another
+        assert command in (
             f"cbtool train --preset {head.name} --data training_set.npz",
             f"cbtool {head.name}",
         )

@@ -45,4 +45,6 @@ def require_readable(
             )
         fault = documents.parse_json(found.read_bytes())
     if fault is not None:
-        raise InputError(f"{name} is damaged: {abridge(str(fault))}.", hint)
+        # A library's reason may be of several lines.
+        reason = " ".join(str(fault).split()).rstrip(".")
+        raise InputError(f"{name} is damaged: {abridge(reason)}.", hint)
