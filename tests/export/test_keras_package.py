@@ -13,7 +13,7 @@ from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, synthetic
-from toolkit.export import keras_code, keras_package, saved_model
+from toolkit.export import keras_code, keras_package, manifest, saved_model
 from toolkit.runtime import sandbox
 
 CONTRACT = replace(AN2DL2024, name="small", image_shape=SHAPE)
@@ -50,13 +50,18 @@ def test_the_command_builds_a_zip_that_predicts_the_same(samples, tmp_path):
     result = in_process("build", *names, "--as", "keras")
     assert result.returncode == 0, result.stderr
     with zipfile.ZipFile(tmp_path / "my.zip") as archive:
-        assert archive.namelist() == ["model.py", "network.weights.h5"]
+        assert archive.namelist() == ["model.py", "network.weights.h5", "manifest.json"]
         source = archive.read("model.py").decode()
     assert source.count("layers.GroupNormalization(") == 1
     assert "Lambda" not in source and "deserialize" not in source and "load_model" not in source
     expected = model.predict(samples.images.astype(np.float32), verbose=0).argmax(1)
     found = sandbox.run(tmp_path / "my.zip", {"all": samples.images}).labels("all")
     np.testing.assert_array_equal(found, expected)
+    described = manifest.read_zip_manifest(tmp_path / "my.zip")
+    assert described.image_shape == SHAPE and described.class_names == samples.class_names
+    dataset.save(synthetic.draw(1), tmp_path / "large.npz")
+    other = in_process("score", tmp_path / "my.zip", "--data", tmp_path / "large.npz")
+    assert_one_sentence(other, "are 96 × 96, but")
     wrong = in_process("build", *names, "--as", "keras", "--weights", "float16")
     assert wrong.returncode == 2 and "not for --as keras" in wrong.stderr
     alone = in_process("build", "--as", "keras", "--run", tmp_path)

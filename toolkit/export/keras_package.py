@@ -24,6 +24,7 @@ from toolkit.export import equivalence
 from toolkit.export.equivalence import RewriteComparison
 from toolkit.export.interface import write_adapter
 from toolkit.export.keras_code import Code, write_code
+from toolkit.export.manifest import FILE, FORMAT, Manifest, manifest_text
 from toolkit.export.package import zip_entry
 
 WEIGHTS = "network.weights.h5"
@@ -68,6 +69,9 @@ def write_zip(
     files = {"model.py": _write_source(code).encode(), WEIGHTS: _write_weights(model, code)}
     comparison, accuracy = _compare(files, model, samples)
     files["model.py"] += write_adapter(contract).encode()
+    # For cbtool, which then shows and times images of the size that the model takes.
+    described = Manifest(FORMAT, samples.images.shape[1:], samples.class_names, None, ())
+    files[FILE] = manifest_text(described).encode()
     with atomic(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, content in files.items():
