@@ -58,3 +58,9 @@ def test_the_table_says_what_did_not_fit_into_memory(monkeypatch):
     assert result.returncode == 0 and "out of memory" in result.stdout
     report = in_process("bench", "train", "--backbone", "vgg16", "--json")
     assert json.loads(report.stdout)["rows"][1]["peak_mb"] is None
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_product_is_measured_in_every_precision(precision, monkeypatch):
+    monkeypatch.setattr(step_child, "CPU_PRODUCT", 64)
+    assert step_child._measure_product(precision) > 0
