@@ -33,7 +33,15 @@ def interruptible() -> Iterator[None]:
     for number in SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:
             before[number] = signal.signal(number, _request_end)
-    show, sys.unraisablehook = sys.unraisablehook, _send_again
+    show = sys.unraisablehook
+
+    def show_or_send_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            _send_again(dropped.exc_value)
+        else:
+            show(dropped)
+
+    sys.unraisablehook = show_or_send_again
     try:
         yield
     finally:
@@ -52,13 +60,10 @@ def find_exit_code(error: BaseException | None) -> int:
     return 128 + signal.SIGINT
 
 
-def _send_again(dropped: "sys.UnraisableHookArgs") -> None:
+def _send_again(dropped: KeyboardInterrupt) -> None:
     """Sends an interruption again that was raised where no exception can be: while an object is
     destroyed, or in a callback of the garbage collector, as JAX has one."""
-    if not isinstance(dropped.exc_value, KeyboardInterrupt):
-        sys.__unraisablehook__(dropped)
-        return
-    number = getattr(dropped.exc_value, "number", signal.SIGINT)
+    number = find_exit_code(dropped) - 128
     timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
     timer.daemon = True
     timer.start()

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.support.commands import ROOT
+from tools import signals
 
 PROGRAM = """
 import gc, os, signal, sys, time
@@ -47,3 +48,15 @@ def test_an_interruption_in_the_garbage_collector_is_not_lost(number):
     )
     assert (result.stdout, result.returncode) == ("dropped\n", 128 + number)
     assert result.stderr == ""
+
+
+def test_other_errors_that_python_drops_are_shown_as_before(monkeypatch):
+    class Faulty:
+        def __del__(self):
+            raise ValueError("dropped")
+
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: shown.append(dropped.exc_type))
+    with signals.interruptible():
+        Faulty()
+    assert shown == [ValueError]
