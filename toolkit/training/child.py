@@ -41,6 +41,8 @@ def ask(module: str, request: Any, what: str) -> Any | None:
             printed,
             None,
             Limits(SECONDS, OUTPUT, _measure_memory()),
+            # Not where the user is: python -m would import modules of that folder first.
+            folder=folder,
         )
         if end.exceeded == "memory":
             return None
