@@ -17,7 +17,7 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.augment import benchmark, peers
     from toolkit.core import config
-    from toolkit.data import dataset, synthetic
+    from toolkit.data import dataset, pictures, synthetic
 
 ALL_CORES = "all"
 # As the columns are called; "keras-cv" is the naive map.
@@ -132,7 +132,8 @@ def augment(
 
 def _resize(samples: dataset.Samples, size: int) -> dataset.Samples:
     """`samples` with images of `size` × `size` pixels."""
-    resized = [Image.fromarray(image).resize((size, size)) for image in samples.images]
+    side = (size, size)
+    resized = [pictures.resize(Image.fromarray(image), side) for image in samples.images]
     return samples.with_images(np.stack([np.asarray(image) for image in resized]))
 
 

@@ -94,7 +94,7 @@ def measure_chain(
     rows: dict[tuple[Operation, ...], list[str]] = {}
     for peer, names in lacking.items():
         shared = tuple(each for each in operations if each.name not in names)
-        if shared and (peer not in PEERS or peers.is_installed(peer)):
+        if shared and _can_measure(peer):
             rows.setdefault(shared, []).append(peer)
     # Ours alone, where every peer lacks something.
     rows.setdefault(operations, [])
@@ -125,11 +125,15 @@ def measure_each(
             having = [
                 peer
                 for peer, names in find_lacking([operation]).items()
-                if not names and (peer not in PEERS or peers.is_installed(peer))
+                if not names and _can_measure(peer)
             ]
             speeds = _compare((operation,), having, samples, threads, workers, seconds)
             measured.append(Speeds(f"{name} {factor:g}", threads, 1, 1, speeds))
     return measured
+
+
+def _can_measure(peer: str) -> bool:
+    return peer not in PEERS or peers.is_installed(peer)  # keras-cv always is
 
 
 def _keep_active(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:

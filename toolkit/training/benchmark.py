@@ -42,7 +42,7 @@ def time_heads(
     def time_frozen(trunk: keras.Model, name: str) -> None:
         progress(len(speeds), 3, name)
         trunk.trainable = False
-        model = _compile_head(trunk.input, trunk.output)
+        model = compile_head(trunk.input, trunk.output)
         speeds[name] = batch / _time_step(model, images, labels, steps)
 
     shape = (SIDE, SIDE, 3)
@@ -53,7 +53,7 @@ def time_heads(
     stored = keras.Input(features.shape[1:])
     # A step takes microseconds: few of them would measure the clock.
     head_steps = max(steps, 50)
-    head = _compile_head(stored, stored)
+    head = compile_head(stored, stored)
     speeds["cached_head"] = batch / _time_step(head, features, labels, head_steps)
     return {
         **{name: round(speed, 2) for name, speed in speeds.items()},
@@ -94,11 +94,16 @@ def random_network(backbone: str) -> tuple[keras.Model, keras.Model]:
     return stock, ours.model
 
 
-def _compile_head(inputs: keras.KerasTensor, features: keras.KerasTensor) -> keras.Model:
-    """The model from `inputs` to class scores, by one dense layer on `features`, to be trained."""
+def compile_head(
+    inputs: keras.KerasTensor, features: keras.KerasTensor, jit_compile: bool | str = "auto"
+) -> keras.Model:
+    """The model from `inputs` to class scores, by one dense layer on `features`, to be trained.
+    jit_compile: whether XLA compiles its step, as for `keras.Model.compile`."""
     model = keras.Model(inputs, keras.layers.Dense(CLASSES, dtype="float32")(features))
     model.compile(
-        keras.optimizers.Adam(LEARNING_RATE), keras.losses.CategoricalCrossentropy(from_logits=True)
+        keras.optimizers.Adam(LEARNING_RATE),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile,
     )
     return model
 

@@ -18,10 +18,9 @@ from toolkit.models import backend
 from toolkit.models.backbones import require_stock
 from toolkit.models.network import build as build_network
 from toolkit.training import child
+from toolkit.training.benchmark import CLASSES, compile_head
 from toolkit.training.step_benchmark import Case, Timing
 
-CLASSES = 8
-LEARNING_RATE = 1e-4
 UNTIMED = 2  # steps that compile, and fill the queue of batches
 CELLS = 40  # of each class
 # Sides of the matrices, large enough to reach the ceiling.
@@ -59,14 +58,7 @@ def _build(case: Case) -> keras.Model:
         trunk = build_network(settings, shape, CLASSES, case.precision).trunk
     else:
         trunk = _build_stock(case)
-    scores = keras.layers.Dense(CLASSES, dtype="float32")(trunk.output)
-    model = keras.Model(trunk.input, scores)
-    model.compile(
-        keras.optimizers.Adam(LEARNING_RATE),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        jit_compile=case.xla,
-    )
-    return model
+    return compile_head(trunk.input, trunk.output, case.xla)
 
 
 def _build_stock(case: Case) -> keras.Model:
