@@ -171,9 +171,9 @@ def zips(folder: Path, as_json: bool) -> None:
         rows = [[*row, _cell(estimates.get(entry.sha256))] for row, entry in zip(rows, entries)]
     output.table(columns, rows, title=f"Zips of {folder}", spare=SPARE_OF_ZIPS)
     if error is not None:
-        click.echo(f"The mean absolute error of the estimated scores is {error:.4f}.")
+        output.sentence(f"The mean absolute error of the estimated scores is {error:.4f}.")
     if fit:
-        click.echo(_describe_fit(fit))
+        output.sentence(_describe_fit(fit))
 
 
 def _describe_fit(fit: leaderboard_fit.LeaderboardFit) -> str:

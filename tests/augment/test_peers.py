@@ -29,8 +29,6 @@ def pictures(cells):
 
 
 def change_all(peer, pictures, operation):
-    if peer == "albumentations":
-        pytest.importorskip("albumentations", reason="it is an extra, which the tests do not need")
     change = BUILDERS[peer].build_chain([operation], SIZE, 0)
     return np.stack([change(picture) for picture in pictures])
 

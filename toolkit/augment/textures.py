@@ -1,6 +1,7 @@
 """Random changes of what pixels show: filters and curves of levels as unlike each other as those of
 PRIME (Modas et al., arXiv:2112.13547), JPEG, rectangles, and other pictures on top."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -9,7 +10,8 @@ from toolkit.augment.layers import PixelLayer
 
 SIDE = 5  # of a random filter, in pixels
 WAVES = 5  # sines that make up a curve
-MODES = 4  # of Overlay
+# How Overlay lays one image over another.
+MIXED, SCREEN, SLIDES, RECTANGLE = MODES = range(4)
 
 
 class RandomFilter(PixelLayer):
@@ -59,7 +61,7 @@ class ColourCurves(PixelLayer):
         changed = images
         for wave in range(WAVES):
             heights = transformations[:, None, None, :, wave]
-            changed += heights * tf.sin((wave + 1) * 3.14159265 / 255.0 * images)
+            changed += heights * tf.sin((wave + 1) * math.pi / 255.0 * images)
         return tf.clip_by_value(changed, 0.0, 255.0)
 
 
@@ -111,7 +113,7 @@ class Overlay(PixelLayer):
     ) -> Any:
         order = tf.argsort(self._random_generator.uniform([batch_size]))
         others = tf.reverse(tf.gather(images, order), [2])
-        mode = self._random_generator.uniform([batch_size, 1, 1, 1], 0, MODES, tf.int32)
+        mode = self._random_generator.uniform([batch_size, 1, 1, 1], 0, len(MODES), tf.int32)
         rectangles = draw_rectangles(self._random_generator, images, 0.45 * self.factor)
         return others, mode, rectangles, 0.45 * self.strengths(batch_size)
 
@@ -119,10 +121,10 @@ class Overlay(PixelLayer):
         others, mode, rectangles, share = transformations
         screen = 255.0 - (255.0 - images) * (255.0 - others) / 255.0
         slides = images * others / 255.0
-        joined = tf.where(mode == 1, screen, tf.where(mode == 2, slides, others))
+        joined = tf.where(mode == SCREEN, screen, tf.where(mode == SLIDES, slides, others))
         # Both leave more of the image visible than a mean does.
-        share = tf.where((mode == 1) | (mode == 2), 1.5 * share, share)
-        share = tf.where(mode == 3, tf.cast(rectangles, tf.float32), share)
+        share = tf.where((mode == SCREEN) | (mode == SLIDES), 1.5 * share, share)
+        share = tf.where(mode == RECTANGLE, tf.cast(rectangles, tf.float32), share)
         return images + share * (joined - images)
 
 

@@ -71,10 +71,12 @@ class Contract:
             "function": f"a function {call}",
             "fit": f"a class {self.class_name} with fit(self, X, y) and {call}",
         }[self.style]
-        if self.returns == "labels":
-            return offered
-        what = "the path of a CSV file" if self.returns == "csv" else self.returns
-        return f"{offered} that returns {what}"
+        return offered if self.returns == "labels" else f"{offered} that returns {self.returned}"
+
+    @property
+    def returned(self) -> str:
+        """What predict returns, for a person."""
+        return "the path of a CSV file" if self.returns == "csv" else self.returns
 
     @property
     def score_range(self) -> tuple[float, float]:

@@ -90,7 +90,7 @@ def write_adapter(contract: Contract) -> str:
     count = contract.channels
     head = TEMPLATE.format(
         channels=f"{count} channel{'s' if count > 1 else ''}",
-        returns="the path of a CSV file" if is_csv else contract.returns,
+        returns=contract.returned,
         helper=CSV.format(columns=list(contract.csv_columns)) if is_csv else "",
         answer_type=names["answer_type"],
         conversion=CONVERSIONS[count],
