@@ -19,7 +19,7 @@ def bench_augment(training_file, *arguments):
 
 @pytest.fixture(autouse=True)
 def _without_albumentations(monkeypatch):
-    """The tests run without the extra `bench`."""
+    """As where the extra `bench` is not installed."""
     monkeypatch.setitem(peers.PACKAGES, "albumentations", "no_such_package")
 
 
