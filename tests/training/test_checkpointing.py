@@ -14,24 +14,8 @@ from tests.support.commands import OLD, ROOT, assert_one_sentence, history_of, i
 from toolkit.core import config, locks
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, synthetic
-from toolkit.training import callbacks, checkpointing, fit
+from toolkit.training import checkpointing, fit
 from toolkit.training import run_folder as runs
-
-
-@pytest.mark.parametrize(
-    ("schedule", "rates"),
-    [
-        ({}, [1.0, 1.0, 1.0]),
-        ({"schedule": "cosine"}, [1.0, 0.5, 0.0]),
-        ({"schedule": "exponential", "decay": 0.5}, [1.0, 0.25, 0.0625]),
-        ({"schedule": "cosine", "warmup": 2.0}, [0.005, 1.0, 0.0]),
-    ],
-)
-def test_schedules(schedule, rates):
-    phase = config.Phase(trainable="all", epochs=4, learning_rate=1.0, **schedule)
-    assert [
-        callbacks.compute_schedule_factor(phase, epochs) for epochs in (0, 2, 4)
-    ] == pytest.approx(rates)
 
 
 def test_plateau_and_patience_count_epochs_without_a_better_one():

@@ -14,6 +14,7 @@ from toolkit.core.errors import DivergenceError
 from toolkit.core.files import write_text
 from toolkit.core.progress import Progress
 from toolkit.models import backend
+from toolkit.training import schedule
 from toolkit.training.checkpointing import BestWeights, State, compute_monitored_loss
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_shift_accuracy")
@@ -37,9 +38,10 @@ class LearningRateSchedule(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         # By step, not by epoch: an epoch of many steps would warm up in one jump.
-        factor = compute_schedule_factor(self.phase, self.state.epochs + batch / self.steps)
+        factor = schedule.compute_factor(self.phase, self.state.epochs + batch / self.steps)
         if backend.name() == "jax" and batch:
-            # While an epoch runs, JAX has all values apart from the variables.
+            # While an epoch runs, JAX has all values apart from the variables. Slow: every value is
+            # put back, which `schedule.CompiledSchedule` spares phases without plateaus.
             self.model.jax_state_sync()
         self.model.optimizer.learning_rate = self.phase.learning_rate * self.state.scale * factor
 
@@ -173,14 +175,3 @@ def begin_history(path: Path, rows: list[dict[str, Any]]) -> None:
     # Version 0.1 did not write all columns.
     lines = [HISTORY_COLUMNS, *([row.get(name, "") for name in HISTORY_COLUMNS] for row in rows)]
     write_text(path, "".join(",".join(map(str, line)) + "\r\n" for line in lines))
-
-
-def compute_schedule_factor(phase: Phase, epochs: float) -> float:
-    """The share of the phase's learning rate that its schedule gives after that many epochs."""
-    if epochs < phase.warmup:
-        # Not from 0: the first step would change nothing.
-        return (epochs + 1e-2) / phase.warmup
-    if phase.schedule == "cosine":
-        done = (epochs - phase.warmup) / max(phase.epochs - phase.warmup, 1e-9)
-        return 0.5 * (1 + math.cos(math.pi * done))
-    return (1 - phase.decay) ** epochs if phase.schedule == "exponential" else 1.0

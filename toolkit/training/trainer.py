@@ -38,6 +38,7 @@ from toolkit.training.checkpointing import (
 )
 from toolkit.training.feed import Feed, make_feed
 from toolkit.training.run_folder import Run
+from toolkit.training.schedule import CompiledSchedule
 
 MOMENTUM = 0.9  # of plain gradient descent
 # Of the shift benchmark's chains. Others than those that `evaluate` scores: an epoch that was
@@ -171,7 +172,7 @@ class _Training:
             self.settings,
             first_epoch=len(state.rows),
         )
-        begin_phase(self.network, feed.model, number, phase, self.settings)
+        begin_phase(self.network, feed.model, number, phase, self.settings, feed.steps)
         if resumed:
             # After compiling, because the optimiser's variables are restored too.
             restore_variables(self.run.state, self.network, feed.model)
@@ -192,7 +193,6 @@ class _Training:
             run.checkpoint, self.network, feed.model, feed.shifted, state, train.monitor
         )
         ordered: list[keras.callbacks.Callback] = [
-            LearningRateSchedule(phase, feed.steps, state),
             # Before anything is saved.
             DivergenceCheck(state.phase, len(self.samples.class_names)),
             best,
@@ -203,6 +203,8 @@ class _Training:
             Checkpointer(run.state, self.network, state),
             ProgressReporter(self.progress, train.phases, feed.steps, state),
         ]
+        if not _compiles_schedule(phase):
+            ordered.insert(0, LearningRateSchedule(phase, feed.steps, state))
         if self.report_epoch:
             # After the epoch's state is saved: what is reported is done for good.
             ordered.append(EpochReporter(self.report_epoch, state))
@@ -213,14 +215,25 @@ class _Training:
 
 
 def begin_phase(
-    network: Network, model: keras.Model, number: int, phase: Phase, settings: Config
+    network: Network,
+    model: keras.Model,
+    number: int,
+    phase: Phase,
+    settings: Config,
+    steps: int = 1,
 ) -> None:
     """Has `model`, the whole of `network` or its head, train as `phase` says, the one at
-    `number`."""
+    `number`. steps: in an epoch."""
     _freeze(network, phase, number)
     # After freezing, as Keras requires. The new optimiser has no moments of the phase before, which
     # trained other layers at another rate.
-    _compile(model, phase, settings)
+    _compile(model, phase, settings, steps)
+
+
+def _compiles_schedule(phase: Phase) -> bool:
+    """Whether the learning rates of `phase` are a part of its step: on JAX, where setting one
+    between two steps takes longer than the step of a small network."""
+    return backend.name() == "jax" and not phase.plateau
 
 
 def _first_trainable(network: Network, phase: Phase, number: int) -> int:
@@ -251,7 +264,7 @@ def _freeze(network: Network, phase: Phase, number: int) -> None:
         layer.trainable = position >= first and not frozen_norm
 
 
-def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
+def _compile(model: keras.Model, phase: Phase, settings: Config, steps: int) -> None:
     smoothing = settings.train.label_smoothing
     if settings.train.focal:
         loss = keras.losses.CategoricalFocalCrossentropy(
@@ -260,6 +273,8 @@ def _compile(model: keras.Model, phase: Phase, settings: Config) -> None:
     else:
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     options: dict[str, Any] = {"learning_rate": phase.learning_rate}
+    if _compiles_schedule(phase):
+        options["learning_rate"] = CompiledSchedule(phase, steps)
     # 0 leaves the optimiser's own weight decay, which AdamW has and the others do not.
     if phase.weight_decay:
         options["weight_decay"] = phase.weight_decay
