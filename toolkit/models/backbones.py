@@ -15,7 +15,7 @@ import numpy as np
 
 from toolkit.core import hdf5
 from toolkit.core.errors import InputError
-from toolkit.models import pretrained
+from toolkit.models import depthwise, pretrained
 
 # Mean and standard deviation of ImageNet's pixels in 0..1, red, green, blue.
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
@@ -113,7 +113,7 @@ def fast_depthwise(model: keras.Model) -> keras.Model:
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not _is_depthwise(layer):
             return layer.__class__.from_config(layer.get_config())
-        return keras.layers.DepthwiseConv2D(
+        return depthwise.layer_class()(
             layer.kernel_size,
             layer.strides,
             layer.padding,
@@ -172,7 +172,7 @@ def _lite(number: int, width: float, depth: float) -> Backbone:
             stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
             input_shape=images.shape[1:],
         )
-        return _inline(backbone, images)
+        return _inline(depthwise.replace_layers(backbone), images)
 
     def read(shape: Shape, path: Path | None) -> list[np.ndarray]:
         arrays = pretrained.as_keras(
