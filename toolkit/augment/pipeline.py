@@ -46,17 +46,25 @@ def stream(
             for copy in range(copies)
         ]
         chunks = tf.data.Dataset.from_tensor_slices(tf.concat(orders, 0)).batch(size).enumerate()
-        chunks = chunks.map(
+        return chunks.map(
             lambda chunk, places: (tf.stack([number, tf.cast(chunk, tf.int32)]), places)
         )
-        # By itself, not inside of a lambda: keras-cv's layers need what AutoGraph makes of it.
-        chunks = chunks.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        if size == settings.train.images_per_step:
-            return chunks
-        return chunks.rebatch(settings.train.images_per_step)
 
+    def augment(chunks: tf.data.Dataset) -> tf.data.Dataset:
+        # By itself, not inside of a lambda: keras-cv's layers need what AutoGraph makes of it.
+        return chunks.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    epochs = _number_epochs(first_epoch)
+    if size == settings.train.images_per_step:
+        # One map over all epochs: at an epoch's end, threads go on with the next one.
+        batches = augment(epochs.flat_map(epoch))
+    else:
+        # Blocks are cut into batches, and no batch holds images of two epochs.
+        batches = epochs.flat_map(
+            lambda number: augment(epoch(number)).rebatch(settings.train.images_per_step)
+        )
     steps = -(-len(rows) * copies // settings.train.images_per_step)  # rounded up
-    return share_tensors(_number_epochs(first_epoch).flat_map(epoch).prefetch(2)), steps
+    return share_tensors(batches.prefetch(2)), steps
 
 
 def make_fixed_batches(
