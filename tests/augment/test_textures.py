@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_cv import layers
 
+from toolkit.augment.layers import GaussianBlur
 from toolkit.augment.rng import SeededRng, bind
-from toolkit.augment.textures import ColourCurves, Jpeg, Overlay, RandomErasing, RandomFilter
+from toolkit.augment.textures import (
+    ColourCurves,
+    GridMask,
+    Jpeg,
+    Overlay,
+    RandomErasing,
+    RandomFilter,
+)
 
 
 def drawn(layer, images):
@@ -70,3 +79,33 @@ def test_an_overlay_leaves_most_of_the_image(pictures):
     shown = np.abs(drawn(Overlay(1.0), images) - images).mean(axis=(1, 2, 3)) / 255
     assert 0.3 < shown.max() <= 0.45 * 1.5 + 0.01
     assert (shown > 0).mean() > 0.2
+
+
+def test_a_blur_is_keras_cvs(pictures):
+    """With the same deviations, on images that are not square."""
+    images = tf.constant(pictures[:5, :, :20])
+    ours, stock = GaussianBlur(1.0), layers.RandomGaussianBlur(11, (0.3, 5.0))
+    ours.strengths = lambda n: tf.reshape(tf.linspace(0.0, 1.0, 5), [5, 1, 1, 1])
+    weights = ours.get_random_transformation_batch(5)
+    for image, weight, changed in zip(images, weights, ours.augment_images(images, weights)):
+        kernels = tf.reshape(weight, [11, 1, 1, 1]), tf.reshape(weight, [1, 11, 1, 1])
+        np.testing.assert_allclose(changed, stock.augment_image(image, kernels), atol=1e-2)
+    for deviation, weight in zip(np.linspace(0.3, 5.0, 5), weights):
+        np.testing.assert_allclose(weight, stock.get_kernel(deviation, 11), atol=1e-6)
+
+
+def test_a_grid_is_keras_cvs():
+    """With the same grid and angle."""
+    shape, unit, share, offsets, angle = (40, 30, 1), 13.0, 0.4, (3.0, 7.0), 0.6
+    stock = layers.GridMask(rotation_factor=0.0)
+    answers = iter([unit, *offsets])
+    stock._random_generator.uniform = lambda **_: tf.constant(next(answers))
+    plain = stock._compute_grid_mask(tf.constant(shape), tf.constant(share))
+    turn = layers.RandomRotation(0.1, fill_mode="constant")
+    turn.get_random_transformation_batch = lambda n, **_: {"angles": tf.fill([n], angle)}
+    turned = turn(tf.cast(plain, tf.float32)[None, ..., None], training=True)
+    expected = tf.image.resize_with_crop_or_pad(turned, *shape[:2]).numpy()[0, ..., 0] > 0
+    drawn = tf.constant([[unit, share, *offsets, angle]])
+    found = GridMask(1.0).augment_images(tf.ones([1, *shape[:2], 3]), drawn).numpy()[0, ..., 0] == 0
+    assert 0.1 < expected.mean() < 0.6
+    assert (found != expected).mean() < 0.02  # rounding at the squares' edges

@@ -19,6 +19,9 @@ from toolkit.data.dataset import Samples
 
 BATCH = 64
 ROUNDS = 3  # in which the forms take turns: the machine's speed varies over time
+# Before the first turn, or all the measuring time if that is less: XLA compiles each kernel of ours
+# for several numbers of images, which a training of many minutes does once.
+WARM_UP_SECONDS = 4.0
 IDLE_SECONDS = 0.1  # between two looks at whether this process still computes
 IDLE_SHARE = 0.2  # of a core, below which it does not
 IDLE_LIMIT = 10.0  # seconds after which it is measured anyhow
@@ -162,6 +165,8 @@ def _compare(
         else:
             build = chain.build_random_apply_chain
             meters[peer] = _make_stream_meter(build, operations, samples, threads)
+    for meter in meters.values():
+        meter(min(seconds, WARM_UP_SECONDS))
     turns = [
         {name: meter(seconds / ROUNDS) for name, meter in meters.items()} for _ in range(ROUNDS)
     ]

@@ -16,8 +16,16 @@ import tensorflow as tf
 from keras_cv import layers
 from keras_cv.layers import BaseImageAugmentationLayer, RandAugment
 
+from toolkit.augment import kernels
 from toolkit.augment.geometry import GEOMETRIC, draw_matrices, warp
-from toolkit.augment.registry import MIXING, OPERATIONS, RAND_AUGMENT_DEVIATION, VALUE_RANGE, Size
+from toolkit.augment.registry import (
+    MIXING,
+    OPERATIONS,
+    RAND_AUGMENT_DEVIATION,
+    REPLACED,
+    VALUE_RANGE,
+    Size,
+)
 from toolkit.augment.rng import SeededRng, bind
 from toolkit.core.config import Operation
 from toolkit.core.errors import InputError
@@ -49,6 +57,8 @@ def build_chain(operations: tuple[Operation, ...], size: Size) -> Chain:
                 "mixed images need mixed labels, and integer labels cannot be mixed.",
                 "Give one-hot labels.",
             )
+        # The steps write into it, and the caller's images are the caller's.
+        images = tf.raw_ops.DeepCopy(x=images)
         with rng.use_seed(seed):
             for step in steps:
                 images, labels = step(images, labels)
@@ -63,8 +73,9 @@ def build_random_apply_chain(operations: tuple[Operation, ...], size: Size) -> C
 
     Its pixels follow no seed. Mixing operations are left out: RandomApply cannot hold them.
     """
+    stock = OPERATIONS | REPLACED
     applied = [
-        layers.RandomApply(OPERATIONS[operation.name](operation.factor, size), operation.rate)
+        layers.RandomApply(stock[operation.name](operation.factor, size), operation.rate)
         for operation in operations
         if operation.name not in MIXING
     ]
@@ -104,9 +115,9 @@ def _make_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
     change = _make_change(operation, size, rng)
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.where(rng.uniform([tf.shape(images)[0]]) < operation.rate)
-        changed = _apply_unless_empty(tf.gather_nd(images, rows), change, rng)
-        return tf.tensor_scatter_nd_update(images, rows, changed), labels
+        rows = _draw_rows(images, operation.rate, rng)
+        changed = _apply_unless_empty(tf.gather(images, rows), change, rng)
+        return kernels.replace_rows(images, rows, changed), labels
 
     return step
 
@@ -116,13 +127,18 @@ def _make_mixing_step(operation: Operation, size: Size, rng: SeededRng) -> Step:
     layer = bind(OPERATIONS[operation.name](operation.factor, size), rng)
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.where(rng.uniform([tf.shape(images)[0]]) < operation.rate)
-        drawn = {"images": tf.gather_nd(images, rows), "labels": tf.gather_nd(labels, rows)}
+        rows = _draw_rows(images, operation.rate, rng)
+        drawn = {"images": tf.gather(images, rows), "labels": tf.gather(labels, rows)}
         mixed = layer(drawn, training=True)
-        images = tf.tensor_scatter_nd_update(images, rows, mixed["images"])
-        return images, tf.tensor_scatter_nd_update(labels, rows, mixed["labels"])
+        images = kernels.replace_rows(images, rows, mixed["images"])
+        return images, tf.tensor_scatter_nd_update(labels, rows[:, None], mixed["labels"])
 
     return step
+
+
+def _draw_rows(images: tf.Tensor, rate: float, rng: SeededRng) -> tf.Tensor:
+    """The rows of `images` that an operation of this rate changes, int32 [m]."""
+    return tf.cast(tf.where(rng.uniform([tf.shape(images)[0]]) < rate)[:, 0], tf.int32)
 
 
 def _make_change(operation: Operation, size: Size, rng: SeededRng) -> Change:

@@ -1,9 +1,14 @@
-"""Layers in the manner of keras-cv for what it lacks: noise, lost resolution, highlighted edges."""
+"""Layers in the manner of keras-cv for what it lacks (noise, lost resolution, highlighted edges),
+and for its blur, which takes the images one by one."""
 
 from typing import Any
 
 import tensorflow as tf
 from keras_cv.layers import VectorizedBaseImageAugmentationLayer
+
+from toolkit.augment import kernels
+
+BLUR_REACH = 5  # pixels to each side; further ones have no weight
 
 
 class PixelLayer(VectorizedBaseImageAugmentationLayer):
@@ -20,6 +25,35 @@ class PixelLayer(VectorizedBaseImageAugmentationLayer):
     def strengths(self, n: tf.Tensor) -> tf.Tensor:
         """A strength an image, uniform in 0..factor, float32 [n, 1, 1, 1]."""
         return self._random_generator.uniform([n, 1, 1, 1], 0.0, self.factor)
+
+
+class GaussianBlur(PixelLayer):
+    """As `keras_cv.layers.RandomGaussianBlur(11, (0.3, 0.3 + 4.7 · factor))`: by a standard
+    deviation between these numbers of pixels, black beyond the border."""
+
+    def get_random_transformation_batch(self, batch_size: tf.Tensor, **kwargs: Any) -> tf.Tensor:
+        deviations = 0.3 + 4.7 * self.strengths(batch_size)[:, :, 0, 0]
+        places = tf.range(-BLUR_REACH, BLUR_REACH + 1, dtype=tf.float32)
+        weights = tf.exp(-0.5 * (places / deviations) ** 2)
+        return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+
+    def augment_images(self, images: tf.Tensor, transformations: Any, **kwargs: Any) -> tf.Tensor:
+        # Two functions: within one, XLA makes one loop of both, of 121 products a pixel.
+        return kernels.run(
+            _blur_columns, kernels.run(_blur_rows, images, transformations), transformations
+        )
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _blur_rows(images: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    around = tf.pad(images, [[0, 0], [0, 0], [BLUR_REACH, BLUR_REACH], [0, 0]])
+    return kernels.filter_each(around, weights, (1, 2 * BLUR_REACH + 1))
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _blur_columns(images: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    around = tf.pad(images, [[0, 0], [BLUR_REACH, BLUR_REACH], [0, 0], [0, 0]])
+    return kernels.filter_each(around, weights, (2 * BLUR_REACH + 1, 1))
 
 
 class GaussianNoise(PixelLayer):
