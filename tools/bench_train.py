@@ -12,6 +12,7 @@ from tools.lazy import lazy_imports
 with lazy_imports():
     from toolkit.core import config
     from toolkit.models import backbones, precision
+    from toolkit.models import backend as keras_backend
     from toolkit.training import benchmark, step_benchmark
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
@@ -54,7 +55,7 @@ COLUMNS = {
     multiple=True,
     default=("off",),
     show_default=True,
-    help="Whether XLA compiles the step. May be repeated.",
+    help="Whether XLA compiles the step, on TensorFlow. May be repeated.",
 )
 @click.option(
     "--size",
@@ -64,6 +65,7 @@ COLUMNS = {
     metavar="PIXELS",
     help="Side of the images.",
 )
+@options.keras_backend("What Keras runs on.")
 @options.preset("The preset whose augmentations make the batches. [default: none]")
 @click.option("--heads", is_flag=True, help="Time one layer on the frozen backbone, too.")
 @click.option(
@@ -81,6 +83,7 @@ def train(
     precisions: tuple[str, ...],
     xla: tuple[str, ...],
     size: int,
+    backend: str,
     preset: str | None,
     heads: bool,
     steps: int,
@@ -94,10 +97,13 @@ def train(
     large matrices in the same precision. --heads also times one layer on the frozen backbone, and
     that layer on stored features, in batches of the first size, at 96 pixels.
     """
+    options.use_keras_backend(backend)
+    keras_backend.require(backend)
     backbones.require_stock(backbone)
     policies = tuple(dict.fromkeys(precision.policy(name) for name in precisions))
     operations = config.preset(preset).augment if preset else ()
-    compiled = [choice == "on" for choice in xla]
+    # JAX is XLA: without it, every operation of a step would run by itself.
+    compiled = [True] if backend == "jax" else [choice == "on" for choice in xla]
     cases = step_benchmark.list_cases(
         backbone, policies, compiled, batches, size, steps, operations
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,7 @@ with lazy_imports():
 
 # Existence is checked where the file is read, so that Python callers get the same sentence.
 PATH = click.Path(path_type=Path)
+BACKENDS = ("tensorflow", "jax")
 Command = TypeVar("Command", bound=Callable[..., object] | click.Command)
 
 
@@ -70,6 +73,30 @@ def backbone(help_text: str, required: bool = False) -> Callable[[Command], Comm
         shell_complete=completion.backbones,
         help=help_text,
     )
+
+
+def keras_backend(help_text: str, variable: str | None = None) -> Callable[[Command], Command]:
+    """--backend: what Keras runs on; `variable` of the environment says it, too. See
+    `use_keras_backend`."""
+    return click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        envvar=variable,
+        default=BACKENDS[0],
+        show_default=True,
+        help=help_text,
+    )
+
+
+def use_keras_backend(name: str) -> None:
+    """Has Keras run on the backend `name`, if it is not imported yet (see
+    `toolkit.models.backend.require`). Raises InputError when it is not installed."""
+    if importlib.util.find_spec(name) is None:
+        raise InputError(
+            f"the backend {name} is not installed.",
+            f"pip install 'cbtool[{name}]'; with an NVIDIA GPU, 'cbtool[{name}-cuda]'.",
+        )
+    os.environ["KERAS_BACKEND"] = name
 
 
 def part(help_text: str) -> Callable[[Command], Command]:

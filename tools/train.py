@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +33,6 @@ with lazy_imports():
     )
     from toolkit.training import tensorboard as boards
 
-BACKENDS = ("tensorflow", "jax")
 STRATEGIES = ("one-device", "mirrored")
 
 
@@ -75,14 +73,7 @@ class CallOptions:
     type=click.IntRange(1, 100),
     help="Train this number of runs: DIR-seed0, DIR-seed1, ...",
 )
-@click.option(
-    "--backend",
-    type=click.Choice(BACKENDS),
-    envvar="KERAS_BACKEND",
-    default=BACKENDS[0],
-    show_default=True,
-    help="What Keras runs on; also by the variable KERAS_BACKEND.",
-)
+@options.keras_backend("What Keras runs on; also by the variable KERAS_BACKEND.", "KERAS_BACKEND")
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
 @click.option(
     "--strategy",
@@ -127,12 +118,7 @@ def train(
     --resume DIR continues an interrupted run after its last complete epoch. With
     train.deterministic=true, the weights are bit for bit those of a run without the interruption.
     """
-    if importlib.util.find_spec(backend) is None:
-        raise InputError(
-            f"the backend {backend} is not installed.",
-            f"pip install 'cbtool[{backend}]'; with an NVIDIA GPU, 'cbtool[{backend}-cuda]'.",
-        )
-    os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
+    options.use_keras_backend(backend)
     call = CallOptions(strategy, tensorboard, as_json)
     if resume:
         if preset or config_file or folder or weights or classes or settings or seeds:

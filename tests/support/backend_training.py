@@ -4,7 +4,8 @@
 
 FOLDER holds steps.npz: weights and batches; into it go losses.json, the losses of some optimiser
 steps from those weights on, a run trained to its end (whole), one interrupted and resumed
-(resumed), and what the first one's best network gives for the images of images.npz (scores.npy).
+(resumed), what the first one's best network gives for the images of images.npz (scores.npy), and
+timing.json, how long steps take.
 """
 
 import json
@@ -20,7 +21,8 @@ from toolkit.core.config import ModelConfig
 from toolkit.data import synthetic
 from toolkit.models import backend
 from toolkit.models.network import build
-from toolkit.training import best_network, fit, prepare
+from toolkit.training import best_network, fit, prepare, step_child
+from toolkit.training.step_benchmark import Case
 
 SIDE = 32
 CLASSES = 8
@@ -96,3 +98,5 @@ if __name__ == "__main__":
     place = Path(sys.argv[1])
     (place / "losses.json").write_text(json.dumps(take_steps(place / "steps.npz")))
     train(place)
+    timing = step_child.time_case(Case("simple-cnn", True, "float32", True, 2, SIDE, 2))
+    (place / "timing.json").write_text(json.dumps(timing))

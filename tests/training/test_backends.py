@@ -80,6 +80,11 @@ def test_a_training_goes_on_only_on_its_own_backend(trained, tmp_path):
     assert_one_sentence(result, "begun on jax", "runs on tensorflow now")
 
 
+def test_steps_are_timed(trained):
+    timing = json.loads((trained / "timing.json").read_text())
+    assert min(timing.values()) > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -14,7 +14,7 @@ from toolkit.core.config import ModelConfig
 from toolkit.core.progress import Progress, silent
 from toolkit.data import shift, synthetic
 from toolkit.data.dataset import Samples
-from toolkit.models import backbones
+from toolkit.models import backbones, backend
 from toolkit.models.network import build as build_network
 
 CLASSES = 8
@@ -109,7 +109,8 @@ def compile_head(
 
 
 def _time_step(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, steps: int) -> float:
-    inputs, labels = tf.constant(inputs), tf.constant(labels)
+    if backend.name() == "tensorflow":
+        inputs, labels = tf.constant(inputs), tf.constant(labels)
     model.train_on_batch(inputs, labels)
     times = []
     for _ in range(steps):

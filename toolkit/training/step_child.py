@@ -4,6 +4,7 @@ import resource
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -34,20 +35,55 @@ def time_case(case: Case) -> dict[str, Any]:
     keras.utils.set_random_seed(0)
     model = _build(case)
     batches = _make_batches(case)
-    waits, computes = [], []
-    for number in range(UNTIMED + case.steps):
-        started = time.perf_counter()
-        images, labels, _ = next(batches)
-        there = time.perf_counter()
-        model.train_on_batch(images, labels)  # returns the loss as a number: the step has ended
-        ended = time.perf_counter()
-        if number >= UNTIMED:
-            waits.append(there - started)
-            computes.append(ended - there)
+    measure = _time_fit if backend.name() == "jax" else _time_steps
+    waits, computes = measure(model, batches, UNTIMED + case.steps)
+    waits, computes = waits[UNTIMED:], computes[UNTIMED:]
     peak = backend.measure_peak_bytes()
     if peak is None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return asdict(Timing(median(waits), median(computes), _measure_product(case.precision), peak))
+
+
+def _time_steps(
+    model: keras.Model, batches: Iterator[pipeline.Batch], count: int
+) -> tuple[list[float], list[float]]:
+    """Seconds that each of `count` steps waited for its batch, and that it took then."""
+    waits, computes = [], []
+    for _ in range(count):
+        started = time.perf_counter()
+        images, labels, _ = next(batches)
+        there = time.perf_counter()
+        model.train_on_batch(images, labels)  # returns the loss as a number: the step has ended
+        waits.append(there - started)
+        computes.append(time.perf_counter() - there)
+    return waits, computes
+
+
+def _time_fit(
+    model: keras.Model, batches: Iterator[pipeline.Batch], count: int
+) -> tuple[list[float], list[float]]:
+    """The same by `fit`, because JAX's train_on_batch puts all values back into the variables after
+    each step, which `fit` does after each epoch. The first step is not among the returned."""
+    waits: list[float] = []
+    ends: list[float] = []
+
+    def feed() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        while True:
+            started = time.perf_counter()
+            images, labels, _ = next(batches)
+            waits.append(time.perf_counter() - started)
+            yield images.numpy(), labels.numpy()
+
+    def end_step(_: int, logs: dict[str, Any]) -> None:
+        float(logs["loss"])  # waits for the step
+        ends.append(time.perf_counter())
+
+    clock = keras.callbacks.LambdaCallback(on_train_batch_end=end_step)
+    model.fit(feed(), steps_per_epoch=count + 1, shuffle=False, verbose=0, callbacks=[clock])
+    # On a GPU, a batch is fetched before the step ahead of it: within one step after another all
+    # the same.
+    periods = [after - before for before, after in pairwise(ends)]
+    return waits[1 : count + 1], [period - wait for period, wait in zip(periods, waits[1:])]
 
 
 def _build(case: Case) -> keras.Model:
