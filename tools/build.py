@@ -19,6 +19,7 @@ with lazy_imports():
     from toolkit.data import dataset
     from toolkit.export import (
         champion,
+        custom_objects,
         equivalence,
         keras_package,
         manifest,
@@ -69,6 +70,16 @@ with lazy_imports():
     help=(
         "With --model: plain operations of TensorFlow, faster and the same in every version; or "
         "code that builds the network with Keras, for layers that these lack."
+    ),
+)
+@click.option(
+    "--custom-objects",
+    "custom_file",
+    type=options.PATH,
+    metavar="FILE.py",
+    help=(
+        "With --as keras: the code of layers of your own in --model. It is run here and travels in "
+        "the zip."
     ),
 )
 @click.option(
@@ -124,6 +135,7 @@ def build(
     model_file: Path | None,
     preprocess: str,
     form: str,
+    custom_file: Path | None,
     out: Path,
     weights: str | None,
     time_limit: float | None,
@@ -143,14 +155,19 @@ def build(
 
     With --model, a network that Keras saved is rewritten and compared in the same way, on the
     images of --data. No code of its file is run: Lambda layers and classes of your own are refused.
-    With --as keras, other layers of Keras are accepted, too: the zip's model.py builds the network
-    with Keras. Validate it: versions of Keras differ.
+    With --as keras, other layers of Keras are accepted, too, and classes of your own whose code is
+    in --custom-objects: the zip's model.py builds the network with Keras. Validate it: versions of
+    Keras differ.
     """
     if folders and model_file is not None:
         raise click.UsageError("give either --run DIR or --model FILE.")
+    if custom_file is not None and form != "keras":
+        raise click.UsageError("--custom-objects is for --as keras.")
     if form == "keras":
         others = weights or time_limit or images
-        built = _build_with_keras(model_file, preprocess, out, data_file, classes, others)
+        built = _build_with_keras(
+            model_file, preprocess, custom_file, out, data_file, classes, others
+        )
     elif model_file is not None:
         built = _build_model(
             model_file, preprocess, out, weights, time_limit, images, data_file, classes
@@ -279,6 +296,7 @@ def _build_model(
 def _build_with_keras(
     model_file: Path | None,
     preprocess: str,
+    custom_file: Path | None,
     out: Path,
     data_file: Path | None,
     classes: int | None,
@@ -293,11 +311,16 @@ def _build_with_keras(
     with live.stages() as stages, stages.stage("build") as progress:
         wanted = preprocessing.read(preprocess)
         samples = dataset.load(data_file, classes, contract)
+        custom = None
+        if custom_file is not None:
+            output.hint(f"Warning: {custom_file} is run now. Give only code that you trust.")
+            custom = custom_objects.load(custom_file)
         progress(0, 1, f"reading {model_file}")
         shape = samples.images.shape[1:]
-        model = saved_model.read_model(model_file, shape, any_layer=True)
+        layers = custom.layers if custom else {}
+        model = saved_model.read_model(model_file, shape, any_layer=True, custom=layers)
         model = preprocessing.add(model, wanted, shape)
-        digest, step, accuracy = keras_package.write_zip(model, samples, out, contract)
+        digest, step, accuracy = keras_package.write_zip(model, samples, out, contract, custom)
     shown = f"{len(samples):,} images of {data_file}"
     return Built(out, digest, (), 0.0, {str(model_file): (step,)}, shown, accuracy)
 

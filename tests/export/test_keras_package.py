@@ -13,7 +13,7 @@ from tests.support.commands import assert_one_sentence, in_process
 from toolkit.core.contract import AN2DL2024
 from toolkit.core.errors import InputError
 from toolkit.data import dataset, synthetic
-from toolkit.export import keras_code, keras_package, manifest, saved_model
+from toolkit.export import custom_objects, keras_code, keras_package, manifest, saved_model
 from toolkit.runtime import sandbox
 
 CONTRACT = replace(AN2DL2024, name="small", image_shape=SHAPE)
@@ -105,6 +105,92 @@ def test_code_of_a_file_is_refused(samples, tmp_path):
     saved(small_model(layers.GroupNormalization(4)), path)
     with pytest.raises(InputError, match="a setting that is an object"):
         saved_model.read_model(changed(path, change), SHAPE, any_layer=True)
+
+
+CUSTOM = """
+import keras
+from keras import layers, ops
+
+
+class Positions(layers.Layer):
+    def __init__(self, size, **settings):
+        super().__init__(**settings)
+        self.size = size
+        self.projection = layers.Dense(size)
+        self.scale = "half"
+
+    def build(self, shape):
+        self.projection.build(shape)
+        self.places = self.add_weight(shape=(shape[1], self.size), name="places")
+
+    def call(self, inputs):
+        return self.projection(inputs) + self.places
+
+    def get_config(self):
+        return super().get_config() | {"size": self.size}
+
+
+@keras.saving.register_keras_serializable("course")
+class Halved(layers.Layer):
+    def call(self, inputs):
+        return ops.square(inputs) / 2
+"""
+
+
+def test_layers_of_a_users_own_travel_in_the_zip(samples, tmp_path):
+    """They are refused without their code; with it, the zip predicts what the model does."""
+    (tmp_path / "mine.py").write_text(CUSTOM)
+    own = custom_objects.load(tmp_path / "mine.py").layers
+    assert set(own) == {"Positions", "Halved"}
+    inputs = keras.Input(SHAPE)
+    x = layers.Reshape((-1, 8))(layers.Conv2D(8, 8, strides=8)(inputs))
+    x = own["Halved"](name="half")(own["Positions"](6)(x))
+    model = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
+    path = saved(model, tmp_path / "mine.keras")
+    dataset.save(samples, tmp_path / "held_out.npz")
+    build = ("build", "--model", path, "--data", tmp_path / "held_out.npz", "--as", "keras")
+    refused = in_process(*build, "--out", tmp_path / "my.zip")
+    assert_one_sentence(refused, "of the class Positions")
+    assert "--custom-objects FILE.py" in refused.stderr
+    names = ("--out", tmp_path / "my.zip", "--custom-objects", tmp_path / "mine.py")
+    result = in_process(*build, *names)
+    assert result.returncode == 0, result.stderr
+    assert "Give only code that you trust" in result.stderr
+    expected = model.predict(samples.images.astype(np.float32), verbose=0).argmax(1)
+    found = sandbox.run(tmp_path / "my.zip", {"all": samples.images}).labels("all")
+    np.testing.assert_array_equal(found, expected)
+    with zipfile.ZipFile(tmp_path / "my.zip") as archive:
+        assert archive.read("custom_objects.py").decode() == CUSTOM
+    wrong = in_process(*build[:-2], *names)
+    assert wrong.returncode == 2 and "is for --as keras" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import no_such_package", "fails when it is run: ModuleNotFoundError"),
+        ("raise SystemExit(3)", "fails when it is run: SystemExit"),
+        ("class Layer:\n    pass\n", "defines no layer"),
+        ("import keras\nclass Dense(keras.layers.Layer):\n    pass\n", "a layer of Keras"),
+        (None, "there is no file"),
+    ],
+)
+def test_code_without_layers_is_refused(source, words, tmp_path):
+    path = tmp_path / "mine.py"
+    if source:
+        path.write_text(source)
+    with pytest.raises(InputError, match=words):
+        custom_objects.load(path)
+
+
+@pytest.mark.parametrize(
+    "options", [("validate",), pytest.param(("time", "--images", "64"), marks=pytest.mark.slow)]
+)
+def test_a_zip_that_runs_keras_is_checked_with_images_of_its_size(options, samples, tmp_path):
+    model = saved_model.read_model(saved(small_model(), tmp_path / "m.keras"), SHAPE, True)
+    keras_package.write_zip(model, samples, tmp_path / "my.zip")
+    result = in_process(*options, tmp_path / "my.zip", "--evaluator", "none")
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_only_literals_become_code():

@@ -3,7 +3,8 @@ their settings. Anything else in it is left out or refused before Keras reads it
 
 import importlib
 import inspect
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,12 @@ DROPPED = ("_initializer", "_regularizer", "_constraint")
 @dataclass(frozen=True)
 class Place:
     """Where in which file a layer is, for the sentence about it. any_layer: whether each layer of
-    Keras may be there, or those alone that can be exported."""
+    Keras may be there, or those alone that can be exported. custom: further layers, by name."""
 
     where: str
     path: Path
     any_layer: bool
+    custom: Mapping[str, type] = field(default_factory=dict)
 
 
 def clean(config: Any, place: Place) -> Any:
@@ -77,6 +79,9 @@ def clean(config: Any, place: Place) -> Any:
     elif kind in PRIVATE:
         module = PRIVATE[kind]
         settings = _keep_plain(settings)
+    elif kind in place.custom:
+        module = None
+        settings = _clean_custom(name, settings, place)
     else:
         module = "keras.layers"
         settings = _clean_layer(kind, name, settings, place)
@@ -84,8 +89,22 @@ def clean(config: Any, place: Place) -> Any:
     if "inbound_nodes" in config:
         cleaned["inbound_nodes"] = _clean_nodes(config["inbound_nodes"])
     if "module" in config:
-        cleaned |= {"module": module, "registered_name": None}
+        registered = kind if kind in place.custom else None
+        cleaned |= {"module": module, "registered_name": registered}
     return cleaned
+
+
+def _clean_custom(name: object, settings: dict[str, Any], place: Place) -> dict[str, Any]:
+    if _has_objects(settings):
+        raise _refuse_objects(name, place)
+    return _keep_plain(settings)
+
+
+def _refuse_objects(name: object, place: Place) -> InputError:
+    return InputError(
+        f"the layer {name} in {place.where} of {place.path} has a setting that is an object.",
+        "Only numbers, texts and lists of them are read from a file; use another layer.",
+    )
 
 
 def _clean_function(
@@ -113,6 +132,8 @@ def _clean_layer(
     if kind not in known or not hasattr(keras.layers, str(kind)):
         what = "a Lambda layer, which is code" if kind == "Lambda" else f"of the class {kind}"
         hint = "Replace it by layers of Keras that docs/manifest.md lists."
+        if kind not in LAYERS_OF_KERAS and kind != "Lambda":
+            hint += " Or give its code: --as keras --custom-objects FILE.py."
         if kind in LAYERS_OF_KERAS:
             hint = "Build a zip that runs Keras, where it is evaluated with it: --as keras."
         raise InputError(
@@ -133,10 +154,7 @@ def _clean_layer(
             "Give the activation by its name; or as a layer of its own.",
         )
     if place.any_layer and _has_objects(kept):
-        raise InputError(
-            f"the layer {name} in {place.where} of {place.path} has a setting that is an object.",
-            "Only numbers, texts and lists of them are read from a file; use another layer.",
-        )
+        raise _refuse_objects(name, place)
     axis = kept.get("axis")
     if isinstance(axis, list) and len(axis) == 1:  # as Keras 2 writes it
         kept["axis"] = axis[0]
@@ -145,18 +163,19 @@ def _clean_layer(
 
 def _has_objects(settings: dict[str, Any]) -> bool:
     """Whether leaving objects out of `settings` would change what the layer computes."""
-    return any(
-        isinstance(value, dict) and not key.endswith(DROPPED) for key, value in settings.items()
-    )
+    return any(isinstance(value, dict) and not _is_dropped(key) for key, value in settings.items())
+
+
+def _is_dropped(key: str) -> bool:
+    """Whether a setting means nothing for prediction."""
+    return key.endswith(DROPPED) or key in ("dtype", "build_config")
 
 
 def _keep_plain(settings: dict[str, Any]) -> dict[str, Any]:
     """`settings` without those that only training needs, and without objects."""
     kept = {}
     for key, value in settings.items():
-        if key.endswith(DROPPED) or key in ("dtype", "build_config"):
-            continue
-        if isinstance(value, dict):
+        if _is_dropped(key) or isinstance(value, dict):
             continue
         kept[key] = value
     return kept

@@ -4,6 +4,7 @@ layers runs it."""
 
 import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,19 +23,24 @@ TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 @dataclass
 class Code:
     """What is written so far. functions: their texts, each builds a model; constants: arrays that
-    they read, by name."""
+    they read, by name. custom: layers of the user's own, which the text calls by that name of a
+    module."""
 
     functions: list[str] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    custom: Mapping[str, type[keras.layers.Layer]] = field(default_factory=dict)
 
 
-def write_code(model: keras.Model) -> Code:
+def write_code(
+    model: keras.Model, custom: Mapping[str, type[keras.layers.Layer]] | None = None
+) -> Code:
     """The functions that build `model` and the models within it; the last one, `build_network`, is
-    that of the whole.
+    that of the whole. custom: layers of the user's own, by name.
 
-    Raises InputError for a layer that is not one of keras.layers, code in a setting included.
+    Raises InputError for a layer that is neither of keras.layers nor one of these, code in a
+    setting included.
     """
-    code = Code()
+    code = Code(custom=custom or {})
     _write_function(model, "build_network", code)
     return code
 
@@ -85,7 +91,7 @@ def _write_node(
         _write_function(called, within, code)
         layer = f"{within}()"
     else:
-        layer = _write_layer(called)
+        layer = _write_layer(called, code)
     if len(called._inbound_nodes) > 1:  # perhaps in this graph: it stays one layer
         if called.name not in made:
             made[called.name] = f"layer_{len(made)}"
@@ -94,12 +100,15 @@ def _write_node(
     return f"{layer}({given})"
 
 
-def _write_layer(layer: keras.layers.Layer) -> str:
+def _write_layer(layer: keras.layers.Layer, code: Code) -> str:
     kind = type(layer).__name__
-    if type(layer) is not getattr(keras.layers, kind, None):
+    module = "layers"
+    if type(layer) is code.custom.get(kind):
+        module = "custom_objects"
+    elif type(layer) is not getattr(keras.layers, kind, None):
         raise InputError(f"the layer {layer.name} ({kind}) is not one of keras.layers.", HINT)
     settings = _choose_settings(layer.get_config(), layer.__init__, layer.name)
-    return f"layers.{kind}({settings})"
+    return f"{module}.{kind}({settings})"
 
 
 def _write_function_call(operation: Any, arguments: list[str], given: str) -> str:

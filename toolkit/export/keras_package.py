@@ -20,7 +20,8 @@ from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import InputError, SubmissionError
 from toolkit.core.files import atomic, digest
 from toolkit.data.dataset import Samples
-from toolkit.export import equivalence
+from toolkit.export import custom_objects, equivalence
+from toolkit.export.custom_objects import CustomObjects
 from toolkit.export.equivalence import RewriteComparison
 from toolkit.export.interface import write_adapter
 from toolkit.export.keras_code import Code, write_code
@@ -33,7 +34,7 @@ NETWORK = """
 # The network, one statement a layer.
 
 from keras import layers, ops  # noqa: E402, F401
-
+{custom}
 
 {functions}
 
@@ -43,13 +44,30 @@ class Model(KerasModel):
     def __init__(self) -> None:
         super().__init__(build_network)
 """
+CUSTOM = """
+import importlib.util  # noqa: E402
+import sys  # noqa: E402
+
+# The layers in the file beside this one, whatever the import path.
+_specification = importlib.util.spec_from_file_location(
+    "custom_objects", Path(__file__).with_name("custom_objects.py")
+)
+custom_objects = importlib.util.module_from_spec(_specification)
+sys.modules["custom_objects"] = custom_objects
+_specification.loader.exec_module(custom_objects)
+"""
 
 
 def write_zip(
-    model: keras.Model, samples: Samples, path: Path, contract: Contract = AN2DL2024
+    model: keras.Model,
+    samples: Samples,
+    path: Path,
+    contract: Contract = AN2DL2024,
+    custom: CustomObjects | None = None,
 ) -> tuple[str, RewriteComparison, float]:
     """Writes `model`, of scores [n, classes], as a zip for `contract`. Returns its SHA-256, how its
     scores compare with the model's on `samples`, and the share of these that it labels as they are.
+    custom: the layers of its own that it has.
 
     Raises InputError for other classes than those of `samples`, or a layer that is not one of
     keras.layers; SubmissionError when labels change, and writes nothing then.
@@ -65,8 +83,10 @@ def write_zip(
             f"the network has {classes} classes, {contract.name} has {contract.classes}.",
             "Build a network of that competition; or correct competition.toml.",
         )
-    code = write_code(model)
+    code = write_code(model, custom.layers if custom else None)
     files = {"model.py": _write_source(code).encode(), WEIGHTS: _write_weights(model, code)}
+    if custom:
+        files[custom_objects.FILE] = custom.source
     comparison, accuracy = _compare(files, model, samples)
     files["model.py"] += write_adapter(contract).encode()
     # For cbtool, which then shows and times images of the size that the model takes.
@@ -81,7 +101,8 @@ def write_zip(
 
 def _write_source(code: Code) -> str:
     head = (resources.files("toolkit.export") / "keras_model.py").read_text(encoding="utf-8")
-    return head + NETWORK.format(functions="\n\n".join(code.functions))
+    custom = CUSTOM if code.custom else ""
+    return head + NETWORK.format(functions="\n\n".join(code.functions), custom=custom)
 
 
 def _write_weights(model: keras.Model, code: Code) -> bytes:

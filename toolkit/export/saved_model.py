@@ -8,7 +8,7 @@ they are named. So a file of another version of Keras is read, too, as long as i
 import importlib
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,17 @@ WEIGHTS_LIMIT = 4_000_000_000  # bytes
 
 
 def read_model(
-    path: Path, image_shape: tuple[int, int, int], any_layer: bool = False
+    path: Path,
+    image_shape: tuple[int, int, int],
+    any_layer: bool = False,
+    custom: Mapping[str, type[keras.layers.Layer]] | None = None,
 ) -> keras.Model:
     """The model in the .keras or .h5 file at `path`, for images of `image_shape`, (height, width,
     channels).
 
     any_layer: also layers and functions of Keras that have no translation, but for those that run
-    code of the file. The model's softmax is left out: it gives scores [n, classes]. Raises
+    code of the file. custom: layers of the user's own, by name. The model's softmax is left out: it
+    gives scores [n, classes]. Raises
     InputError for a file that is damaged or no such model, a layer that cannot be exported, more
     than one input or output, and images of another size than the model takes.
     """
@@ -48,14 +52,14 @@ def read_model(
         if isinstance(description, dict) and description.get("class_name") not in CONTAINERS:
             raise subclassed(path, description.get("class_name"))
         with guard(path, AGAIN, "does not describe a model of Keras"):
-            config = clean(description, Place("the model", path, any_layer))
+            config = clean(description, Place("the model", path, any_layer, custom or {}))
             _set_input(config, image_shape, path)
         private = {
             name: getattr(importlib.import_module(module), name) for name, module in PRIVATE.items()
         }
         with (
             guard(path, AGAIN, "is no model that this Keras can build"),
-            keras.utils.custom_object_scope(private),
+            keras.utils.custom_object_scope(private | dict(custom or {})),
         ):
             model = _build(config)
         _require_one(model, path)
