@@ -46,8 +46,8 @@ with lazy_imports():
     "--model",
     "model_file",
     type=options.PATH,
-    metavar="FILE",
-    help="A model saved by Keras, .keras or .h5, instead of a run.",
+    metavar="FILE|DIR",
+    help="A model saved by Keras, .keras, .h5 or Keras 2's SavedModel folder, instead of a run.",
 )
 @click.option(
     "--preprocess",

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -288,7 +290,7 @@ def test_files_that_are_no_model(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=words):
             saved_model.read_model(path, SHAPE)
-    with pytest.raises(InputError, match="is a folder; a SavedModel"):
+    with pytest.raises(InputError, match="does not say which layers it has"):
         saved_model.read_model(tmp_path, SHAPE)
 
 
@@ -368,3 +370,42 @@ def test_from_a_keras_file_to_a_zip_that_predicts_the_same(images, tmp_path):
     nine = dataset.Samples(images.images, images.labels, images.ids, tuple("abcdefghi"))
     dataset.save(nine, tmp_path / "held_out.npz")
     assert_one_sentence(in_process("build", *names), "has 8 classes, the data file 9")
+
+
+# Written by tf_keras 2.21, of which the tests know no more; without its graph, which is not read.
+KERAS_2 = Path("tests/support/keras2")
+
+
+def test_a_saved_model_folder_of_keras_2_is_read():
+    """Nested models, layers with weights of their own order, tuples, random layers."""
+    read = saved_model.read_model(KERAS_2 / "saved_model", SHAPE)
+    pixels = np.load(KERAS_2 / "pixels.npy").astype(np.float32)
+    expected = np.load(KERAS_2 / "probabilities.npy")
+    for scores in (
+        read.predict(pixels, verbose=0),
+        equivalence.scores(graph.operations(read), pixels),
+    ):
+        np.testing.assert_allclose(keras.ops.softmax(scores), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("graph", "does not describe a model of Keras"),
+        ("weights", "weights that do not fit"),
+        ("missing", "weights that do not fit"),
+    ],
+)
+def test_a_damaged_saved_model_folder_is_one_sentence(damage, words, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(KERAS_2 / "saved_model", folder)
+    if damage == "graph":
+        (folder / "keras_metadata.pb").write_bytes(b"\x0a\xff\xff")
+    elif damage == "weights":
+        values = folder / "variables" / "variables.data-00000-of-00001"
+        values.write_bytes(values.read_bytes()[:-9000])
+    else:
+        shutil.rmtree(folder / "variables")
+    with pytest.raises(InputError, match=words) as raised:
+        saved_model.read_model(folder, SHAPE)
+    assert "\n" not in raised.value.sentence

@@ -191,6 +191,7 @@ def _clean_container(config: dict[str, Any], kind: str, place: Place) -> dict[st
         "name": name,
         "layers": [clean(layer, replace(place, where=f"'{name}'")) for layer in layers],
     }
+    _count_calls_as_keras_3(cleaned["layers"])
     for key in ("input_layers", "output_layers"):
         if key in settings:
             places = settings[key]
@@ -208,6 +209,28 @@ def _clean_container(config: dict[str, Any], kind: str, place: Place) -> dict[st
         module = "keras" if kind == "Sequential" else "keras.src.models.functional"
         found |= {"module": module, "registered_name": None}
     return found
+
+
+def _count_calls_as_keras_3(layers: list[dict[str, Any]]) -> None:
+    """Keras 2 counts the making of a Sequential model as the first call of it, Keras 3 does not."""
+    within = {
+        layer["name"]
+        for layer in layers
+        if layer["class_name"] == "Sequential" and "module" not in layer
+    }
+
+    def correct(value: Any) -> None:
+        if not isinstance(value, list):
+            return
+        if len(value) >= 3 and isinstance(value[0], str) and value[0] in within:
+            if isinstance(value[1], int) and value[1] > 0:
+                value[1] -= 1
+            return
+        for each in value:
+            correct(each)
+
+    for layer in layers:
+        correct(layer.get("inbound_nodes"))
 
 
 def subclassed(path: Path, name: object) -> InputError:

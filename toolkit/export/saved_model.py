@@ -8,8 +8,9 @@ they are named. So a file of another version of Keras is read, too, as long as i
 import importlib
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import keras
 from toolkit.core import archives, documents, hdf5
 from toolkit.core.damage import guard, require_file
 from toolkit.core.errors import InputError
+from toolkit.export import saved_model_folder
 from toolkit.export.description import AGAIN, CONTAINERS, PRIVATE, Place, clean, subclassed
+
+LoadWeights = Callable[[keras.Model], None]
 
 CONFIG_LIMIT = 50_000_000  # bytes of a model's description
 VALUES_LIMIT = 1_000_000  # of a description; that of NASNet has a twentieth of it
@@ -32,8 +36,8 @@ def read_model(
     any_layer: bool = False,
     custom: Mapping[str, type[keras.layers.Layer]] | None = None,
 ) -> keras.Model:
-    """The model in the .keras or .h5 file at `path`, for images of `image_shape`, (height, width,
-    channels).
+    """The model in the .keras or .h5 file or SavedModel folder of Keras 2 at `path`, for images of
+    `image_shape`, (height, width, channels).
 
     any_layer: also layers and functions of Keras that have no translation, but for those that run
     code of the file. custom: layers of the user's own, by name. The model's softmax is left out: it
@@ -42,13 +46,9 @@ def read_model(
     than one input or output, and images of another size than the model takes.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(
-            f"{path} is a folder; a SavedModel does not say which layers it has.",
-            "In the program that made it: model.save('model.keras').",
-        )
-    require_file(path)
-    with _open(path) as (description, weights):
+    if not path.is_dir():
+        require_file(path)
+    with _open(path) as (description, load_weights):
         if isinstance(description, dict) and description.get("class_name") not in CONTAINERS:
             raise subclassed(path, description.get("class_name"))
         with guard(path, AGAIN, "does not describe a model of Keras"):
@@ -64,14 +64,17 @@ def read_model(
             model = _build(config)
         _require_one(model, path)
         with guard(path, AGAIN, "has weights that do not fit its layers"):
-            model.load_weights(weights)
+            load_weights(model)
     return _without_softmax(model)
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, Path]]:
-    """The description of the model at `path`, and a file of its weights by an ending that Keras
-    knows."""
+def _open(path: Path) -> Iterator[tuple[Any, LoadWeights]]:
+    """The description of the model at `path`, and what loads its weights into one."""
+    if path.is_dir():
+        description = saved_model_folder.read_description(path, CONFIG_LIMIT, VALUES_LIMIT)
+        yield description, partial(saved_model_folder.load_weights, path)
+        return
     if zipfile.is_zipfile(path):
         with guard(path, AGAIN), archives.Archive(path) as archive:
             archives.require_plausible(path, archive)
@@ -86,7 +89,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Path]]:
             copy = Path(folder) / "model.weights.h5"
             copy.write_bytes(weights)
             hdf5.require_readable(copy, AGAIN, name=f"model.weights.h5 in {path}")
-            yield description, copy
+            yield description, lambda model: model.load_weights(copy)
         return
     hdf5.require_readable(path, AGAIN)
     with guard(path, AGAIN, "is no saved model of Keras"):
@@ -103,7 +106,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Path]]:
         raise InputError(
             f"{path} is an HDF5 file under another ending.", "Rename it to end in .h5."
         )
-    yield description, path
+    yield description, lambda model: model.load_weights(path)
 
 
 def _set_input(config: dict[str, Any], image_shape: tuple[int, int, int], path: Path) -> None:
