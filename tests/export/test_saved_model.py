@@ -376,11 +376,16 @@ def test_from_a_keras_file_to_a_zip_that_predicts_the_same(images, tmp_path):
 KERAS_2 = Path("tests/support/keras2")
 
 
-def test_a_saved_model_folder_of_keras_2_is_read():
-    """Nested models, layers with weights of their own order, tuples, random layers."""
-    read = saved_model.read_model(KERAS_2 / "saved_model", SHAPE)
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [("saved_model", "probabilities"), ("attention.h5", "attention_probabilities")],
+)
+def test_models_of_keras_2_are_read(name, answers):
+    """A folder, with nested models, tuples, random layers; and attention, whose values are named
+    arguments."""
+    read = saved_model.read_model(KERAS_2 / name, SHAPE)
     pixels = np.load(KERAS_2 / "pixels.npy").astype(np.float32)
-    expected = np.load(KERAS_2 / "probabilities.npy")
+    expected = np.load(KERAS_2 / f"{answers}.npy")
     for scores in (
         read.predict(pixels, verbose=0),
         equivalence.scores(graph.operations(read), pixels),

@@ -191,7 +191,7 @@ def _clean_container(config: dict[str, Any], kind: str, place: Place) -> dict[st
         "name": name,
         "layers": [clean(layer, replace(place, where=f"'{name}'")) for layer in layers],
     }
-    _count_calls_as_keras_3(cleaned["layers"])
+    _convert_calls(cleaned["layers"])
     for key in ("input_layers", "output_layers"):
         if key in settings:
             places = settings[key]
@@ -211,26 +211,49 @@ def _clean_container(config: dict[str, Any], kind: str, place: Place) -> dict[st
     return found
 
 
-def _count_calls_as_keras_3(layers: list[dict[str, Any]]) -> None:
-    """Keras 2 counts the making of a Sequential model as the first call of it, Keras 3 does not."""
-    within = {
-        layer["name"]
-        for layer in layers
-        if layer["class_name"] == "Sequential" and "module" not in layer
-    }
+def _convert_calls(layers: list[dict[str, Any]]) -> None:
+    """Makes of the calls that Keras 2 wrote what Keras 3 reads.
 
-    def correct(value: Any) -> None:
-        if not isinstance(value, list):
-            return
-        if len(value) >= 3 and isinstance(value[0], str) and value[0] in within:
-            if isinstance(value[1], int) and value[1] > 0:
-                value[1] -= 1
-            return
-        for each in value:
-            correct(each)
+    Keras 2 counts the making of a Sequential model as the first call of it, Keras 3 does not; and
+    Keras 3 does not look for results among the named arguments, as those of attention are.
+    """
+    kinds = {layer["name"]: layer["class_name"] for layer in layers if "module" not in layer}
+
+    def is_result(value: Any) -> bool:
+        return (
+            isinstance(value, list)
+            and len(value) >= 3
+            and isinstance(value[0], str)
+            and value[0] in kinds
+            and all(isinstance(number, int) for number in value[1:3])
+        )
+
+    def count(value: list[Any], containers: tuple[str, ...]) -> int:
+        made = kinds[value[0]] in containers
+        return max(value[1] - 1, 0) if made else int(value[1])
+
+    def as_tensor(value: list[Any]) -> dict[str, Any]:
+        history = [value[0], count(value, CONTAINERS), value[2]]
+        settings = {"shape": [None], "dtype": "float32", "keras_history": history}
+        return {"class_name": "__keras_tensor__", "config": settings}
+
+    def convert(call: Any) -> Any:
+        if not isinstance(call, list) or not call or not all(map(is_result, call)):
+            return call
+        named = call[0][3] if len(call[0]) > 3 and isinstance(call[0][3], dict) else {}
+        if not any(map(is_result, named.values())):
+            return [[each[0], count(each, ("Sequential",)), *each[2:]] for each in call]
+        inputs = [as_tensor(each) for each in call]
+        return {
+            "args": inputs if len(inputs) == 1 else [inputs],
+            "kwargs": {
+                key: as_tensor(value) if is_result(value) else value for key, value in named.items()
+            },
+        }
 
     for layer in layers:
-        correct(layer.get("inbound_nodes"))
+        if isinstance(layer.get("inbound_nodes"), list):
+            layer["inbound_nodes"] = [convert(call) for call in layer["inbound_nodes"]]
 
 
 def subclassed(path: Path, name: object) -> InputError:
