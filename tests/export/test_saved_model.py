@@ -21,6 +21,9 @@ from toolkit.runtime import sandbox
 
 SHAPE = (32, 32, 3)
 CLASSES = 8
+# Of probabilities. Random weights give scores of some tens, of which float32 rounds off 1e-5; in
+# which order sums are taken depends on the processor.
+TOLERANCE = 2e-4
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def assert_read(model, path, images):
         read.predict(pixels, verbose=0),
         equivalence.scores(graph.operations(read), pixels),
     ):
-        np.testing.assert_allclose(keras.ops.softmax(scores), expected, atol=2e-5)
+        np.testing.assert_allclose(keras.ops.softmax(scores), expected, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
@@ -390,7 +393,7 @@ def test_models_of_keras_2_are_read(name, answers):
         read.predict(pixels, verbose=0),
         equivalence.scores(graph.operations(read), pixels),
     ):
-        np.testing.assert_allclose(keras.ops.softmax(scores), expected, atol=2e-5)
+        np.testing.assert_allclose(keras.ops.softmax(scores), expected, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(
