@@ -94,12 +94,14 @@ def test_a_blur_is_keras_cvs(pictures):
         np.testing.assert_allclose(weight, stock.get_kernel(deviation, 11), atol=1e-6)
 
 
-def test_a_grid_is_keras_cvs():
+def test_a_grid_is_keras_cvs(monkeypatch):
     """With the same grid and angle."""
     shape, unit, share, offsets, angle = (40, 30, 1), 13.0, 0.4, (3.0, 7.0), 0.6
     stock = layers.GridMask(rotation_factor=0.0)
     answers = iter([unit, *offsets])
-    stock._random_generator.uniform = lambda **_: tf.constant(next(answers))
+    # The generator is the program's: other layers have it, too.
+    generator = stock._random_generator
+    monkeypatch.setattr(generator, "uniform", lambda **_: tf.constant(next(answers)))
     plain = stock._compute_grid_mask(tf.constant(shape), tf.constant(share))
     turn = layers.RandomRotation(0.1, fill_mode="constant")
     turn.get_random_transformation_batch = lambda n, **_: {"angles": tf.fill([n], angle)}
