@@ -126,6 +126,15 @@ def test_a_rate_changes_that_share_of_the_images(rate, pictures, labels):
     assert abs(changed - rate) < 4 * np.sqrt(rate * (1 - rate) / 512)
 
 
+@pytest.mark.parametrize("name", ["brightness", "cut-mix"])
+def test_the_callers_images_stay_as_they_are(name, pictures, labels):
+    """Changed images are written in place, but not into what was given."""
+    given = tf.constant(pictures)
+    chain = build_chain((Operation(name=name, factor=1.0),), (SIDE, SIDE))
+    changed, _ = chain(given, tf.constant(labels), tf.constant([5, 0]))
+    assert np.array_equal(given, pictures) and not np.array_equal(changed, pictures)
+
+
 def test_flips_only_mirror(pictures, labels):
     flipped, _ = augmented(pictures, labels, Operation(name="flip", factor=1.0))
     assert np.array_equal(flipped, pictures[:, ::-1, ::-1])

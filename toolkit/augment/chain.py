@@ -57,8 +57,9 @@ def build_chain(operations: tuple[Operation, ...], size: Size) -> Chain:
                 "mixed images need mixed labels, and integer labels cannot be mixed.",
                 "Give one-hot labels.",
             )
-        # The steps write into it, and the caller's images are the caller's.
-        images = tf.raw_ops.DeepCopy(x=images)
+        if steps:
+            # They write into it, and the caller's images are the caller's.
+            images = tf.raw_ops.DeepCopy(x=images)
         with rng.use_seed(seed):
             for step in steps:
                 images, labels = step(images, labels)
