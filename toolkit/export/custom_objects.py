@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import keras
 
@@ -34,20 +35,15 @@ def load(path: Path) -> CustomObjects:
         raise InputError(f"there is no file {path}.", "Give the Python file with your layers.")
     require_file(path)
     source = path.read_bytes()
-    specification = importlib.util.spec_from_file_location(MODULE, path)
-    if specification is None or specification.loader is None:
+    if path.suffix != ".py":
         raise InputError(f"{path} is no Python file.", "Give a file that ends in .py.")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[MODULE] = module  # classes look their own module up
     try:
-        specification.loader.exec_module(module)
+        module = run_module(path, MODULE)
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(
             f"{path} fails when it is run: {type(error).__name__}: {describe(error)}.",
             "It must run by itself, with the packages of the evaluator.",
         ) from error
-    finally:
-        del sys.modules[MODULE]
     layers = {
         name: value
         for name, value in vars(module).items()
@@ -66,3 +62,16 @@ def load(path: Path) -> CustomObjects:
                 "Give your layer another name, and save the model again.",
             )
     return CustomObjects(source, layers)
+
+
+def run_module(path: Path, name: str) -> ModuleType:
+    """The module in the Python file at `path`, run as `name`. Raises whatever its code raises."""
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # classes look their own module up
+    try:
+        specification.loader.exec_module(module)
+    finally:
+        del sys.modules[name]
+    return module

@@ -4,13 +4,11 @@ For networks with layers that `submission/model.py` has no operations for. Slowe
 needs Keras where it is evaluated.
 """
 
-import importlib.util
 import io
 import tempfile
 import zipfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
@@ -135,7 +133,7 @@ def _compare(
     with tempfile.TemporaryDirectory(prefix="cbtool-") as place:
         for name, content in files.items():
             (Path(place) / name).write_bytes(content)
-        module = _load(Path(place) / "model.py")
+        module = custom_objects.run_module(Path(place) / "model.py", "cbtool_keras_model")
         found = module.Model().scores(samples.images)
     comparison = equivalence.compare_scores("rebuilt with Keras", found, reference)
     changed = equivalence.count_changed_labels(found, reference)
@@ -146,12 +144,3 @@ def _compare(
             "Save the model again, with layers of keras.layers alone.",
         )
     return comparison, float(np.mean(found.argmax(axis=1) == samples.labels))
-
-
-def _load(path: Path) -> Any:
-    """The module at `path`, which this program wrote."""
-    specification = importlib.util.spec_from_file_location("cbtool_keras_model", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
