@@ -78,6 +78,11 @@ def _note_quiet(context: click.Context, parameter: click.Parameter, value: bool)
         context.meta[QUIET] = True
 
 
+def be_quiet() -> None:
+    """Shows no more progress in this command, as with --quiet."""
+    click.get_current_context().meta[QUIET] = True
+
+
 quiet_option = click.option(
     "-q",
     "--quiet",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate
@@ -15,7 +16,7 @@ import click
 
 from toolkit.core.contract import AN2DL2024, Contract
 from toolkit.core.errors import CbtoolError, DivergenceError, InputError
-from tools import contracts, live, notify, options, output
+from tools import contracts, live, notify, options, output, strategies
 from tools.lazy import lazy_imports, quiet_tensorflow
 
 with lazy_imports():
@@ -33,13 +34,11 @@ with lazy_imports():
     )
     from toolkit.training import tensorboard as boards
 
-STRATEGIES = ("one-device", "mirrored")
-
 
 @dataclass(frozen=True)
 class CallOptions:
     """What a call says that the configuration of a run does not hold: how its runs are trained, and
-    what is printed of them. strategy: one of STRATEGIES."""
+    what is printed of them. strategy: one of strategies.NAMES."""
 
     strategy: str
     tensorboard: bool
@@ -77,10 +76,13 @@ class CallOptions:
 @click.option("--resume", type=options.PATH, metavar="DIR", help="Continue an interrupted run.")
 @click.option(
     "--strategy",
-    type=click.Choice(STRATEGIES),
-    default=STRATEGIES[0],
+    type=click.Choice(strategies.NAMES),
+    default=strategies.NAMES[0],
     show_default=True,
-    help="mirrored: every batch is split over all GPUs of this machine (TensorFlow only).",
+    help=(
+        "mirrored: every batch is split over all GPUs of this machine; multiworker: over those of "
+        "all processes that run this command, on one host or several (JAX only)."
+    ),
 )
 @click.option(
     "--tensorboard",
@@ -125,7 +127,8 @@ def train(
             raise click.UsageError(
                 "--resume takes all that describes a run from its folder, but for --data."
             )
-        _report([_resume(resume, data_file, call)], as_json)
+        resumed = _resume(resume, data_file, call)
+        _report([resumed] if resumed else [], as_json)
         return
     if data_file is None:
         raise click.UsageError("Missing option '--data'.")
@@ -138,16 +141,14 @@ def train(
     if classes is not None:
         settings = (*settings, f"data.classes={classes}")
     if seeds is None:
-        run = _train(folder, preset, config_file, settings, data_file, call)
-        _report([run], as_json)
-        return
-    runs = []
-    for number in range(seeds):
-        seeded = folder.with_name(f"{folder.name}-seed{number}")
-        one = (*settings, f"train.seed={number}")
-        run = _train(seeded, preset, config_file, one, data_file, call)
-        runs.append(run)
-    _report(runs, as_json)
+        trained = [_train(folder, preset, config_file, settings, data_file, call)]
+    else:
+        trained = []
+        for number in range(seeds):
+            seeded = folder.with_name(f"{folder.name}-seed{number}")
+            one = (*settings, f"train.seed={number}")
+            trained.append(_train(seeded, preset, config_file, one, data_file, call))
+    _report([run for run in trained if run], as_json)
 
 
 def _train(
@@ -157,9 +158,12 @@ def _train(
     settings: tuple[str, ...],
     data_file: Path,
     call: CallOptions,
-) -> run_folder.Run:
-    # What needs no import of Keras comes first.
-    run_folder.require_new(folder)
+) -> run_folder.Run | None:
+    """Trains into `folder`. Returns the run, or None where another process has it."""
+    if call.strategy != "multiworker":
+        # What needs no import of Keras comes first. Of several processes, the first one makes the
+        # folder, and another may come later.
+        run_folder.require_new(folder)
     contract = contracts.current()
     if config_file:
         chosen = config.read(config_file, settings)
@@ -170,13 +174,15 @@ def _train(
     samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
     with (
-        resumable(folder),
-        _distribute(call.strategy, chosen),
+        strategies.distribute(call.strategy, chosen, folder) as own_folder,
+        resumable(folder) if own_folder == folder else nullcontext(),
         live.stages() as stages,
     ):
         run, found = train_run(
-            folder, chosen, samples, data_file, stages, contract, call.tensorboard
+            own_folder, chosen, samples, data_file, stages, contract, call.tensorboard
         )
+    if own_folder != folder:
+        return None
     if not call.as_json:
         output.table(("what", "images"), cleaning.list_counts(found.reasons), title="Cleaning")
     return run
@@ -195,56 +201,34 @@ def follow(contract: Contract, chosen: config.Config, settings: tuple[str, ...])
     return replace(chosen, data=data, train=training)
 
 
-def _resume(folder: Path, data_file: Path | None, call: CallOptions) -> run_folder.Run:
+def _resume(folder: Path, data_file: Path | None, call: CallOptions) -> run_folder.Run | None:
+    """Continues the run in `folder`. Returns it, or None where another process has it."""
     run = run_folder.open_unfinished(folder)
     chosen = config.read(run.config)
     contract = run_folder.read_contract(run)
     path = data_file or run_folder.training_file(run)
     samples = dataset.load(path, chosen.data.classes, contract)
     with (
-        resumable(folder),
-        _distribute(call.strategy, chosen),
+        strategies.distribute(call.strategy, chosen, folder) as own_folder,
+        resumable(folder) if own_folder == folder else nullcontext(),
         live.stages() as stages,
         stages.stage("train") as progress,
     ):
-        report = report_epochs(stages, chosen, folder if call.tensorboard else None)
-        fit.resume(run, samples, progress, report)
-    return run
-
-
-@contextmanager
-def _distribute(strategy: str, chosen: config.Config) -> Iterator[None]:
-    """What is built and trained in this block runs as `strategy`, one of STRATEGIES, says. Raises
-    InputError where this machine, the backend or `chosen` does not allow it."""
-    if strategy == STRATEGIES[0]:
-        yield
-        return
-    if any(phase.accumulate > 1 for phase in chosen.train.phases):
-        raise InputError(
-            "--strategy mirrored and accumulate do not go together: Keras adds up gradients on one "
-            "device only.",
-            "Several devices hold larger batches: raise train.batch_size instead.",
-        )
-    if chosen.train.batch_size == "auto":
-        raise InputError(
-            "--strategy mirrored and train.batch_size=auto do not go together: the trials run on "
-            "one device.",
-            "Give a number: --set train.batch_size=64.",
-        )
-    with keras_backend.distribute() as devices:
-        size = chosen.train.images_per_step
-        output.hint(
-            f"{devices} devices: each batch of {size} is split, {-(-size // devices)} images at "
-            "most for a device; the learning rate is that of the whole batch."
-        )
-        yield
+        if own_folder != folder:
+            # Before the first one goes on: its next epoch needs this process.
+            shutil.copytree(folder, own_folder)
+        report = report_epochs(stages, chosen, own_folder if call.tensorboard else None)
+        fit.resume(run_folder.Run(own_folder), samples, progress, report)
+    return run if own_folder == folder else None
 
 
 @contextmanager
 def resumable(folder: Path, command: str | None = None) -> Iterator[None]:
     """Says how to go on where the training into `folder` ends before its time: by a signal, on a
     full disk, out of memory. command: what continues it; by default, `cbtool train --resume`."""
-    command = command or f"cbtool train --resume {folder}"
+    keras_name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    where = "" if keras_name == "tensorflow" else f" --backend {keras_name}"
+    command = command or f"cbtool train{where} --resume {folder}"
     began_here = not folder.exists()
     try:
         yield
@@ -331,7 +315,9 @@ def describe_epoch(row: dict[str, Any], chosen: config.Config) -> str:
 
 
 def _report(runs: list[run_folder.Run], as_json: bool) -> None:
-    """Prints what the trainings of `runs` came to."""
+    """Prints what the trainings of `runs` came to; nothing where other processes have them."""
+    if not runs:
+        return
     if as_json:
         output.as_json({"runs": [_describe(run) for run in runs]})
         return

@@ -3,6 +3,8 @@
 import os
 
 import numpy as np
+import pytest
+from tensorflow.python.framework import config as tf_config
 
 from toolkit.core import config, process_tree
 from toolkit.data import dataset
@@ -11,7 +13,18 @@ from toolkit.training import feed, trainer
 IMAGES = 1400  # 39 MB: from 32 MB on, the allocator gives memory back when it is freed
 
 
-def test_reading_the_batches_copies_no_images():
+@pytest.fixture
+def usual_operations():
+    """For deterministic operations, which tests before this one may have switched on, tf.data
+    rewrites the graph whatever its options are. TensorFlow has no public way to switch them off."""
+    switched_on = tf_config.is_op_determinism_enabled()
+    tf_config.disable_op_determinism()
+    yield
+    if switched_on:
+        tf_config.enable_op_determinism()
+
+
+def test_reading_the_batches_copies_no_images(usual_operations):
     """tf.data rewrites the graph of a dataset when it is first read. Before, it copied all images
     for that, in memory that numpy does not see."""
     images = np.full((IMAGES, 96, 96, 3), 7, np.uint8)

@@ -332,3 +332,11 @@ def test_seeds_make_a_run_each(training_file, tmp_path):
         runs.open_finished(tmp_path / f"run-seed{seed}").checkpoint.read_bytes() for seed in (0, 1)
     ]
     assert checkpoints[0] != checkpoints[1]
+
+
+def test_images_that_fill_a_batch_up_are_neither_right_nor_wrong():
+    accuracy = trainer.Accuracy()
+    accuracy.update_state(np.eye(3), np.eye(3)[[0, 1, 0]], np.array([0.5, 3.0, 0.0]))
+    assert float(accuracy.result()) == 1
+    accuracy.update_state(np.eye(3)[:1], np.eye(3)[1:2])
+    assert float(accuracy.result()) == pytest.approx(2 / 3)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from toolkit.augment.chain import build_chain
+from toolkit.augment.parts import WHOLE, Part
 from toolkit.core.config import Config
 from toolkit.data.dataset import Samples
 
@@ -26,19 +27,28 @@ _HELD: WeakKeyDictionary[Samples, tuple[tf.Tensor, tf.Tensor]] = WeakKeyDictiona
 
 
 def stream(
-    samples: Samples, rows: np.ndarray, settings: Config, augmented: bool, first_epoch: int = 0
+    samples: Samples,
+    rows: np.ndarray,
+    settings: Config,
+    augmented: bool,
+    first_epoch: int = 0,
+    part: Part = WHOLE,
 ) -> tuple[tf.data.Dataset, int]:
     """Endless batches of (images float32 [b, h, w, 3] in 0..255, labels float32 [b, classes],
     weights [b]).
 
     Returns them with their number in an epoch. Each epoch has an order of its own; `first_epoch`
-    counts over all phases.
+    counts over all phases. part: of each batch. Each of several processes augments its own images
+    only, with random numbers of its own.
     """
     rows = oversample(samples, rows, settings)
     copies, size = 1, settings.train.images_per_step
     if settings.train.blocks and augmented:
         copies, size = settings.train.blocks.copies, settings.train.blocks.size
-    make_batch = _build_batch_function(samples, rows, settings, augmented)
+    in_blocks = size != settings.train.images_per_step
+    # Blocks are of another size than batches: their batches are divided when they are made.
+    chunk_part = WHOLE if in_blocks else part
+    make_batch = _build_batch_function(samples, rows, settings, augmented, chunk_part.number)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         orders = [
@@ -46,23 +56,28 @@ def stream(
             for copy in range(copies)
         ]
         chunks = tf.data.Dataset.from_tensor_slices(tf.concat(orders, 0)).batch(size).enumerate()
-        return chunks.map(
-            lambda chunk, places: (tf.stack([number, tf.cast(chunk, tf.int32)]), places)
-        )
+
+        def take_part(chunk: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            chosen, factors = chunk_part.choose(tf.size(places), size)
+            chunk = tf.stack([number, tf.cast(chunk, tf.int32)])
+            return chunk, tf.gather(places, chosen), factors
+
+        return chunks.map(take_part)
 
     def augment(chunks: tf.data.Dataset) -> tf.data.Dataset:
         # By itself, not inside of a lambda: keras-cv's layers need what AutoGraph makes of it.
         return chunks.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     epochs = _number_epochs(first_epoch)
-    if size == settings.train.images_per_step:
-        # One map over all epochs: at an epoch's end, threads go on with the next one.
-        batches = augment(epochs.flat_map(epoch))
-    else:
+    if in_blocks:
         # Blocks are cut into batches, and no batch holds images of two epochs.
         batches = epochs.flat_map(
             lambda number: augment(epoch(number)).rebatch(settings.train.images_per_step)
         )
+        batches = part.cut(batches, settings.train.images_per_step)
+    else:
+        # One map over all epochs: at an epoch's end, threads go on with the next one.
+        batches = augment(epochs.flat_map(epoch))
     steps = -(-len(rows) * copies // settings.train.images_per_step)  # rounded up
     return share_tensors(batches.prefetch(2)), steps
 
@@ -77,7 +92,9 @@ def make_fixed_batches(
     batches = places.batch(settings.train.images_per_step).enumerate()
     epoch = tf.constant(VALIDATION_EPOCH)
     batches = batches.map(
-        lambda batch, places: make_batch(tf.stack([epoch, tf.cast(batch, tf.int32)]), places),
+        lambda batch, places: make_batch(
+            tf.stack([epoch, tf.cast(batch, tf.int32)]), places, tf.ones([tf.size(places)])
+        ),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
@@ -87,15 +104,17 @@ def make_fixed_batches(
 def augment_once(samples: Samples, rows: np.ndarray, settings: Config, seed: int) -> np.ndarray:
     """The images at `rows` after the augmentations of `settings`, float32 [n, h, w, 3]."""
     make_batch = _build_batch_function(samples, rows, settings, augmented=True)
-    images, _, _ = make_batch(tf.constant([VALIDATION_EPOCH, seed]), tf.range(len(rows)))
+    images, _, _ = make_batch(
+        tf.constant([VALIDATION_EPOCH, seed]), tf.range(len(rows)), tf.ones([len(rows)])
+    )
     return images.numpy()
 
 
 def make_feature_batches(
-    arrays: tuple[np.ndarray, ...], settings: Config, first_epoch: int
+    arrays: tuple[np.ndarray, ...], settings: Config, first_epoch: int, part: Part = WHOLE
 ) -> tuple[tf.data.Dataset, int]:
-    """Endless batches of `arrays` (equally long), in the order `stream` has without copies; with
-    the number an epoch."""
+    """Endless batches of `arrays` (equally long, the last of them weights), in the order `stream`
+    has without copies; with the number an epoch. part: of each batch."""
     tensors = tuple(tf.constant(array) for array in arrays)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
@@ -104,7 +123,8 @@ def make_feature_batches(
         return places.map(lambda chosen: tuple(tf.gather(tensor, chosen) for tensor in tensors))
 
     steps = -(-len(arrays[0]) // settings.train.images_per_step)  # rounded up
-    return share_tensors(_number_epochs(first_epoch).flat_map(epoch).prefetch(2)), steps
+    batches = part.cut(_number_epochs(first_epoch).flat_map(epoch), settings.train.images_per_step)
+    return share_tensors(batches.prefetch(2)), steps
 
 
 def _number_epochs(first: int) -> tf.data.Dataset:
@@ -119,10 +139,11 @@ def _shuffle(n: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
 
 
 def _build_batch_function(
-    samples: Samples, rows: np.ndarray, settings: Config, augmented: bool
-) -> Callable[[tf.Tensor, tf.Tensor], Batch]:
-    """A function from a batch's number, int32 [2] (epoch, batch), and places in `rows` to the batch
-    as `stream` describes it."""
+    samples: Samples, rows: np.ndarray, settings: Config, augmented: bool, process: int = 0
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch]:
+    """A function from a batch's number, int32 [2] (epoch, batch), places in `rows` and factors of
+    the images' weights to the batch as `stream` describes it. process: of a training over several,
+    each of which draws other random numbers."""
     images, labels = _hold(samples)
     places_in_samples = tf.constant(rows)
     classes = len(samples.class_names)
@@ -132,15 +153,17 @@ def _build_batch_function(
     weights = tf.constant(weights, tf.float32)
     augment = build_chain(settings.augment if augmented else (), samples.images.shape[1:3])
 
-    def make_batch(number: tf.Tensor, places: tf.Tensor) -> Batch:
+    def make_batch(number: tf.Tensor, places: tf.Tensor, factors: tf.Tensor) -> Batch:
         seed = tf.random.experimental.stateless_fold_in([settings.train.seed, number[0]], number[1])
+        if process:
+            seed = tf.random.experimental.stateless_fold_in(seed, process)
         places = tf.gather(places_in_samples, places)
         pixels = tf.cast(tf.gather(images, places), tf.float32)
         pixels = tf.ensure_shape(pixels, [None, *samples.images.shape[1:]])
         pixels, mixed = augment(pixels, tf.one_hot(tf.gather(labels, places), classes), seed)
         # After mixing: Keras' class_weight would take the weight of the largest part of a mixed
         # label.
-        return pixels, mixed, tf.linalg.matvec(mixed, weights)
+        return pixels, mixed, tf.linalg.matvec(mixed, weights) * factors
 
     return make_batch
 

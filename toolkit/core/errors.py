@@ -36,6 +36,12 @@ class LimitError(CbtoolError):
     exit_code = 4
 
 
+class WorkerError(CbtoolError):
+    """Another process of a training over several is gone."""
+
+    exit_code = 4
+
+
 class PlatformError(CbtoolError):
     """CodaBench refused, failed, or could not be reached.
 

@@ -4,8 +4,7 @@ tf.data and keras-cv feed the training whatever the backend, so TensorFlow is al
 """
 
 import importlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -33,31 +32,6 @@ def require(wanted: str) -> None:
         )
 
 
-@contextmanager
-def distribute() -> Iterator[int]:
-    """Networks that are built and trained in this block are copied to all GPUs, or where there is
-    none to all CPU devices, and each trains on its part of every batch; yields their number.
-
-    Raises InputError on a backend that cannot do it, and where there is only one device.
-    """
-    if name() != "tensorflow":
-        # keras.distribution splits only batches that are divisible by the devices, and an epoch's
-        # last batch is as large as it happens to be.
-        raise InputError(
-            f"--strategy mirrored is for TensorFlow, not for {name()}.",
-            "Train with --backend tensorflow, or on one device.",
-        )
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if len(devices) < 2:
-        raise InputError(
-            f"--strategy mirrored needs two devices or more; TensorFlow sees {devices[0].name}.",
-            "cbtool doctor says whether a GPU is seen; without a second one, leave --strategy out.",
-        )
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    with strategy.scope():
-        yield strategy.num_replicas_in_sync
-
-
 def make_deterministic() -> None:
     """Has the same operations give the same bits. JAX on a CPU does so anyway; on a GPU it needs
     XLA_FLAGS=--xla_gpu_deterministic_ops=true before it starts."""
@@ -67,7 +41,8 @@ def make_deterministic() -> None:
 def compile_prediction(model: keras.Model) -> Callable[[Any], np.ndarray]:
     """A function from a batch to what `model` gives for it, as in prediction, as an array.
 
-    It sees the weights that the model has when it is called.
+    It sees the weights that the model has when it is called. On JAX, the devices of a distribution
+    share the batch; where several processes train together, all of them call it with the same one.
     """
     if name() == "tensorflow":
 
@@ -86,14 +61,34 @@ def compile_prediction(model: keras.Model) -> Callable[[Any], np.ndarray]:
     def run_stateless(trainable: Any, fixed: Any, inputs: Any) -> Any:
         return model.stateless_call(trainable, fixed, inputs, training=False)[0]
 
-    stateless = jax.jit(run_stateless)
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        stateless, share = jax.jit(run_stateless), np.asarray
+    else:
+        stateless, share = _spread(run_stateless, distribution, jax)
 
     def predict_stateless(inputs: Any) -> np.ndarray:
         trainable = [variable.value for variable in model.trainable_variables]
         fixed = [variable.value for variable in model.non_trainable_variables]
-        return np.asarray(stateless(trainable, fixed, np.asarray(inputs)))
+        outputs = stateless(trainable, fixed, share(np.asarray(inputs)))
+        return np.asarray(outputs)[: len(inputs)]
 
     return predict_stateless
+
+
+def _spread(run: Callable[..., Any], distribution: Any, jax: Any) -> tuple[Any, Any]:
+    """`run`, compiled such that every process has all that it gives; and what lays a batch, filled
+    up to a multiple of the devices, on all of them."""
+    mesh = distribution.device_mesh.backend_mesh
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    def share(batch: np.ndarray) -> Any:
+        missing = -len(batch) % mesh.size
+        batch = np.concatenate([batch, batch[:1].repeat(missing, axis=0)])
+        layout = distribution.get_data_layout(batch.shape).backend_layout
+        return jax.device_put(batch, layout)
+
+    return jax.jit(run, out_shardings=everywhere), share
 
 
 def list_devices() -> list[str]:

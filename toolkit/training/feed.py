@@ -7,8 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from toolkit.augment import pipeline
+from toolkit.augment.parts import Part
 from toolkit.core.config import Config, Phase
 from toolkit.data.dataset import Samples
+from toolkit.models import backend, devices
 from toolkit.models.network import Network
 from toolkit.training.features import compute_features
 
@@ -20,7 +22,8 @@ class Feed:
     """What `fit` trains in a phase and on what: batches of (pixels or features, labels, weights).
 
     model: the whole network, or its head. steps: batches of `training`, which is endless, in an
-    epoch. shifted: the corrupted validation images.
+    epoch. shifted: the corrupted validation images. Of several processes, each has its part of the
+    batches for training and validation, and all of `shifted`.
     """
 
     model: keras.Model
@@ -45,27 +48,49 @@ def make_feed(
     train_rows, validation_rows: positions in `samples`. corrupted: copies of the validation images.
     first_epoch: the number of epochs that are done, of all phases.
     """
+    part = _find_part()
+    size = settings.train.images_per_step
     augmented = phase.augment and bool(settings.augment)
     validation = pipeline.make_fixed_batches(
         samples, validation_rows, settings, settings.train.augmented_validation
     )
-    shifted = _batch_samples(corrupted, settings.train.images_per_step)
+    shifted = _batch_samples(corrupted, size)
     if phase.trainable != "head" or augmented:
-        training, steps = pipeline.stream(samples, train_rows, settings, augmented, first_epoch)
-        return Feed(network.model, training, steps, validation, shifted)
+        training, steps = pipeline.stream(
+            samples, train_rows, settings, augmented, first_epoch, part
+        )
+        held_out = _cut_once(validation, part, size, len(validation_rows))
+        return Feed(network.model, training, steps, held_out, shifted)
     # The backbone gives the same features in every epoch: it runs once, and the head trains on
     # what it gave.
     rows = pipeline.oversample(samples, train_rows, settings)
     batches = pipeline.make_fixed_batches(samples, rows, settings, False)
     features = compute_features(network.trunk, batches)
-    training, steps = pipeline.make_feature_batches(features, settings, first_epoch)
+    training, steps = pipeline.make_feature_batches(features, settings, first_epoch, part)
+    # A multiple of what a step takes, which all devices divide.
+    size *= -(-FEATURE_BATCH // size)
+    held_out = _batch_features(network.trunk, validation, size)
     return Feed(
         network.head,
         training,
         steps,
-        _batch_features(network.trunk, validation),
-        _batch_features(network.trunk, shifted),
+        _cut_once(held_out, part, size, len(validation_rows)),
+        _batch_features(network.trunk, shifted, size),
     )
+
+
+def _find_part() -> Part:
+    """The part of each batch that this process trains on. On JAX all batches are of one size:
+    another one is compiled anew, and devices share only batches that their number divides."""
+    processes, process = devices.count_processes()
+    return Part(process, processes, full=backend.name() == "jax")
+
+
+def _cut_once(batches: tf.data.Dataset, part: Part, size: int, images: int) -> tf.data.Dataset:
+    """`part` of the finite `batches` of `images` in all. All images weigh the same, and such that
+    the mean of the batches' losses is that of the images'."""
+    weight = float(batches.cardinality()) * size / images
+    return pipeline.share_tensors(part.cut(batches, size, weight))
 
 
 def _batch_samples(samples: Samples, batch_size: int) -> tf.data.Dataset:
@@ -80,6 +105,6 @@ def _batch_samples(samples: Samples, batch_size: int) -> tf.data.Dataset:
     return pipeline.share_tensors(batches)
 
 
-def _batch_features(trunk: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
+def _batch_features(trunk: keras.Model, batches: tf.data.Dataset, size: int) -> tf.data.Dataset:
     features = tf.data.Dataset.from_tensor_slices(compute_features(trunk, batches))
-    return pipeline.share_tensors(features.batch(FEATURE_BATCH))
+    return pipeline.share_tensors(features.batch(size))

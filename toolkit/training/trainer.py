@@ -3,18 +3,19 @@
 import functools
 import json
 import time
+import zlib
 from typing import Any
 
 import keras
 
 from toolkit.core.config import Config, Phase
-from toolkit.core.errors import InputError, LimitError
+from toolkit.core.errors import InputError, LimitError, WorkerError
 from toolkit.core.files import write_text
 from toolkit.core.progress import Progress, silent
 from toolkit.data import shift
 from toolkit.data.dataset import Samples
 from toolkit.data.splitting import Split
-from toolkit.models import backend, precision, pretrained
+from toolkit.models import backend, devices, precision, pretrained
 from toolkit.models.network import Network
 from toolkit.models.network import build as build_network
 from toolkit.training.batch_size import TOO_LARGE
@@ -40,6 +41,7 @@ from toolkit.training.feed import Feed, make_feed
 from toolkit.training.run_folder import Run
 from toolkit.training.schedule import CompiledSchedule
 
+WHAT_IS_SHARED = "the same images, settings and results of cleaning"
 MOMENTUM = 0.9  # of plain gradient descent
 # Of the shift benchmark's chains. Others than those that `evaluate` scores: an epoch that was
 # selected on some chains would score too high on the same ones.
@@ -52,6 +54,14 @@ OPTIMIZERS = {
     "lion": keras.optimizers.Lion,
     "sgd": functools.partial(keras.optimizers.SGD, momentum=MOMENTUM, nesterov=True),
 }
+
+
+class Accuracy(keras.metrics.CategoricalAccuracy):
+    """The share of right images, of all whose weight is not 0: those fill a batch up."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        counted = None if sample_weight is None else sample_weight > 0
+        return super().update_state(y_true, y_pred, counted)
 
 
 def build_seeded_network(settings: Config, samples: Samples) -> Network:
@@ -92,7 +102,7 @@ def train(
     epoch that `run` holds, if it holds any. Writes history.csv line by line, the best weights and
     what resuming needs after each epoch, and at the end training.json. report_epoch: is called with
     the row of each. Returns the rows of the history. Raises InputError when training diverges,
-    LimitError when memory runs out.
+    LimitError when memory runs out, WorkerError when another process of the training ends.
     """
     state = read_state(run.state)
     begin_history(run.history, state.rows)
@@ -105,6 +115,11 @@ def train(
             if number >= state.phase:
                 training.run_phase(number, phase)
     except Exception as error:
+        if devices.is_lost(error):
+            raise WorkerError(
+                "another process of this training has ended, or its host cannot be reached.",
+                "What it printed last says why; the run goes on without it, on one device, too.",
+            ) from error
         if not backend.is_out_of_memory(error):
             raise
         size = settings.train.images_per_step
@@ -147,6 +162,9 @@ class _Training:
         self.train_rows = parts.rows("train", samples)
         self.validation_rows = parts.rows("validation", samples)
         held_out = samples.take(self.validation_rows)
+        chosen = self.train_rows.tobytes() + self.validation_rows.tobytes()
+        description = f"{samples.fingerprint} {settings}".encode()
+        devices.require_same(zlib.crc32(chosen, zlib.crc32(description)), WHAT_IS_SHARED)
         self.corrupted = shift.mixtures(held_out, MONITORED_SEEDS)
 
     def run_phase(self, number: int, phase: Phase) -> None:
@@ -285,5 +303,5 @@ def _compile(model: keras.Model, phase: Phase, settings: Config, steps: int) -> 
     model.compile(
         optimizer=OPTIMIZERS[phase.optimizer](**options),
         loss=loss,
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[Accuracy(name="accuracy")],
     )
