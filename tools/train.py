@@ -110,12 +110,12 @@ def train(
     """Clean, split and train.
 
     Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); champion-cpu (the same for 30
-    epochs) and champion-cpu-128 (10 more at 128 pixels, from its weights on); lite-clean,
-    lite-report and lite-winner (lite without augmentation, with the report's, and with the
-    winners'); winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a small CNN,
-    for first experiments); and the report's seven rows: report-base-unclean, report-vgg,
-    report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
-    report-convnext-xlarge, report-block-convnext-xlarge.
+    epochs), champion-cpu-128 (10 more at 128 pixels, from its weights on) and champion-cpu-lite2
+    (EfficientNet-Lite2 at 128 pixels); lite-clean, lite-report and lite-winner (lite without
+    augmentation, with the report's, and with the winners'); winner-convnext-xlarge (the winning
+    recipe, for a GPU); tiny and demo (a small CNN, for first experiments); and the report's seven
+    rows: report-base-unclean, report-vgg, report-convnext-base, report-convnext-large,
+    report-convnext-xlarge-plain, report-convnext-xlarge, report-block-convnext-xlarge.
 
     --resume DIR continues an interrupted run after its last complete epoch. With
     train.deterministic=true, the weights are bit for bit those of a run without the interruption.
