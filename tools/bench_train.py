@@ -19,6 +19,7 @@ PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 COLUMNS = {
     "precision": "precision",
     "xla": "XLA",
+    "remat": "remat",
     "batch": "batch",
     "images_per_second": "images/s",
     "ratio": "× stock",
@@ -58,6 +59,14 @@ COLUMNS = {
     help="Whether XLA compiles the step, on TensorFlow. May be repeated.",
 )
 @click.option(
+    "--remat",
+    type=click.Choice(["on", "off"]),
+    multiple=True,
+    default=("off",),
+    show_default=True,
+    help="Whether activations are computed again, as train.remat. May be repeated.",
+)
+@click.option(
     "--size",
     type=click.IntRange(32, 1024),
     default=96,
@@ -82,6 +91,7 @@ def train(
     batches: tuple[int, ...],
     precisions: tuple[str, ...],
     xla: tuple[str, ...],
+    remat: tuple[str, ...],
     size: int,
     backend: str,
     preset: str | None,
@@ -92,10 +102,10 @@ def train(
     """Compare training speed with keras.applications.
 
     Times training steps of all layers, with random weights and Adam, in every combination of
-    precision, XLA and batch size, each in a process of its own. A step is split into the wait for
-    its batch and its computation; the arithmetic of that is compared with the ceiling, a product of
-    large matrices in the same precision. --heads also times one layer on the frozen backbone, and
-    that layer on stored features, in batches of the first size, at 96 pixels.
+    precision, XLA, remat and batch size, each in a process of its own. A step is split into the
+    wait for its batch and its computation; the arithmetic of that is compared with the ceiling, a
+    product of large matrices in the same precision. --heads also times one layer on the frozen
+    backbone, and that layer on stored features, in batches of the first size, at 96 pixels.
     """
     options.use_keras_backend(backend)
     keras_backend.require(backend)
@@ -104,8 +114,9 @@ def train(
     operations = config.preset(preset).augment if preset else ()
     # JAX is XLA: without it, every operation of a step would run by itself.
     compiled = [True] if backend == "jax" else [choice == "on" for choice in xla]
+    again = [choice == "on" for choice in remat]
     cases = step_benchmark.list_cases(
-        backbone, policies, compiled, batches, size, steps, operations
+        backbone, policies, compiled, again, batches, size, steps, operations
     )
     report: dict[str, Any] = {"backbone": backbone, "size": size, "augmentations": preset}
     with live.stages() as stages, stages.stage("bench") as progress:
@@ -123,7 +134,7 @@ def train(
 
 def _describe(row: dict[str, Any]) -> tuple[str, ...]:
     """A line of the table."""
-    shown = dict(row, xla="on" if row["xla"] else "off")
+    shown = row | {name: "on" if row[name] else "off" for name in ("xla", "remat")}
     if row["images_per_second"] is None:
         shown["images_per_second"] = "out of memory"
     cells = ("" if shown[name] is None else str(shown[name]) for name in COLUMNS)

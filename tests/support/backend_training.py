@@ -98,5 +98,5 @@ if __name__ == "__main__":
     place = Path(sys.argv[1])
     (place / "losses.json").write_text(json.dumps(take_steps(place / "steps.npz")))
     train(place)
-    timing = step_child.time_case(Case("simple-cnn", True, "float32", True, 2, SIDE, 2))
+    timing = step_child.time_case(Case("simple-cnn", True, "float32", True, False, 2, SIDE, 2))
     (place / "timing.json").write_text(json.dumps(timing))

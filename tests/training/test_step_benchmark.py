@@ -12,15 +12,15 @@ from toolkit.training.step_benchmark import Case, Timing
 
 
 def list_four():
-    return step_benchmark.list_cases("vgg16", ["float32"], [False, True], [4], 48, 1)
+    return step_benchmark.list_cases("vgg16", ["float32"], [False, True], [False], [4], 48, 1)
 
 
 def test_every_combination_is_a_case_and_stock_comes_before_ours():
     cases = step_benchmark.list_cases(
-        "vgg16", ["float32", "mixed_bfloat16"], [False], [2, 4], 96, 3
+        "vgg16", ["float32", "mixed_bfloat16"], [False], [False, True], [2, 4], 96, 3
     )
-    assert len(cases) == len(set(cases)) == 8
-    assert [case.ours for case in cases] == [False, True] * 4
+    assert len(cases) == len(set(cases)) == 16
+    assert [case.ours for case in cases] == [False, True] * 8
 
 
 def test_a_row_says_what_was_measured(monkeypatch):
@@ -47,7 +47,7 @@ def test_a_row_says_what_was_measured(monkeypatch):
 @pytest.mark.parametrize("ours", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_case_is_timed_with_its_batches(ours):
     flip = (Operation(name="flip"),)
-    case = Case("vgg16", ours, "float32", False, 2, 32, 2, flip)
+    case = Case("vgg16", ours, "float32", False, True, 2, 32, 2, flip)
     timing = Timing(**step_child.time_case(case))
     assert min(asdict(timing).values()) > 0 and timing.peak_bytes > 1e8
 

@@ -6,8 +6,10 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.support.commands import assert_one_sentence, history_of, in_process
 from toolkit.core import config
@@ -340,3 +342,30 @@ def test_images_that_fill_a_batch_up_are_neither_right_nor_wrong():
     assert float(accuracy.result()) == 1
     accuracy.update_state(np.eye(3)[:1], np.eye(3)[1:2])
     assert float(accuracy.result()) == pytest.approx(2 / 3)
+
+
+def test_what_is_computed_again_has_the_same_gradients():
+    """On TensorFlow; `test_strategy.py` trains with it on JAX."""
+    shape = (16, 16, 3)
+    images, labels = np.random.default_rng(0).random((4, *shape), np.float32) * 255, np.eye(8)[:4]
+
+    def differentiate(remat):
+        settings = config.preset("tiny", (f"train.remat={remat}", "model.dropout=0"))
+        model = trainer.build_seeded_shape(settings, shape, 8).model
+
+        @tf.function
+        def compute():
+            with tf.GradientTape() as tape:
+                loss = keras.losses.CategoricalCrossentropy(from_logits=True)(
+                    labels, model(images, training=True)
+                )
+            return tape.gradient(loss, model.trainable_variables)
+
+        operations = compute.get_concrete_function().graph.get_operations()
+        return compute(), sum(operation.type == "Relu" for operation in operations)
+
+    plain, stored = differentiate("false")
+    again, computed = differentiate("true")
+    for one, other in zip(plain, again, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert computed == 2 * stored > 0

@@ -304,6 +304,14 @@ class TrainConfig:
             "mixed_float16 on other GPUs, float32 on CPUs, where bfloat16 was not faster."
         ),
     ] = "auto"
+    remat: Annotated[
+        bool,
+        _doc(
+            "Whether the activations of layers are computed again for the gradients instead of "
+            "being stored (keras.RematScope): less memory, the same numbers, a slower step. For "
+            "networks with GELU or swish, such as ConvNeXt; with ReLU it saves nothing."
+        ),
+    ] = False
     deterministic: Annotated[
         bool,
         _doc(

@@ -1,6 +1,8 @@
 """The networks: a backbone with the head on top."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -29,21 +31,37 @@ class Network:
 
 
 def build(
-    config: ModelConfig, image_shape: tuple[int, int, int], classes: int, policy: str = "float32"
+    config: ModelConfig,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    policy: str = "float32",
+    remat: bool = False,
 ) -> Network:
     """Builds the network of `config` for images of `image_shape` (height, width, 3), and loads its
     weights.
 
-    policy: Keras' dtype policy of its layers; the scores are float32 under every policy. Raises
+    policy: Keras' dtype policy of its layers; the scores are float32 under every policy. remat: as
+    in `rematerialise`. Raises
     InputError for an unknown backbone, for images too small for it, and for weights that are
     missing or do not fit.
     """
     outer = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        return _build(config, image_shape, classes)
+        with rematerialise(remat):
+            return _build(config, image_shape, classes)
     finally:
         keras.config.set_dtype_policy(outer)
+
+
+def rematerialise(wanted: bool) -> AbstractContextManager[Any]:
+    """Where `wanted`, layers that are built in this block compute their activations again for the
+    gradients instead of storing them: Chen et al., arXiv:1604.06174.
+
+    Only activations: with "full", Keras 3.15.1 passes `training` on to what it computes again,
+    which fails on TensorFlow in every layer, and on JAX in those that ask for it.
+    """
+    return keras.RematScope(mode="activations") if wanted else nullcontext()
 
 
 def _build(config: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> Network:

@@ -21,14 +21,15 @@ class Case:
     """One way to train `backbone`, all layers, from random weights with Adam.
 
     ours: or else keras.applications' network. precision: a dtype policy of Keras. xla: whether XLA
-    compiles the step. batch: images in a step; side: their height and width in pixels. steps: are
-    timed. operations: augment the batches, while the network trains.
+    compiles the step. remat: as `train.remat`. batch: images in a step; side: their height and
+    width in pixels. steps: are timed. operations: augment the batches, while the network trains.
     """
 
     backbone: str
     ours: bool
     precision: str
     xla: bool
+    remat: bool
     batch: int
     side: int
     steps: int
@@ -51,6 +52,7 @@ def list_cases(
     backbone: str,
     precisions: Sequence[str],
     xla: Sequence[bool],
+    remat: Sequence[bool],
     batches: Sequence[int],
     side: int,
     steps: int,
@@ -58,8 +60,10 @@ def list_cases(
 ) -> list[Case]:
     """Every combination, keras.applications' network before ours."""
     return [
-        Case(backbone, ours, precision, compiled, batch, side, steps, operations)
-        for precision, compiled, batch, ours in product(precisions, xla, batches, (False, True))
+        Case(backbone, ours, precision, compiled, again, batch, side, steps, operations)
+        for precision, compiled, again, batch, ours in product(
+            precisions, xla, remat, batches, (False, True)
+        )
     ]
 
 
@@ -83,7 +87,8 @@ def measure(cases: Sequence[Case], progress: Progress = silent) -> list[dict[str
 
 def describe(case: Case) -> str:
     form = "ours" if case.ours else "stock"
-    return f"{form}, {case.precision}, {'XLA, ' if case.xla else ''}batches of {case.batch}"
+    ways = "XLA, " * case.xla + "remat, " * case.remat
+    return f"{form}, {case.precision}, {ways}batches of {case.batch}"
 
 
 def summarise(case: Case, timing: Timing | None) -> dict[str, Any]:

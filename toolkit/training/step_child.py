@@ -18,6 +18,7 @@ from toolkit.data import synthetic
 from toolkit.models import backend
 from toolkit.models.backbones import require_stock
 from toolkit.models.network import build as build_network
+from toolkit.models.network import rematerialise
 from toolkit.training import child
 from toolkit.training.benchmark import CLASSES, compile_head
 from toolkit.training.step_benchmark import Case, Timing
@@ -91,7 +92,7 @@ def _build(case: Case) -> keras.Model:
     shape = (case.side, case.side, 3)
     if case.ours:
         settings = ModelConfig(case.backbone, "none")
-        trunk = build_network(settings, shape, CLASSES, case.precision).trunk
+        trunk = build_network(settings, shape, CLASSES, case.precision, case.remat).trunk
     else:
         trunk = _build_stock(case)
     return compile_head(trunk.input, trunk.output, case.xla)
@@ -103,7 +104,8 @@ def _build_stock(case: Case) -> keras.Model:
     build = require_stock(case.backbone)
     keras.config.set_dtype_policy(case.precision)
     try:
-        return build((case.side, case.side, 3))
+        with rematerialise(case.remat):
+            return build((case.side, case.side, 3))
     finally:
         keras.config.set_dtype_policy("float32")
 

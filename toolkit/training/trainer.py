@@ -80,7 +80,7 @@ def build_seeded_shape(settings: Config, shape: tuple[int, int, int], classes: i
         backend.make_deterministic()
     keras.utils.set_random_seed(settings.train.seed)
     policy = precision.policy(settings.train.precision)
-    network = build_network(settings.model, shape, classes, policy)
+    network = build_network(settings.model, shape, classes, policy, settings.train.remat)
     # For its errors only: the layers of a later phase are checked before the first one trains.
     for number, phase in enumerate(settings.train.phases):
         _first_trainable(network, phase, number)
