@@ -6,11 +6,12 @@ import atexit
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.core.errors import CbtoolError, InputError
+from toolkit.core.errors import CbtoolError, InputError, LimitError
 from tools import live, output, signals
 from tools.lazy import lazy_imports
 
@@ -22,10 +23,13 @@ NAMES = ("one-device", "mirrored", "multiworker")
 
 
 @contextmanager
-def distribute(strategy: str, chosen: config.Config, folder: Path) -> Iterator[Path]:
+def distribute(
+    strategy: str, chosen: config.Config, folder: Path, description: str
+) -> Iterator[Path]:
     """What is built and trained in this block runs as `strategy`, one of NAMES, says; yields
     the folder in which this process trains: `folder`, or where another one trains in that, a new
-    one that nobody needs. Raises InputError where this machine, the backend or
+    one that nobody needs. description: of the data and of what is done; the same in all processes.
+    Raises InputError where this machine, the backend or
     `chosen` does not allow it."""
     if strategy == NAMES[0]:
         yield folder
@@ -46,7 +50,10 @@ def distribute(strategy: str, chosen: config.Config, folder: Path) -> Iterator[P
         )
     if strategy == "multiworker" and not on_tensorflow:
         output.hint("Waits for the other processes of this training, 5 minutes at most.")
-    with keras_devices.distribute(strategy) as devices:
+    with keras_devices.distribute(strategy) as devices, _leave_at_once(devices):
+        # Other settings are another network: before anything is built that all have to share.
+        key = zlib.crc32(f"{chosen} {description}".encode())
+        keras_devices.require_same(key, "the same settings, images and state")
         size = chosen.train.images_per_step
         if not on_tensorflow and size % devices.count:
             even = -(-size // devices.count) * devices.count
@@ -56,7 +63,7 @@ def distribute(strategy: str, chosen: config.Config, folder: Path) -> Iterator[P
             )
         if devices.process:
             live.be_quiet()
-            with _leave_at_once(), tempfile.TemporaryDirectory(prefix="cbtool-") as place:
+            with tempfile.TemporaryDirectory(prefix="cbtool-") as place:
                 yield Path(place) / folder.name
             return
         processes = f" of {devices.processes} processes" if devices.processes > 1 else ""
@@ -65,24 +72,33 @@ def distribute(strategy: str, chosen: config.Config, folder: Path) -> Iterator[P
             f"{-(-size // devices.count)} images at most for a device; the learning rate is that "
             "of the whole batch."
         )
-        with _leave_at_once() if devices.processes > 1 else nullcontext():
-            yield folder
+        yield folder
 
 
 @contextmanager
-def _leave_at_once() -> Iterator[None]:
+def _leave_at_once(devices: keras_devices.Devices) -> Iterator[None]:
     """Where this block raises, this process ends without the others. At its end JAX waits for all,
     and aborts after minutes where one is gone."""
     try:
         yield
     except BaseException as error:
-        code = 1
-        if isinstance(error, CbtoolError):
-            code = error.exit_code
-        elif isinstance(error, KeyboardInterrupt):
-            code = signals.find_exit_code(error)
-        atexit.register(_exit, code)
+        if devices.processes == 1:
+            raise
+        loss = keras_devices.explain_loss(error)
+        atexit.register(_exit, _find_exit_code(loss or error))
+        if loss:
+            raise loss from error
         raise
+
+
+def _find_exit_code(error: BaseException) -> int:
+    """That of the command line for `error`."""
+    if isinstance(error, CbtoolError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return signals.find_exit_code(error)
+    codes = {OSError: 2, MemoryError: LimitError.exit_code}
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
 
 
 def _exit(code: int) -> None:

@@ -110,12 +110,13 @@ def train(
     """Clean, split and train.
 
     Presets: lite (EfficientNet-Lite0 from ImageNet, for CPUs); champion-cpu (the same for 30
-    epochs), champion-cpu-128 (10 more at 128 pixels, from its weights on) and champion-cpu-lite2
-    (EfficientNet-Lite2 at 128 pixels); lite-clean, lite-report and lite-winner (lite without
-    augmentation, with the report's, and with the winners'); winner-convnext-xlarge (the winning
-    recipe, for a GPU); tiny and demo (a small CNN, for first experiments); and the report's seven
-    rows: report-base-unclean, report-vgg, report-convnext-base, report-convnext-large,
-    report-convnext-xlarge-plain, report-convnext-xlarge, report-block-convnext-xlarge.
+    epochs), champion-cpu-128 (10 more at 128 pixels, from its weights on), champion-cpu-lite2
+    (EfficientNet-Lite2 at 128 pixels) and champion-cpu-lite2-160 (6 more at 160, from its weights
+    on); lite-clean, lite-report and lite-winner (lite without augmentation, with the report's, and
+    with the winners'); winner-convnext-xlarge (the winning recipe, for a GPU); tiny and demo (a
+    small CNN, for first experiments); and the report's seven rows: report-base-unclean, report-vgg,
+    report-convnext-base, report-convnext-large, report-convnext-xlarge-plain,
+    report-convnext-xlarge, report-block-convnext-xlarge.
 
     --resume DIR continues an interrupted run after its last complete epoch. With
     train.deterministic=true, the weights are bit for bit those of a run without the interruption.
@@ -160,10 +161,9 @@ def _train(
     call: CallOptions,
 ) -> run_folder.Run | None:
     """Trains into `folder`. Returns the run, or None where another process has it."""
-    if call.strategy != "multiworker":
-        # What needs no import of Keras comes first. Of several processes, the first one makes the
-        # folder, and another may come later.
-        run_folder.require_new(folder)
+    # What needs no import of Keras comes first. Of several processes, none makes the folder before
+    # all have come as far as `strategies.distribute`.
+    run_folder.require_new(folder)
     contract = contracts.current()
     if config_file:
         chosen = config.read(config_file, settings)
@@ -174,7 +174,7 @@ def _train(
     samples = dataset.load(data_file, chosen.data.classes, contract)
     dataset.require_trainable(samples, data_file)
     with (
-        strategies.distribute(call.strategy, chosen, folder) as own_folder,
+        strategies.distribute(call.strategy, chosen, folder, samples.fingerprint) as own_folder,
         resumable(folder) if own_folder == folder else nullcontext(),
         live.stages() as stages,
     ):
@@ -208,15 +208,17 @@ def _resume(folder: Path, data_file: Path | None, call: CallOptions) -> run_fold
     contract = run_folder.read_contract(run)
     path = data_file or run_folder.training_file(run)
     samples = dataset.load(path, chosen.data.classes, contract)
+    state = checkpointing.read_state(run.state)
+    description = f"{samples.fingerprint} {state.phase} {state.epochs}"
     with (
-        strategies.distribute(call.strategy, chosen, folder) as own_folder,
+        strategies.distribute(call.strategy, chosen, folder, description) as own_folder,
         resumable(folder) if own_folder == folder else nullcontext(),
         live.stages() as stages,
         stages.stage("train") as progress,
     ):
         if own_folder != folder:
             # Before the first one goes on: its next epoch needs this process.
-            shutil.copytree(folder, own_folder)
+            shutil.copytree(folder, own_folder, ignore=shutil.ignore_patterns(".*", "*.lock*"))
         report = report_epochs(stages, chosen, own_folder if call.tensorboard else None)
         fit.resume(run_folder.Run(own_folder), samples, progress, report)
     return run if own_folder == folder else None

@@ -84,6 +84,7 @@ def test_the_scores_are_read_from_the_heads():
     assert found["champion-cpu"] == {"clean": 0.987, "shift": 0.888, "estimated": 0.847}
     assert found["champion-cpu-128"] == {"clean": 0.987, "shift": 0.898, "estimated": 0.867}
     assert found["champion-cpu-lite2"] == {"clean": 0.987, "shift": 0.910, "estimated": 0.879}
+    assert found["champion-cpu-lite2-160"] == {"clean": 0.990, "shift": 0.913, "estimated": 0.880}
     assert found["winner-convnext-xlarge"] == {}
     for head in presets.list_heads():
         if "validation images" in head.measured:

@@ -63,7 +63,10 @@ def start(place, *lines, **environment):
 
 
 def finish(process):
-    stdout, stderr = process.communicate(timeout=300)
+    try:
+        stdout, stderr = process.communicate(timeout=300)
+    finally:
+        process.kill()  # a process that waits for another one for good
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
@@ -125,6 +128,7 @@ def jax_runs(small_data, tmp_path_factory):
         )
     )
     assert result.returncode == 0, result.stderr
+    assert "2 devices: each batch of 14 is split, 7 images" in result.stderr
     return place, left
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from toolkit.core.damage import describe
-from toolkit.core.errors import InputError
+from toolkit.core.errors import CbtoolError, InputError, WorkerError
 from toolkit.models import backend
 
 # How Keras is told of the processes, where no cluster's manager does it. A text, because
@@ -99,6 +99,9 @@ def _join_processes() -> Iterator[Devices]:
             f"SLURM, Open MPI and TPU pods tell them of one another; elsewhere, set {names}.",
         ) from error
     with _distribution("multiworker") as count:
+        jax = importlib.import_module("jax")
+        # Each reads an equal part of a batch.
+        require_same(jax.local_device_count(), "equal numbers of devices")
         yield Devices(count, *count_processes())
 
 
@@ -133,6 +136,14 @@ def require_same(value: int, what: str) -> None:
         )
 
 
-def is_lost(error: BaseException) -> bool:
-    """Whether `error` of a training over several processes says that another one is gone."""
-    return count_processes()[0] > 1 and any(word in str(error) for word in LOST)
+def explain_loss(error: BaseException) -> WorkerError | None:
+    """What a user is told where `error` says that another process of the training is gone; None for
+    other errors."""
+    if isinstance(error, CbtoolError) or count_processes()[0] == 1:
+        return None
+    if not any(word in str(error) for word in LOST):
+        return None
+    return WorkerError(
+        "another process of this training has ended, or its host cannot be reached.",
+        "What it printed last says why; the run goes on without it, on one device, too.",
+    )

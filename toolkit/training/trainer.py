@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from toolkit.core.config import Config, Phase
-from toolkit.core.errors import InputError, LimitError, WorkerError
+from toolkit.core.errors import InputError, LimitError
 from toolkit.core.files import write_text
 from toolkit.core.progress import Progress, silent
 from toolkit.data import shift
@@ -41,7 +41,6 @@ from toolkit.training.feed import Feed, make_feed
 from toolkit.training.run_folder import Run
 from toolkit.training.schedule import CompiledSchedule
 
-WHAT_IS_SHARED = "the same images, settings and results of cleaning"
 MOMENTUM = 0.9  # of plain gradient descent
 # Of the shift benchmark's chains. Others than those that `evaluate` scores: an epoch that was
 # selected on some chains would score too high on the same ones.
@@ -115,11 +114,8 @@ def train(
             if number >= state.phase:
                 training.run_phase(number, phase)
     except Exception as error:
-        if devices.is_lost(error):
-            raise WorkerError(
-                "another process of this training has ended, or its host cannot be reached.",
-                "What it printed last says why; the run goes on without it, on one device, too.",
-            ) from error
+        if loss := devices.explain_loss(error):
+            raise loss from error
         if not backend.is_out_of_memory(error):
             raise
         size = settings.train.images_per_step
@@ -163,8 +159,7 @@ class _Training:
         self.validation_rows = parts.rows("validation", samples)
         held_out = samples.take(self.validation_rows)
         chosen = self.train_rows.tobytes() + self.validation_rows.tobytes()
-        description = f"{samples.fingerprint} {settings}".encode()
-        devices.require_same(zlib.crc32(chosen, zlib.crc32(description)), WHAT_IS_SHARED)
+        devices.require_same(zlib.crc32(chosen), "the same results of cleaning")
         self.corrupted = shift.mixtures(held_out, MONITORED_SEEDS)
 
     def run_phase(self, number: int, phase: Phase) -> None:
