@@ -26,11 +26,13 @@ NAMES = ("one-device", "mirrored", "multiworker")
 def distribute(
     strategy: str, chosen: config.Config, folder: Path, description: str
 ) -> Iterator[Path]:
-    """What is built and trained in this block runs as `strategy`, one of NAMES, says; yields
-    the folder in which this process trains: `folder`, or where another one trains in that, a new
-    one that nobody needs. description: of the data and of what is done; the same in all processes.
-    Raises InputError where this machine, the backend or
-    `chosen` does not allow it."""
+    """What is built and trained in this block runs as `strategy`, one of NAMES, says.
+
+    Yields the folder in which this process trains: `folder`, or where another one trains in that, a
+    new one that nobody needs. description: of the data and the state; the same in all processes.
+    Raises InputError where this machine, the backend or `chosen` does not allow it, and WorkerError
+    where another process ends before its time.
+    """
     if strategy == NAMES[0]:
         yield folder
         return

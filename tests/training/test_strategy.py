@@ -1,6 +1,6 @@
 """`train --strategy`: runs on several devices against one on one device.
 
-Each process makes its devices once, so these tests start three besides their own: one with two
+Each process makes its devices once, so these tests start four besides their own: one with two
 virtual devices for each backend, and two that train together, of which one is killed.
 """
 

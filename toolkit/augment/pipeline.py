@@ -39,7 +39,7 @@ def stream(
 
     Returns them with their number in an epoch. Each epoch has an order of its own; `first_epoch`
     counts over all phases. part: of each batch. Each of several processes augments its own images
-    only, with random numbers of its own.
+    only, with random numbers of its own; but whole blocks, all with the same numbers.
     """
     rows = oversample(samples, rows, settings)
     copies, size = 1, settings.train.images_per_step
